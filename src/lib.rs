@@ -1,1 +1,48 @@
-//! x
+//! *From ELBO to Diffusion*: the library behind the book.
+//!
+//! The modules, from the bottom up; each knows only those above it in this list:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`error`] | the one error type |
+//! | [`oracle`] | exact answers in f64, for programs and tests |
+//! | [`random`] | host randomness, one stream per purpose |
+//! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
+//! | [`schedule`] | gamma(t) = -log SNR(t) |
+//! | [`diffusion`] | the process, its posterior, the terms of the bound |
+//! | [`bound`] | the bound on a set of images |
+//! | [`denoiser`] | the network |
+//! | [`sampler`] | ancestral sampling |
+//! | [`data`] | the data sets |
+//! | [`training`] | the training loop |
+//! | [`figure`] | figures as SVG |
+//! | [`chapter`] | what all programs share: arguments, device, report |
+//!
+//! # Notation
+//!
+//! | here | on the page | meaning |
+//! |---|---|---|
+//! | `x` | x | data, [B, d] |
+//! | `z` | z_t | latent at time t, [B, d] |
+//! | `eps`, `eps_hat` | ε, ε̂ | Gaussian noise, and its estimate |
+//! | `x_hat` | x̂ | estimate of x from z_t |
+//! | `alpha` | α_t | signal power kept in one step |
+//! | `abar` | ᾱ_t | signal power kept since the data |
+//! | `gamma` | γ_t | -log SNR(t), where SNR = ᾱ / (1 - ᾱ) |
+//! | `s < t` | s < t | two times of the chain |
+//!
+//! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
+//! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, K levels.
+
+pub mod bound;
+pub mod chapter;
+pub mod data;
+pub mod denoiser;
+pub mod diffusion;
+pub mod error;
+pub mod figure;
+pub mod gaussian;
+pub mod random;
+pub mod sampler;
+pub mod schedule;
+pub mod training;

@@ -1,0 +1,164 @@
+//! What every chapter program shares: arguments, device, report, figures, metrics.
+
+mod args;
+mod device;
+mod files;
+mod report;
+mod terminal;
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use burn::tensor::Device;
+use serde_json::{Map, Value, json};
+
+pub use self::{
+    args::{Args, DataChoice, DeviceChoice, Flag, Preset},
+    files::write_atomically,
+    report::{Number, Report},
+    terminal::{Progress, blocks},
+};
+use self::args::Parsed;
+use crate::{
+    data::{Dataset, digits::digits},
+    error::{Error, Result},
+};
+
+/// What a chapter is called and which flags it can use.
+pub struct Spec {
+    /// The name of the program, `ch05_vdm`.
+    pub name: &'static str,
+    /// One sentence for `--help`.
+    pub about: &'static str,
+    /// The flags it can use beyond `--seed`, `--threads` and `--out`.
+    pub flags: &'static [Flag],
+}
+
+/// One run of a chapter.
+pub struct Chapter {
+    /// The command line.
+    pub args: Args,
+    /// Where tensors are made.
+    pub device: Device,
+    /// What goes to stdout.
+    pub report: Report,
+    spec: Spec,
+    device_name: &'static str,
+    out: PathBuf,
+    steps: usize,
+    metrics: Map<String, Value>,
+    timing: Map<String, Value>,
+    start: Instant,
+}
+
+/// Runs a chapter: reads the command line, calls `run`, writes `metrics.json`. The exit code is 0, 2 for a usage error or 1
+/// for a failure, of which stderr gets one sentence.
+pub fn main(spec: Spec, run: fn(&mut Chapter) -> Result<()>) -> ExitCode {
+    match Chapter::start(spec).and_then(|chapter| match chapter {
+        Some(mut chapter) => run(&mut chapter).and_then(|()| chapter.finish()),
+        None => Ok(()),
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+impl Chapter {
+    fn start(spec: Spec) -> Result<Option<Self>> {
+        let args = match Args::parse_for(spec.name, spec.about, spec.flags, std::env::args_os())? {
+            Parsed::Run(args) => *args,
+            Parsed::Help(text) => {
+                print!("{text}");
+                return Ok(None);
+            }
+        };
+        if let Some(threads) = args.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .map_err(|e| Error::failure(format!("cannot start {threads} threads: {e}")))?;
+        }
+        let out = args.out.clone().unwrap_or_else(|| PathBuf::from("target/chapters").join(spec.name));
+        files::prepare_folder(&out)?;
+        if let Some(file) = &args.save {
+            files::check_writable(file)?;
+        }
+        let (device, device_name) = device::select(args.device.unwrap_or(DeviceChoice::Cpu))?;
+        eprintln!("{} on {device_name}, figures and metrics in {}", spec.name, out.display());
+        Ok(Some(Self {
+            args,
+            device,
+            report: Report::new(true),
+            spec,
+            device_name,
+            out,
+            steps: 0,
+            metrics: Map::new(),
+            timing: Map::new(),
+            start: Instant::now(),
+        }))
+    }
+
+    /// The seed of all random numbers.
+    pub fn seed(&self) -> u64 {
+        self.args.seed.unwrap_or(0)
+    }
+
+    /// The preset.
+    pub fn preset(&self) -> Preset {
+        self.args.preset.unwrap_or(Preset::Quick)
+    }
+
+    /// The number of training steps: `default`, unless `--steps` says otherwise.
+    pub fn steps(&mut self, default: usize) -> usize {
+        self.steps = self.args.steps.unwrap_or(default);
+        self.steps
+    }
+
+    /// The data set.
+    pub fn dataset(&self) -> Result<Dataset> {
+        digits()
+    }
+
+    /// Records a result for `metrics.json`; the name ends in its unit, `test_bits_per_dim`.
+    pub fn metric(&mut self, name: &str, value: f64) {
+        self.metrics.insert(name.into(), json!(value));
+    }
+
+    /// Records a speed or duration for `metrics.json`, and tells it on stderr. It never enters the report.
+    pub fn timing(&mut self, name: &str, value: f64) {
+        eprintln!("{}: {value:.1}", name.replace('_', " "));
+        self.timing.insert(name.into(), json!(value));
+    }
+
+    /// Writes a figure, `<name>.svg`.
+    pub fn figure(&self, name: &str, svg: &str) -> Result<()> {
+        write_atomically(&self.out.join(format!("{name}.svg")), svg.as_bytes())
+    }
+
+    /// A progress bar on stderr.
+    pub fn progress(&self, what: &str, total: usize) -> Progress {
+        Progress::new(what, total)
+    }
+
+    fn finish(mut self) -> Result<()> {
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.timing("seconds", seconds);
+        let preset = match self.preset() {
+            Preset::Quick => "quick",
+            Preset::Full => "full",
+        };
+        let document = json!({
+            "chapter": self.spec.name,
+            "device": self.device_name,
+            "seed": self.seed(),
+            "preset": preset,
+            "steps": self.steps,
+            "metrics": self.metrics,
+            "timing": self.timing,
+        });
+        write_atomically(&self.out.join("metrics.json"), format!("{document:#}\n").as_bytes())
+    }
+}

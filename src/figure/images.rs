@@ -1,0 +1,83 @@
+//! Rows of small pictures.
+
+use plotters::prelude::*;
+
+use super::{FONT, INK, MUTED, PAPER, TEXT, drawing, merge_rectangles};
+use crate::error::Result;
+
+/// A labelled row of square images; each pixel is a darkness in [0, 1].
+pub struct ImageRow {
+    /// Text above the row; may be empty.
+    pub label: String,
+    /// The images, each with side * side pixels, row after row.
+    pub images: Vec<Vec<f64>>,
+}
+
+impl ImageRow {
+    /// Images given by their levels, 0 to `level_count` - 1.
+    pub fn from_levels<'a>(
+        label: impl Into<String>,
+        images: impl IntoIterator<Item = &'a [u8]>,
+        level_count: usize,
+    ) -> Self {
+        let darkness = |&k: &u8| f64::from(k) / (level_count - 1).max(1) as f64;
+        Self { label: label.into(), images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect() }
+    }
+
+    /// Images given by their values; -1 is blank and 1 is full ink. Values beyond are clipped.
+    pub fn from_values(label: impl Into<String>, values: &[f32], pixels: usize) -> Self {
+        let darkness = |&v: &f32| f64::from((v + 1.0) / 2.0).clamp(0.0, 1.0);
+        Self { label: label.into(), images: values.chunks(pixels).map(|i| i.iter().map(darkness).collect()).collect() }
+    }
+}
+
+/// Draws the rows below each other, as wide as the widest; returns the SVG.
+pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
+    const WIDTH: usize = 480;
+    const MARGIN: usize = 6;
+    let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0).max(1);
+    let pixel = ((WIDTH - MARGIN) / columns).saturating_sub(MARGIN).max(side) / side;
+    let cell = pixel * side + MARGIN;
+    let label_height = |row: &ImageRow| if row.label.is_empty() { 0 } else { TEXT as usize + 8 };
+    let height: usize = rows.iter().map(|row| cell + label_height(row)).sum::<usize>() + MARGIN;
+    let width = (columns * cell + MARGIN).max(if rows.iter().any(|r| !r.label.is_empty()) { WIDTH } else { 0 });
+
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
+        let font = TextStyle::from((FONT, TEXT).into_font()).color(&INK);
+        let mut top = MARGIN;
+        for row in rows {
+            if !row.label.is_empty() {
+                area.draw(&Text::new(row.label.clone(), (MARGIN as i32, top as i32), font.clone())).map_err(drawing)?;
+                top += label_height(row);
+            }
+            for (i, image) in row.images.iter().enumerate() {
+                draw_image(&area, image, side, pixel, (MARGIN + i * cell, top))?;
+            }
+            top += cell;
+        }
+        area.present().map_err(drawing)?;
+    }
+    Ok(merge_rectangles(&svg))
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw_image(area: &Area, image: &[f64], side: usize, pixel: usize, corner: (usize, usize)) -> Result<()> {
+    let rectangle = |x: usize, y: usize, width: usize, height: usize, style: ShapeStyle| {
+        let (left, top) = ((corner.0 + x) as i32, (corner.1 + y) as i32);
+        Rectangle::new([(left, top), (left + width as i32, top + height as i32)], style)
+    };
+    let size = side * pixel;
+    area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(drawing)?;
+    for (i, &darkness) in image.iter().enumerate() {
+        // Sixty-four steps of grey are more than the data has, and few enough to join pixels of one shade.
+        let darkness = (darkness * 64.0).round() / 64.0;
+        if darkness > 0.0 {
+            let style = INK.mix(darkness).filled();
+            area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(drawing)?;
+        }
+    }
+    area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(drawing)
+}

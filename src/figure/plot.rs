@@ -1,0 +1,223 @@
+//! Line charts.
+
+use plotters::{
+    coord::ranged1d::{AsRangedCoord, ValueFormatter},
+    prelude::*,
+};
+
+use super::{FONT, GRID, INK, MUTED, SERIES, TEXT, drawing, merge_rectangles};
+use crate::error::{Error, Result};
+
+/// How a series is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// A line.
+    Line,
+    /// A line with a dot at each point.
+    LineAndDots,
+    /// Dots alone.
+    Dots,
+    /// A thin dashed line in a muted colour, for a reference.
+    Reference,
+}
+
+/// One curve and its name in the legend.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Name in the legend.
+    pub name: String,
+    /// Points (x, y); those that are not finite are left out.
+    pub points: Vec<(f64, f64)>,
+    /// How it is drawn.
+    pub style: Style,
+}
+
+impl Series {
+    /// A series of this style.
+    pub fn new(name: impl Into<String>, style: Style, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        let points = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+        Self { name: name.into(), points, style }
+    }
+}
+
+/// An axis: its label with the unit, and its scale.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// Label, with the unit.
+    pub label: String,
+    /// True for a logarithmic scale.
+    pub log: bool,
+    /// Smallest and largest value; `None` takes them from the data.
+    pub range: Option<(f64, f64)>,
+}
+
+impl Axis {
+    /// A linear axis that fits the data.
+    pub fn linear(label: impl Into<String>) -> Self {
+        Self { label: label.into(), log: false, range: None }
+    }
+
+    /// A logarithmic axis that fits the data.
+    pub fn log(label: impl Into<String>) -> Self {
+        Self { label: label.into(), log: true, range: None }
+    }
+
+    /// The same axis from `low` to `high`.
+    pub fn range(self, low: f64, high: f64) -> Self {
+        Self { range: Some((low, high)), ..self }
+    }
+
+    /// The range to draw, a little larger than the data.
+    fn fit(&self, values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+        if let Some(range) = self.range {
+            return range;
+        }
+        let scale = |v: f64| if self.log { v.ln() } else { v };
+        let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(scale(v)), h.max(scale(v))));
+        let margin = if high > low { 0.04 * (high - low) } else { 0.5 };
+        let unscale = |v: f64| if self.log { v.exp() } else { v };
+        (unscale(low - margin), unscale(high + margin))
+    }
+}
+
+/// A line chart.
+#[derive(Clone, Debug)]
+pub struct Plot {
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// The curves.
+    pub series: Vec<Series>,
+}
+
+impl Plot {
+    /// Draws the chart; returns the SVG. Fails if there is nothing to draw or a log axis gets a value <= 0.
+    pub fn draw(&self) -> Result<String> {
+        let points = || self.series.iter().flat_map(|s| &s.points).copied();
+        if points().next().is_none() {
+            return Err(Error::failure("cannot draw the figure: it has no points"));
+        }
+        if points().any(|(x, y)| (self.x.log && x <= 0.0) || (self.y.log && y <= 0.0)) {
+            return Err(Error::failure("cannot draw the figure: a logarithmic axis needs positive values"));
+        }
+        let (x, y) = (self.x.fit(points().map(|p| p.0)), self.y.fit(points().map(|p| p.1)));
+        match (self.x.log, self.y.log) {
+            (false, false) => self.draw_on(x.0..x.1, y.0..y.1),
+            (true, false) => self.draw_on((x.0..x.1).log_scale(), y.0..y.1),
+            (false, true) => self.draw_on(x.0..x.1, (y.0..y.1).log_scale()),
+            (true, true) => self.draw_on((x.0..x.1).log_scale(), (y.0..y.1).log_scale()),
+        }
+    }
+
+    fn draw_on<X, Y>(&self, x: X, y: Y) -> Result<String>
+    where
+        X: AsRangedCoord<Value = f64>,
+        Y: AsRangedCoord<Value = f64>,
+        X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+        Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    {
+        let legend_rows = self.series.iter().filter(|s| !s.name.is_empty()).count() as u32;
+        let legend_height = if legend_rows > 1 { legend_rows.div_ceil(2) * (TEXT + 6) + 6 } else { 0 };
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, (480, 300 + legend_height)).into_drawing_area();
+            let (legend, chart_area) = area.split_vertically(legend_height);
+            if legend_height > 0 {
+                self.legend(&legend)?;
+            }
+            let text = || TextStyle::from((FONT, TEXT).into_font()).color(&INK);
+            let mut chart = ChartBuilder::on(&chart_area)
+                .margin(8)
+                .margin_right(16)
+                .x_label_area_size(44)
+                .y_label_area_size(62)
+                .build_cartesian_2d(x, y)
+                .map_err(drawing)?;
+            chart
+                .configure_mesh()
+                .x_desc(&self.x.label)
+                .y_desc(&self.y.label)
+                .label_style(text())
+                .axis_desc_style(text())
+                .x_labels(6)
+                .y_labels(6)
+                .x_label_formatter(&|v| tick(*v))
+                .y_label_formatter(&|v| tick(*v))
+                .axis_style(MUTED)
+                .bold_line_style(GRID)
+                .light_line_style(GRID.mix(0.0))
+                .draw()
+                .map_err(drawing)?;
+            for (i, series) in self.series.iter().enumerate() {
+                let (points, color) = (series.points.iter().copied(), self.color(i));
+                match series.style {
+                    Style::Reference => {
+                        let dashes = DashedLineSeries::new(points, 6, 4, color.stroke_width(2));
+                        chart.draw_series(dashes).map_err(drawing)?;
+                    }
+                    Style::Line | Style::LineAndDots => {
+                        chart.draw_series(LineSeries::new(points, color.stroke_width(2))).map_err(drawing)?;
+                    }
+                    Style::Dots => {}
+                }
+                if matches!(series.style, Style::Dots | Style::LineAndDots) {
+                    let dots = series.points.iter().map(|&p| Circle::new(p, 3, color.filled()));
+                    chart.draw_series(dots).map_err(drawing)?;
+                }
+            }
+            area.present().map_err(drawing)?;
+        }
+        Ok(merge_rectangles(&svg))
+    }
+
+    /// The colour of series `i`: muted for references, otherwise the next of the palette.
+    fn color(&self, i: usize) -> RGBColor {
+        if self.series[i].style == Style::Reference {
+            return MUTED;
+        }
+        let before = self.series[..i].iter().filter(|s| s.style != Style::Reference).count();
+        SERIES[before % SERIES.len()]
+    }
+
+    /// The legend above the chart, two entries in a row, where it cannot hide a curve.
+    fn legend(&self, area: &DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<()> {
+        let named = self.series.iter().enumerate().filter(|(_, s)| !s.name.is_empty());
+        for (place, (i, series)) in named.enumerate() {
+            let (left, top) = (66 + (place % 2) as i32 * 206, 8 + (place / 2) as i32 * (TEXT as i32 + 6));
+            let middle = top + TEXT as i32 / 2;
+            let color = self.color(i);
+            match series.style {
+                Style::Dots => area.draw(&Circle::new((left + 10, middle), 3, color.filled())).map_err(drawing)?,
+                Style::Reference => {
+                    for dash in 0..2 {
+                        let x = left + dash * 12;
+                        let line = PathElement::new([(x, middle), (x + 8, middle)], color.stroke_width(2));
+                        area.draw(&line).map_err(drawing)?;
+                    }
+                }
+                Style::Line | Style::LineAndDots => {
+                    let line = PathElement::new([(left, middle), (left + 20, middle)], color.stroke_width(2));
+                    area.draw(&line).map_err(drawing)?;
+                }
+            }
+            let text = TextStyle::from((FONT, TEXT).into_font()).color(&INK);
+            area.draw(&Text::new(series.name.clone(), (left + 26, top), text)).map_err(drawing)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number on an axis, short.
+fn tick(v: f64) -> String {
+    let magnitude = v.abs();
+    if v == 0.0 {
+        "0".into()
+    } else if !(1e-3..1e5).contains(&magnitude) {
+        format!("{v:.0e}")
+    } else {
+        let decimals = (2.0 - magnitude.log10().floor()).clamp(0.0, 5.0) as usize;
+        let text = format!("{v:.decimals$}");
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+    }
+}

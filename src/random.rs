@@ -1,0 +1,70 @@
+//! Randomness from the host: the same seed gives the same draws on every device.
+//!
+//! Burn's own generator is global to the process and differs between backends, so nothing here uses it. Each
+//! purpose has a stream of its own, and each step of a stream starts at its own place. A run that is resumed at
+//! step 500 therefore draws what the uninterrupted run drew at step 500, and no generator state has to be saved.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// What a stream of random numbers is used for. Streams with one seed are independent of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// The initial weights of a network.
+    Initialisation = 1,
+    /// Which images enter a batch.
+    Batch = 2,
+    /// Times and Gaussian noise of a training step.
+    Training = 3,
+    /// Dropout masks.
+    Dropout = 4,
+    /// Times and noise of the estimates that are reported.
+    Evaluation = 5,
+    /// Noise of samples drawn from a model.
+    Sampling = 6,
+}
+
+/// The generator of `stream` at `step`, for the run with this `seed`.
+pub fn rng(seed: u64, stream: Stream, step: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(stream as u64);
+    // A step may draw 2^36 words (256 GiB) before it would run into the next one.
+    rng.set_word_pos(u128::from(step) << 36);
+    rng
+}
+
+/// Standard normal noise of the given shape.
+pub fn normal<const D: usize>(shape: [usize; D], rng: &mut impl Rng, device: &Device) -> Tensor<D> {
+    let values: Vec<f32> = StandardNormal.sample_iter(rng).take(shape.iter().product()).collect();
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// A dropout mask: each entry is 0 with probability `rate`, otherwise 1/(1 - rate), so its mean is 1.
+pub fn dropout_mask<const D: usize>(
+    shape: [usize; D],
+    rate: f64,
+    rng: &mut impl Rng,
+    device: &Device,
+) -> Tensor<D> {
+    // Sixteen bits per entry resolve the rate to 1.5e-5, at half the cost of a float per entry.
+    let threshold = (rate * 65536.0).round() as u32;
+    let kept = (1.0 / (1.0 - f64::from(threshold) / 65536.0)) as f32;
+    let mut values = Vec::with_capacity(shape.iter().product::<usize>() + 1);
+    while values.len() < shape.iter().product() {
+        let word = rng.next_u32();
+        values.push(if word & 0xffff < threshold { 0.0 } else { kept });
+        values.push(if word >> 16 < threshold { 0.0 } else { kept });
+    }
+    values.truncate(shape.iter().product());
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// `n` times in [0, 1), one in each interval [i/n, (i+1)/n), in order.
+///
+/// A stratified estimate of an integral over t has a far smaller variance than `n` independent times
+/// (equation `low-discrepancy`); each single time is still uniform over its interval, so the estimate is unbiased.
+pub fn stratified_times(n: usize, rng: &mut impl Rng) -> Vec<f64> {
+    (0..n).map(|i| (i as f64 + rand::RngExt::random::<f64>(rng)) / n as f64).collect()
+}

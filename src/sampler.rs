@@ -1,0 +1,40 @@
+//! Ancestral sampling: walk the reverse chain from pure noise to data.
+
+use burn::tensor::{Device, Int, Tensor};
+use rand::Rng;
+
+use crate::{
+    diffusion::{Posterior, decoder_log_probs},
+    random::normal,
+};
+
+// ANCHOR: ancestral
+/// Draws z_T ~ N(0, I), then z_{t-1} ~ p(z_{t-1} | z_t) down to z_1, and calls `visit(t, z_t, x_hat)` on the way.
+///
+/// `gammas` holds gamma_1, ..., gamma_T; `denoise(z_t, gamma_t)` returns x_hat; z is [n, d].
+/// The reverse step is the posterior of the forward process with x_hat in the place of x.
+/// Ho et al. (2020), algorithm 2.
+pub fn ancestral(
+    shape: [usize; 2],
+    gammas: &[f64],
+    denoise: impl Fn(Tensor<2>, f64) -> Tensor<2>,
+    rng: &mut impl Rng,
+    device: &Device,
+    mut visit: impl FnMut(usize, &Tensor<2>, &Tensor<2>),
+) -> Tensor<2> {
+    let mut z = normal(shape, rng, device);
+    for t in (1..gammas.len()).rev() {
+        let posterior = Posterior::between(gammas[t - 1], gammas[t]);
+        let x_hat = denoise(z.clone(), gammas[t]);
+        visit(t + 1, &z, &x_hat);
+        let eps = normal(shape, rng, device);
+        z = z * posterior.a + x_hat * posterior.b + eps * posterior.variance.sqrt();
+    }
+    z
+}
+// ANCHOR_END: ancestral
+
+/// The most likely level of each pixel under p(x | z_1), [n, d].
+pub fn decode(z: Tensor<2>, gamma_min: f64, levels: Tensor<1>) -> Tensor<2, Int> {
+    decoder_log_probs(z, gamma_min, levels).argmax(2).squeeze_dim(2)
+}
