@@ -100,8 +100,7 @@ fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Vec<f64>)> 
         gamma_min: SCHEDULE.gamma_min,
         gamma_max: SCHEDULE.gamma_max,
         hidden: 192,
-        blocks: 3,
-        rank: 6,
+        blocks: 2,
         dropout: 0.4,
     };
     let steps = chapter.steps(1000);

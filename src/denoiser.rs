@@ -18,6 +18,8 @@ use crate::random::dropout_mask;
 
 /// Number of features that tell a network the noise level.
 const TIME_FEATURES: usize = 17;
+/// Number of curves over the levels that the network mixes for each pixel.
+const CURVES: usize = 2;
 
 /// A linear layer with weights scale * N(0, 1 / inputs) and a bias of zero, drawn from the host's generator.
 pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, device: &Device) -> Linear {
@@ -70,8 +72,6 @@ pub struct DenoiserConfig {
     pub hidden: usize,
     /// Number of residual blocks.
     pub blocks: usize,
-    /// Curves over the levels that the network mixes for each pixel, R.
-    pub rank: usize,
     /// Probability that dropout sets an activation to zero.
     pub dropout: f64,
 }
@@ -82,9 +82,9 @@ pub struct Denoiser {
     /// What each pixel looks like on its own and the noise level, [2 d + 17, h].
     input: Linear,
     blocks: Vec<Block>,
-    /// R numbers per pixel, [h, d R].
+    /// Two numbers per pixel, [h, 2 d].
     output: Linear,
-    /// The curves that these numbers mix, [R, K].
+    /// The curves over the levels that these numbers mix, [2, K].
     curves: Param<Tensor<2>>,
     /// What is added to the logits of every image, [d, K].
     bias: Param<Tensor<2>>,
@@ -116,24 +116,17 @@ impl DenoiserConfig {
                     outer: linear(h, h, 0.0, rng, device),
                 })
                 .collect(),
-            output: linear(h, d * self.rank, 0.0, rng, device),
-            curves: Param::from_data(TensorData::new(curves, [self.rank, k]), device),
+            output: linear(h, d * CURVES, 0.0, rng, device),
+            curves: Param::from_data(TensorData::new(curves, [CURVES, k]), device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, k]), device),
             config: self.clone(),
         }
     }
 
-    /// Cosines over the levels, and one spike each for the lowest and the highest level, where the data has its peaks.
+    /// One curve that rises with the level and one that singles out the lowest: half of all pixels are blank.
     fn initial_curves(&self) -> Vec<f32> {
-        let k = self.levels.len();
-        let spikes = if self.rank > 2 { 2 } else { 0 };
-        let cosine = |r: usize, j: usize| (PI * r as f64 * (j as f64 + 0.5) / k as f64).cos();
-        let spike = |r: usize, j: usize| f64::from(u8::from(j == r * (k - 1))) * 2.0;
-        let value = |r: usize, j: usize| match r.checked_sub(self.rank - spikes) {
-            None => cosine(r + 1, j),
-            Some(end) => spike(end, j),
-        };
-        (0..self.rank).flat_map(|r| (0..k).map(move |j| value(r, j) as f32)).collect()
+        let blank = (0..self.levels.len()).map(|j| if j == 0 { 2.0 } else { 0.0 });
+        self.levels.iter().copied().chain(blank).collect()
     }
 }
 
@@ -164,7 +157,7 @@ impl Denoiser {
         dropout: Option<&mut ChaCha8Rng>,
     ) -> Tensor<3> {
         let (device, [batch, pixels, k]) = (alone.device(), alone.dims());
-        let DenoiserConfig { gamma_min, gamma_max, hidden, rank, dropout: rate, .. } = self.config;
+        let DenoiserConfig { gamma_min, gamma_max, hidden, dropout: rate, .. } = self.config;
         let time = time_features((gamma - gamma_min) / (gamma_max - gamma_min));
         let masks = dropout.map(|rng| dropout_mask([self.blocks.len(), batch, hidden], rate, rng, &device));
 
@@ -183,7 +176,7 @@ impl Denoiser {
             }
             h = h + block.outer.forward(inner);
         }
-        let mix = self.output.forward(rms_norm(silu(h))).reshape([batch * pixels, rank]);
+        let mix = self.output.forward(rms_norm(silu(h))).reshape([batch * pixels, CURVES]);
         mix.matmul(self.curves.val()).reshape([batch, pixels, k]) + self.bias.val().unsqueeze::<3>()
     }
 }
