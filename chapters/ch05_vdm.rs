@@ -27,16 +27,23 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch05_vdm",
         about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[Flag::Device, Flag::Steps],
+        flags: &[Flag::Device, Flag::Steps, Flag::Weights],
     };
     chapter::main(spec, run)
 }
 
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    baselines(chapter, &data);
+    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
+    let fresh = network(&data).init(init, &chapter.device.clone().autodiff());
+    let loaded = chapter.load_weights(&fresh)?;
 
-    let (model, losses) = train(chapter, &data)?;
+    baselines(chapter, &data);
+    let model = match loaded {
+        Some(model) => model,
+        None => train(chapter, &data, fresh)?,
+    };
+    chapter.save_weights(&model)?;
     let denoise = |z: Tensor<2>, gamma: Tensor<1>| model.denoise(z, gamma, None);
     let gammas = SCHEDULE.grid(LATENTS);
 
@@ -67,14 +74,6 @@ fn run(chapter: &mut Chapter) -> Result<()> {
         }
     }
 
-    let smooth = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    let curve = losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), smooth(chunk)));
-    let plot = Plot {
-        x: Axis::linear("training step"),
-        y: Axis::linear("training loss (bits/dim)"),
-        series: vec![Series::new("", Style::Line, curve)],
-    };
-    chapter.figure("loss", &plot.draw()?)?;
     sample(chapter, &data, &model)
 }
 
@@ -90,11 +89,10 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
     }
 }
 
-// ANCHOR: train
-fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Vec<f64>)> {
-    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
+// ANCHOR: network
+fn network(data: &Dataset) -> DenoiserConfig {
     let marginals = Marginals::fit(&data.train, 0.1);
-    let config = DenoiserConfig {
+    DenoiserConfig {
         levels: data.train.level_values(),
         log_marginals: marginals.log_probs.iter().map(|&p| p as f32).collect(),
         gamma_min: SCHEDULE.gamma_min,
@@ -102,7 +100,13 @@ fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Vec<f64>)> 
         hidden: 192,
         blocks: 2,
         dropout: 0.4,
-    };
+    }
+}
+// ANCHOR_END: network
+
+// ANCHOR: train
+fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoiser> {
+    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(1000);
     let training = Training {
         steps,
@@ -117,7 +121,7 @@ fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Vec<f64>)> 
 
     let mut progress = chapter.progress("training", steps);
     let trained = training.run(
-        config.init(&mut rng(seed, Stream::Initialisation, 0), &device),
+        model,
         |model: &Denoiser, step| {
             let x = data.train.sample(BATCH, &mut rng(seed, Stream::Batch, step as u64)).values(&device);
             let noise = &mut rng(seed, Stream::Training, step as u64);
@@ -125,9 +129,8 @@ fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Vec<f64>)> 
             let offset = noise.random::<f64>();
             // One t from each of B equal parts of 2..=T, so that the batch sees all noise levels.
             let t = (0..BATCH).map(|i| 1 + ((i as f64 + offset) / BATCH as f64 * terms as f64) as usize);
-            let (gamma, weight): (Vec<f32>, Vec<f32>) = t
-                .map(|t| (gammas[t] as f32, denoising_weight(gammas[t - 1], gammas[t]) as f32))
-                .unzip();
+            let (gamma, weight): (Vec<f32>, Vec<f32>) =
+                t.map(|t| (gammas[t] as f32, denoising_weight(gammas[t - 1], gammas[t]) as f32)).unzip();
             let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [BATCH]), &device);
             let weight = Tensor::<1>::from_data(TensorData::new(weight, [BATCH]), &device);
             let eps = normal([BATCH, data.train.dim()], noise, &device);
@@ -139,7 +142,16 @@ fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Vec<f64>)> 
     )?;
     drop(progress);
     chapter.timing("train_steps_per_second", trained.steps_per_second);
-    Ok((trained.model, trained.losses))
+
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));
+    let plot = Plot {
+        x: Axis::linear("training step"),
+        y: Axis::linear("training loss (bits/dim)"),
+        series: vec![Series::new("", Style::Line, curve)],
+    };
+    chapter.figure("loss", &plot.draw()?)?;
+    Ok(trained.model)
 }
 // ANCHOR_END: train
 
@@ -158,9 +170,8 @@ fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()>
     let images: Vec<&[u8]> = pixels.chunks(d).collect();
     eprint!("{}", blocks(&images[..6], side, data.train.level_count()));
     let real: Vec<&[u8]> = data.train.iter().take(SAMPLES).collect();
-    let row = |label: &str, images: &[&[u8]]| {
-        ImageRow::from_levels(label, images.iter().copied(), data.train.level_count())
-    };
+    let row =
+        |label: &str, images: &[&[u8]]| ImageRow::from_levels(label, images.iter().copied(), data.train.level_count());
     let mut rows = Vec::new();
     for (what, set) in [("Samples from the model", &images), ("Digits from the training set", &real)] {
         for (i, chunk) in set.chunks(16).enumerate() {

@@ -43,12 +43,7 @@ fn rms_norm(h: Tensor<2>) -> Tensor<2> {
 ///
 /// This is the exact posterior of each pixel's level if pixels were independent with the marginals m.
 /// `log_marginals` is [d, K], `levels` holds the K values x_k, z is [B, d], gamma is [B].
-pub fn posterior_logits(
-    log_marginals: Tensor<2>,
-    levels: Tensor<1>,
-    z: Tensor<2>,
-    gamma: Tensor<1>,
-) -> Tensor<3> {
+pub fn posterior_logits(log_marginals: Tensor<2>, levels: Tensor<1>, z: Tensor<2>, gamma: Tensor<1>) -> Tensor<3> {
     let gamma = gamma.reshape([-1, 1, 1]);
     let signal = sigmoid(-gamma.clone()).sqrt();
     let noise = sigmoid(gamma);
@@ -141,21 +136,14 @@ impl Denoiser {
         let k = self.config.levels.len();
         let x = Tensor::<1>::from_floats(self.config.levels.as_slice(), &device);
         let marginals = TensorData::new(self.config.log_marginals.clone(), [z.dims()[1], k]);
-        let alone =
-            posterior_logits(Tensor::from_data(marginals, &device), x.clone(), z, gamma.clone());
+        let alone = posterior_logits(Tensor::from_data(marginals, &device), x.clone(), z, gamma.clone());
         let f = self.logits(alone.clone(), x.clone().unsqueeze::<3>(), gamma, dropout);
         (softmax(alone + f, 2) * x.unsqueeze::<3>()).sum_dim(2).squeeze_dim(2)
     }
     // ANCHOR_END: denoise
 
     /// f, [B, d, K], from the logits of each pixel alone, [B, d, K], the level values, [1, 1, K], and gamma, [B].
-    fn logits(
-        &self,
-        alone: Tensor<3>,
-        x: Tensor<3>,
-        gamma: Tensor<1>,
-        dropout: Option<&mut ChaCha8Rng>,
-    ) -> Tensor<3> {
+    fn logits(&self, alone: Tensor<3>, x: Tensor<3>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<3> {
         let (device, [batch, pixels, k]) = (alone.device(), alone.dims());
         let DenoiserConfig { gamma_min, gamma_max, hidden, dropout: rate, .. } = self.config;
         let time = time_features((gamma - gamma_min) / (gamma_max - gamma_min));

@@ -15,6 +15,7 @@
 //! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
 //! | [`training`] | the training loop |
+//! | [`weights`] | weights as safetensors files |
 //! | [`figure`] | figures as SVG |
 //! | [`chapter`] | what all programs share: arguments, device, report |
 //!
@@ -41,8 +42,10 @@ pub mod denoiser;
 pub mod diffusion;
 pub mod error;
 pub mod figure;
+mod files;
 pub mod gaussian;
 pub mod random;
 pub mod sampler;
 pub mod schedule;
 pub mod training;
+pub mod weights;

@@ -42,12 +42,7 @@ pub fn normal<const D: usize>(shape: [usize; D], rng: &mut impl Rng, device: &De
 }
 
 /// A dropout mask: each entry is 0 with probability `rate`, otherwise 1/(1 - rate), so its mean is 1.
-pub fn dropout_mask<const D: usize>(
-    shape: [usize; D],
-    rate: f64,
-    rng: &mut impl Rng,
-    device: &Device,
-) -> Tensor<D> {
+pub fn dropout_mask<const D: usize>(shape: [usize; D], rate: f64, rng: &mut impl Rng, device: &Device) -> Tensor<D> {
     // Sixteen bits per entry resolve the rate to 1.5e-5, at half the cost of a float per entry.
     let threshold = (rate * 65536.0).round() as u32;
     let kept = (1.0 / (1.0 - f64::from(threshold) / 65536.0)) as f32;

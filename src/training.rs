@@ -48,11 +48,8 @@ impl Training {
         mut loss: impl FnMut(&M, usize) -> Tensor<1>,
         mut progress: impl FnMut(usize, f64),
     ) -> Result<Trained<M>> {
-        let mut optimizer = AdamWConfig::new()
-            .with_beta_2(0.99)
-            .with_epsilon(1e-8)
-            .with_weight_decay(self.weight_decay as f32)
-            .init();
+        let mut optimizer =
+            AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(self.weight_decay as f32).init();
         let (mut model, mut ema) = (model.clone().train(), model.valid());
         let (mut losses, mut unread) = (Vec::with_capacity(self.steps), VecDeque::new());
         let start = Instant::now();
@@ -153,4 +150,3 @@ fn average<M: Module>(average: M, model: &M, decay: f64) -> M {
     model.visit(&mut weights);
     average.map(&mut Average(weights.0, decay))
 }
-

@@ -161,7 +161,9 @@ impl Args {
             return Err(Error::usage("--data-dir holds the files of MNIST; add --data mnist or leave it out"));
         }
         if self.load.is_some() && self.steps.is_some() {
-            return Err(Error::usage("--load takes trained weights, so --steps has nothing to train; drop one of them"));
+            return Err(Error::usage(
+                "--load takes trained weights, so --steps has nothing to train; drop one of them",
+            ));
         }
         Ok(())
     }

@@ -2,25 +2,25 @@
 
 mod args;
 mod device;
-mod files;
 mod report;
 mod terminal;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
-use burn::tensor::Device;
+use burn::{module::Module, tensor::Device};
 use serde_json::{Map, Value, json};
 
+use self::args::Parsed;
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
-    files::write_atomically,
     report::{Number, Report},
     terminal::{Progress, blocks},
 };
-use self::args::Parsed;
 use crate::{
     data::{Dataset, digits::digits},
     error::{Error, Result},
+    files::{self, write_atomically},
+    weights,
 };
 
 /// What a chapter is called and which flags it can use.
@@ -136,6 +136,20 @@ impl Chapter {
     /// Writes a figure, `<name>.svg`.
     pub fn figure(&self, name: &str, svg: &str) -> Result<()> {
         write_atomically(&self.out.join(format!("{name}.svg")), svg.as_bytes())
+    }
+
+    /// The model with the weights of `--load`, or `None` if the flag was not given.
+    pub fn load_weights<M: Module>(&self, model: &M) -> Result<Option<M>> {
+        let load = |file: &PathBuf| weights::load(model.clone(), self.spec.name, file).map(|model| model.valid());
+        self.args.load.as_ref().map(load).transpose()
+    }
+
+    /// Writes the weights to the file of `--save`, if the flag was given.
+    pub fn save_weights<M: Module>(&self, model: &M) -> Result<()> {
+        match &self.args.save {
+            Some(file) => weights::save(model, self.spec.name, file),
+            None => Ok(()),
+        }
     }
 
     /// A progress bar on stderr.

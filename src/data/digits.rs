@@ -36,7 +36,8 @@ pub fn digits() -> Result<Dataset> {
 
 /// The levels of all images in a compressed file with this checksum.
 fn parse(file: &[u8], checksum: &str) -> Result<Vec<u8>> {
-    let broken = |what: String| Error::failure(format!("the embedded digits are damaged ({what}); build the crate anew"));
+    let broken =
+        |what: String| Error::failure(format!("the embedded digits are damaged ({what}); build the crate anew"));
     let found: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
     if found != checksum {
         return Err(broken(format!("SHA-256 {found} instead of {checksum}")));

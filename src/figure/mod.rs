@@ -87,7 +87,9 @@ mod tests {
     #[test]
     fn rectangles_of_one_style_become_one_path() {
         let rect = |x: i32, opacity: &str| {
-            format!("<rect x=\"{x}\" y=\"2\" width=\"3\" height=\"4\" opacity=\"{opacity}\" fill=\"#222222\" stroke=\"none\"/>\n")
+            format!(
+                "<rect x=\"{x}\" y=\"2\" width=\"3\" height=\"4\" opacity=\"{opacity}\" fill=\"#222222\" stroke=\"none\"/>\n"
+            )
         };
         let svg = format!("<svg>\n{}{}{}</svg>\n", rect(1, "1"), rect(9, "0.5"), rect(5, "1"));
         let expected = "<svg>\n<path d=\"M1 2h3v4h-3zM5 2h3v4h-3z\" opacity=\"1\" fill=\"#222222\"/>\n\

@@ -13,7 +13,7 @@ fn cannot(what: &str, path: &Path, error: &io::Error, remedy: &str) -> Error {
 }
 
 /// Creates the folder and makes sure that files can be written to it, before any work is done.
-pub(super) fn prepare_folder(folder: &Path) -> Result<()> {
+pub(crate) fn prepare_folder(folder: &Path) -> Result<()> {
     let remedy = "name another folder with --out";
     fs::create_dir_all(folder).map_err(|e| cannot("create the folder", folder, &e, remedy))?;
     let probe = folder.join(format!(".probe-{}", std::process::id()));
@@ -21,7 +21,7 @@ pub(super) fn prepare_folder(folder: &Path) -> Result<()> {
 }
 
 /// Makes sure that a file can be created at this path, before any work is done.
-pub(super) fn check_writable(file: &Path) -> Result<()> {
+pub(crate) fn check_writable(file: &Path) -> Result<()> {
     let probe = temporary(file);
     fs::write(&probe, b"")
         .and_then(|()| fs::remove_file(&probe))

@@ -1,0 +1,45 @@
+//! Runs every chapter as its reader does, and compares what it prints with `tests/snapshots`.
+
+mod command_line;
+mod comparator;
+mod program;
+
+use comparator::WithinTolerance;
+use program::run;
+
+/// Runs the chapter, checks its exit code and compares its report with the snapshot.
+fn check(chapter: &str, arguments: &[&str]) {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let folder = out.path().to_string_lossy().into_owned();
+    let output = run(chapter, &[&["--out", &folder], arguments].concat());
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{chapter} {arguments:?} failed:\n{complaints}");
+    let report = String::from_utf8(output.stdout).expect("a report is UTF-8");
+    insta::with_settings!({
+        comparator => Box::new(WithinTolerance),
+        snapshot_path => "../snapshots",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(chapter, report);
+    });
+    let metrics = std::fs::read_to_string(out.path().join("metrics.json")).expect("metrics.json was written");
+    let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("metrics.json is JSON");
+    assert_eq!(metrics["chapter"], chapter);
+}
+
+#[test]
+fn ch05_vdm() {
+    check("ch05_vdm", &[]);
+}
+
+#[test]
+fn ch05_vdm_on_one_thread() {
+    check("ch05_vdm", &["--threads", "1"]);
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+fn ch05_vdm_on_ndarray() {
+    check("ch05_vdm", &["--device", "ndarray"]);
+}
