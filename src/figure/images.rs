@@ -34,7 +34,7 @@ impl ImageRow {
 /// Draws the rows below each other, as wide as the widest; returns the SVG.
 pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
     const WIDTH: usize = 480;
-    const MARGIN: usize = 6;
+    const MARGIN: usize = 5;
     let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0).max(1);
     let pixel = ((WIDTH - MARGIN) / columns).saturating_sub(MARGIN).max(side) / side;
     let cell = pixel * side + MARGIN;

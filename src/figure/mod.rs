@@ -1,7 +1,7 @@
 //! Figures as SVG text, drawn by plotters.
 //!
 //! The colours are a fixed palette that the book's pages replace by theme colours, so a figure reads well on a light and on a
-//! dark page. Sizes suit a phone: 480 units wide, text of 14.
+//! dark page. Sizes suit a phone: 480 units wide, text of 14 units.
 
 mod images;
 mod plot;
@@ -34,7 +34,7 @@ pub const SERIES: [RGBColor; 6] = [
 ];
 
 /// Text height of axis numbers and legends.
-const TEXT: u32 = 14;
+const TEXT: u32 = 17;
 const FONT: &str = "sans-serif";
 
 /// A drawing error of plotters as this crate's error.
