@@ -42,3 +42,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<crate::oracle::Error> for Error {
+    fn from(error: crate::oracle::Error) -> Self {
+        Self::failure(error.to_string())
+    }
+}

@@ -44,6 +44,7 @@ pub mod error;
 pub mod figure;
 mod files;
 pub mod gaussian;
+pub mod oracle;
 pub mod random;
 pub mod sampler;
 pub mod schedule;

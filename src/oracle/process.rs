@@ -1,0 +1,269 @@
+//! The forward process in f64: noise levels, the steps between them, and the weights of the loss.
+//!
+//! The reference for the f32 tensor code, and the second side of the equations of chapters 5 to 7.
+//! Formulas are in gamma = -log SNR, with expm1 and sigmoid where a difference of near-equal
+//! numbers would lose digits. The data itself is the level gamma = minus infinity.
+
+use nalgebra::DVector;
+
+use super::error::{Error, same};
+use super::{Chain, Gaussian, LinearConditional, Vector};
+
+/// 1 / (1 + e^-a), without overflow and to full relative precision at both ends.
+pub fn sigmoid(a: f64) -> f64 {
+    if a >= 0.0 {
+        1.0 / (1.0 + (-a).exp())
+    } else {
+        let e = a.exp();
+        e / (1.0 + e)
+    }
+}
+
+/// A noise level, named by gamma = -log SNR: q(z|x) = N(sqrt(abar) x, (1 - abar) I).
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Level {
+    /// -log SNR. Minus infinity is the data itself, plus infinity pure noise.
+    pub gamma: f64,
+}
+
+impl Level {
+    /// The data itself: abar = 1.
+    pub const DATA: Self = Self { gamma: f64::NEG_INFINITY };
+
+    /// The level with this gamma.
+    pub fn new(gamma: f64) -> Self {
+        Self { gamma }
+    }
+
+    /// The level with this signal power abar in [0, 1]; NaN outside.
+    pub fn from_abar(abar: f64) -> Self {
+        Self { gamma: (-abar).ln_1p() - abar.ln() }
+    }
+
+    /// Signal power abar = sigmoid(-gamma).
+    pub fn abar(self) -> f64 {
+        sigmoid(-self.gamma)
+    }
+
+    /// Noise power 1 - abar = sigmoid(gamma).
+    pub fn noise(self) -> f64 {
+        sigmoid(self.gamma)
+    }
+
+    /// abar / (1 - abar) = exp(-gamma).
+    pub fn snr(self) -> f64 {
+        (-self.gamma).exp()
+    }
+
+    /// z = sqrt(abar) x + sqrt(1 - abar) eps, for one coordinate.
+    pub fn noised(self, x: f64, eps: f64) -> f64 {
+        self.abar().sqrt() * x + self.noise().sqrt() * eps
+    }
+
+    /// q(z|x) for x `[d]`.
+    ///
+    /// # Errors
+    /// [`Error::NotPositiveDefinite`] at the data level, where the law is a point.
+    pub fn given(self, x: &Vector) -> Result<Gaussian, Error> {
+        Gaussian::isotropic(x * self.abar().sqrt(), self.noise())
+    }
+}
+
+/// The step between two levels s < t (gamma_s < gamma_t), as used by both directions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// The less noisy level.
+    pub s: Level,
+    /// The noisier level.
+    pub t: Level,
+}
+
+impl Step {
+    /// The step from gamma_s to gamma_t.
+    pub fn new(gamma_s: f64, gamma_t: f64) -> Self {
+        Self { s: Level::new(gamma_s), t: Level::new(gamma_t) }
+    }
+
+    /// alpha = abar_t / abar_s.
+    pub fn alpha(self) -> f64 {
+        self.t.abar() / self.s.abar()
+    }
+
+    /// 1 - alpha = (1 - abar_t)(1 - e^(gamma_s - gamma_t)).
+    pub fn beta(self) -> f64 {
+        self.t.noise() * -(self.s.gamma - self.t.gamma).exp_m1()
+    }
+
+    /// The variance of q(z_s|z_t, x): (1 - abar_s)(1 - e^(gamma_s - gamma_t)). Zero where s is the
+    /// data.
+    pub fn posterior_variance(self) -> f64 {
+        self.s.noise() * -(self.s.gamma - self.t.gamma).exp_m1()
+    }
+
+    /// The coefficients (A, B) of the mean A z_t + B x of q(z_s|z_t, x).
+    pub fn posterior_coefficients(self) -> (f64, f64) {
+        // Written with SNR ratios: A = sqrt(alpha) (1 - abar_s)/(1 - abar_t),
+        // B = sqrt(abar_s) (1 - e^(gamma_s - gamma_t)).
+        let a = self.alpha().sqrt() * self.s.noise() / self.t.noise();
+        let b = self.s.abar().sqrt() * -(self.s.gamma - self.t.gamma).exp_m1();
+        (a, b)
+    }
+
+    /// The mean of q(z_s|z_t, x), for one coordinate.
+    pub fn posterior_mean(self, z_t: f64, x: f64) -> f64 {
+        let (a, b) = self.posterior_coefficients();
+        a * z_t + b * x
+    }
+
+    /// The weight of |x - x_hat|^2 in KL(q(z_s|z_t, x) || q(z_s|z_t, x_hat)):
+    /// (SNR(s) - SNR(t)) / 2, in nats. Infinite where s is the data.
+    pub fn x_weight(self) -> f64 {
+        self.t.snr() * self.eps_weight()
+    }
+
+    /// The weight of |eps - eps_hat|^2 in the same KL: expm1(gamma_t - gamma_s) / 2.
+    pub fn eps_weight(self) -> f64 {
+        0.5 * (self.t.gamma - self.s.gamma).exp_m1()
+    }
+
+    /// The weight of |score - score_hat|^2 in the same KL, the score being that of q(z_t|x).
+    pub fn score_weight(self) -> f64 {
+        self.t.noise() * self.eps_weight()
+    }
+
+    /// The weight of |v - v_hat|^2 in the same KL.
+    pub fn v_weight(self) -> f64 {
+        self.t.noise() * self.x_weight()
+    }
+}
+
+/// A discrete forward process: levels gamma_1 < ... < gamma_T.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Process {
+    levels: Vec<Level>,
+}
+
+impl Process {
+    /// The process with these gamma_1..gamma_T.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where there is none; [`Error::OutOfRange`] where they are not finite
+    /// and strictly increasing.
+    pub fn new(gammas: &[f64]) -> Result<Self, Error> {
+        if gammas.is_empty() {
+            return Err(Error::Dimension {
+                what: "the number of levels (at least 1)",
+                expected: 1,
+                found: 0,
+            });
+        }
+        let mut levels = vec![Level::DATA];
+        for &gamma in gammas {
+            let previous = levels.last().map_or(f64::NEG_INFINITY, |level| level.gamma);
+            if !(gamma.is_finite() && gamma > previous) {
+                return Err(Error::OutOfRange {
+                    what: "finite values of gamma that strictly increase",
+                    found: gamma,
+                });
+            }
+            levels.push(Level::new(gamma));
+        }
+        Ok(Self { levels })
+    }
+
+    /// gamma_1 = gamma_min to gamma_T = gamma_max in equal steps (T = 1: gamma_max alone).
+    ///
+    /// # Errors
+    /// As [`Process::new`].
+    pub fn linear_gamma(gamma_min: f64, gamma_max: f64, steps: usize) -> Result<Self, Error> {
+        let last = steps.saturating_sub(1);
+        let gammas: Vec<f64> = (0..steps)
+            .map(|i| if i == last { 1.0 } else { i as f64 / last as f64 })
+            .map(|u| (1.0 - u) * gamma_min + u * gamma_max)
+            .collect();
+        Self::new(&gammas)
+    }
+
+    /// The process with these one-step noise powers beta_1..beta_T, each in (0, 1).
+    ///
+    /// # Errors
+    /// As [`Process::new`].
+    pub fn from_betas(betas: &[f64]) -> Result<Self, Error> {
+        // log abar_t is summed with log1p, and 1 - abar_t = -expm1 of it, so that neither end
+        // loses digits.
+        let mut log_abar = 0.0;
+        let gammas: Vec<f64> = betas
+            .iter()
+            .map(|beta| {
+                log_abar += (-beta).ln_1p();
+                (-log_abar.exp_m1()).ln() - log_abar
+            })
+            .collect();
+        Self::new(&gammas)
+    }
+
+    /// The schedule of DDPM (Ho et al. 2020): beta linear from 1e-4 to 0.02 over 1000 steps.
+    ///
+    /// # Errors
+    /// None in practice; the signature is that of [`Process::from_betas`].
+    pub fn ddpm() -> Result<Self, Error> {
+        let betas: Vec<f64> = (0..1000).map(|i| 1e-4 + (0.02 - 1e-4) * i as f64 / 999.0).collect();
+        Self::from_betas(&betas)
+    }
+
+    /// The number of steps T.
+    pub fn len(&self) -> usize {
+        self.levels.len() - 1
+    }
+
+    /// Never true: a process has at least one level.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The levels 0..=T; level 0 is the data, so `levels()[t]` is that of z_t.
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// The steps t = 1..=T, from level t-1 to level t; `steps()[t - 1]` is that into z_t.
+    pub fn steps(&self) -> Vec<Step> {
+        self.levels.windows(2).map(|pair| Step { s: pair[0], t: pair[1] }).collect()
+    }
+
+    /// The forward conditionals q(z_t|z_{t-1}), t = 1..=T (the first is q(z_1|x)), in d dimensions.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where d is 0.
+    pub fn conditionals(&self, d: usize) -> Result<Vec<LinearConditional>, Error> {
+        self.steps()
+            .into_iter()
+            .map(|step| {
+                LinearConditional::isotropic(step.alpha().sqrt(), DVector::zeros(d), step.beta())
+            })
+            .collect()
+    }
+
+    /// The forward chain q(z_1, ..., z_T | x) for x `[d]`.
+    ///
+    /// # Errors
+    /// [`Error::Dimension`] where x is empty.
+    pub fn forward(&self, x: &Vector) -> Result<Chain, Error> {
+        let mut conditionals = self.conditionals(x.len())?;
+        let first = conditionals.remove(0).given(x)?;
+        Chain::new(first, conditionals)
+    }
+
+    /// The exact reverse chain of Gaussian data: q(z_T), q(z_{T-1}|z_T), ..., q(x|z_1).
+    ///
+    /// # Errors
+    /// None for a valid Gaussian, up to underflow of a variance.
+    pub fn exact_reverse(&self, data: &Gaussian) -> Result<Chain, Error> {
+        Chain::new(data.clone(), self.conditionals(data.dimension())?)?.reversed()
+    }
+
+    /// `Ok` where a reverse chain has as many steps as this process.
+    pub(super) fn fits(&self, reverse: &Chain) -> Result<(), Error> {
+        same("the number of steps of a reverse chain", self.len(), reverse.steps().len())
+    }
+}

@@ -1,0 +1,241 @@
+//! The forward process, its posteriors, and the reverse variance.
+
+use elbo_to_diffusion::oracle::{Chain, Gaussian, LinearConditional, Process, vector};
+
+use super::{Powers, processes};
+use crate::support::{Outcome, assert_close, log_normal, normal, normals, rng};
+
+/// alpha_t (1 - alpha_{t-1}) + (1 - alpha_t) against 1 - alpha_t alpha_{t-1}, and both against the
+/// variance of z_t given z_{t-2} from the covariance of a two-step chain.
+/// Identity: 18.
+/// Kind: closed form.
+#[test]
+fn noise_merging() -> Outcome {
+    const TOLERANCE: f64 = 1e-14;
+    for (first, second) in [(0.9, 0.8), (0.999, 0.5), (0.1, 0.3), (0.9999, 0.98)] {
+        let (alpha_before, alpha): (f64, f64) = (first, second);
+        let two_terms = alpha * (1.0 - alpha_before) + (1.0 - alpha);
+        let chain = Chain::new(
+            Gaussian::scalar(0.7 * alpha_before.sqrt(), 1.0 - alpha_before)?,
+            vec![LinearConditional::scalar(alpha.sqrt(), 0.0, 1.0 - alpha)?],
+        )?;
+        let merged = chain.joint()?.marginal(&[1])?.covariance()[(0, 0)];
+        assert_close(two_terms, merged, TOLERANCE);
+        assert_close(1.0 - alpha * alpha_before, merged, TOLERANCE);
+    }
+    Ok(())
+}
+
+/// N(sqrt(abar_t) x, (1 - abar_t) I) with abar_t = prod alpha_i, against the marginals of the joint
+/// law that the chain of one-step conditionals builds.
+/// Identity: 16.
+/// Kind: closed form.
+#[test]
+fn forward_marginal() -> Outcome {
+    const TOLERANCE: f64 = 1e-13;
+    let x = vector(&[0.8, -1.7]);
+    for process in processes()? {
+        let abar = Powers::of(&process).abar;
+        let joint = process.forward(&x)?.joint()?;
+        for t in 1..=process.len() {
+            let law = joint.marginal(&[2 * t - 2, 2 * t - 1])?;
+            for i in 0..2 {
+                assert_close(law.mean()[i], abar[t].sqrt() * x[i], TOLERANCE);
+                assert_close(law.covariance()[(i, i)], 1.0 - abar[t], TOLERANCE);
+            }
+            assert_close(law.covariance()[(0, 1)], 0.0, TOLERANCE);
+        }
+    }
+    Ok(())
+}
+
+/// q(z_t|z_s) = N(sqrt(abar_t/abar_s) z_s, 1 - abar_t/abar_s), against conditioning the joint
+/// covariance of the chain on z_s, for every s < t; and s -> u -> t composed (Chapman-Kolmogorov).
+/// Identity: 17.
+/// Kind: closed form.
+#[test]
+fn forward_between() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    let process = Process::linear_gamma(-8.0, 5.0, 20)?;
+    let abar = Powers::of(&process).abar;
+    let joint = process.forward(&vector(&[0.8]))?.joint()?;
+    for t in 2..=20 {
+        for s in 1..t {
+            let (scale, variance) = ((abar[t] / abar[s]).sqrt(), 1.0 - abar[t] / abar[s]);
+            let law = joint.regression(&[t - 1], &[s - 1])?;
+            assert_close(scale, law.matrix()[(0, 0)], TOLERANCE);
+            assert_close(0.0, law.noise().mean()[0], TOLERANCE);
+            assert_close(variance, law.noise().covariance()[(0, 0)], TOLERANCE);
+            for u in s + 1..t {
+                let second = abar[t] / abar[u];
+                let composed = second * (1.0 - abar[u] / abar[s]) + 1.0 - second;
+                assert_close(composed, variance, TOLERANCE);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Var z_t = abar_t Var x + 1 - abar_t, against the covariance of the chain started from Gaussian
+/// data: it stays at Var x exactly when Var x = 1, and moves when it is not.
+/// Identity: 18.
+/// Kind: closed form.
+#[test]
+fn variance_preserved() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    let process = Process::linear_gamma(-8.0, 5.0, 50)?;
+    let abar = Powers::of(&process).abar;
+    for data_variance in [0.25, 1.0, 4.0] {
+        let data = Gaussian::scalar(0.3, data_variance)?;
+        let joint = Chain::new(data, process.conditionals(1)?)?.joint()?;
+        for (t, abar_t) in abar.iter().enumerate().skip(1) {
+            let formula = abar_t * data_variance + 1.0 - abar_t;
+            assert_close(formula, joint.covariance()[(t, t)], TOLERANCE);
+            let preserved = (joint.covariance()[(t, t)] - data_variance).abs() < TOLERANCE;
+            assert_eq!(preserved, data_variance == 1.0);
+        }
+    }
+    Ok(())
+}
+
+/// log q(z_t|z_{t-1}) against log q(z_{t-1}|z_t, x) + log q(z_t|x) - log q(z_{t-1}|x) at random
+/// points, with the posterior from conditioning the joint covariance.
+/// Identity: 19.
+/// Kind: closed form.
+#[test]
+fn bayes_step() -> Outcome {
+    const TOLERANCE: f64 = 1e-10;
+    let (process, x, mut rng) = (Process::linear_gamma(-8.0, 5.0, 20)?, 0.8, rng(501));
+    let Powers { alpha, abar } = Powers::of(&process);
+    let joint = process.forward(&vector(&[x]))?.joint()?;
+    let marginal = |z: f64, t: usize| log_normal(z, abar[t].sqrt() * x, 1.0 - abar[t]);
+    for t in 2..=20 {
+        let posterior = joint.regression(&[t - 2], &[t - 1])?;
+        for _ in 0..10 {
+            let before = abar[t - 1].sqrt() * x + (1.0 - abar[t - 1]).sqrt() * normal(&mut rng);
+            let after = alpha[t].sqrt() * before + (1.0 - alpha[t]).sqrt() * normal(&mut rng);
+            let step = log_normal(after, alpha[t].sqrt() * before, 1.0 - alpha[t]);
+            let back = posterior.given(&vector(&[after]))?.log_prob(&vector(&[before]))?;
+            assert_close(step, back + marginal(after, t) - marginal(before, t - 1), TOLERANCE);
+        }
+    }
+    Ok(())
+}
+
+/// mu_q and sigma_q^2 of q(z_{t-1}|z_t, x) against conditioning the joint covariance, for
+/// two-dimensional data; and A sqrt(abar_t) + B = sqrt(abar_{t-1}),
+/// A^2 (1 - abar_t) + sigma_q^2 = 1 - abar_{t-1}.
+/// Identity: 20.
+/// Kind: closed form.
+#[test]
+fn forward_posterior() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    let (x, mut rng) = (vector(&[0.8, -1.7]), rng(502));
+    for process in processes()? {
+        let Powers { alpha, abar } = Powers::of(&process);
+        let joint = process.forward(&x)?.joint()?;
+        for t in 2..=process.len() {
+            let a = alpha[t].sqrt() * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
+            let b = abar[t - 1].sqrt() * (1.0 - alpha[t]) / (1.0 - abar[t]);
+            let variance = (1.0 - alpha[t]) * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
+
+            let z_t = normals(&mut rng, 2);
+            let pair = joint.marginal(&[2 * t - 4, 2 * t - 3, 2 * t - 2, 2 * t - 1])?;
+            let posterior = pair.condition(&[2, 3], &z_t)?;
+            for i in 0..2 {
+                assert_close(a * z_t[i] + b * x[i], posterior.mean()[i], TOLERANCE);
+                assert_close(variance, posterior.covariance()[(i, i)], TOLERANCE);
+            }
+            assert_close(0.0, posterior.covariance()[(0, 1)], TOLERANCE);
+            assert_close(a * abar[t].sqrt() + b, abar[t - 1].sqrt(), TOLERANCE);
+            assert_close(a * a * (1.0 - abar[t]) + variance, 1.0 - abar[t - 1], TOLERANCE);
+
+            let step = process.steps()[t - 1];
+            assert_close(step.posterior_mean(z_t[0], x[0]), a * z_t[0] + b * x[0], TOLERANCE);
+            assert_close(step.posterior_variance(), variance, TOLERANCE);
+        }
+    }
+    Ok(())
+}
+
+/// Completing the square: the precision alpha_t/(1-alpha_t) + 1/(1-abar_{t-1}), also as
+/// (1-abar_t)/((1-alpha_t)(1-abar_{t-1})), and the linear term
+/// sqrt(alpha_t) z_t/(1-alpha_t) + sqrt(abar_{t-1}) x/(1-abar_{t-1}), against 1/variance and
+/// mean/variance from conditioning the joint covariance.
+/// Identity: 20.
+/// Kind: closed form.
+#[test]
+fn posterior_precision() -> Outcome {
+    // Relative to the precision, which reaches 1e4 at the least noise.
+    const TOLERANCE: f64 = 1e-11;
+    let (x, mut rng) = (0.8, rng(503));
+    let process = Process::linear_gamma(-8.0, 5.0, 20)?;
+    let Powers { alpha, abar } = Powers::of(&process);
+    let joint = process.forward(&vector(&[x]))?.joint()?;
+    for t in 2..=20 {
+        let z_t = normal(&mut rng);
+        let precision = alpha[t] / (1.0 - alpha[t]) + 1.0 / (1.0 - abar[t - 1]);
+        let one_fraction = (1.0 - abar[t]) / ((1.0 - alpha[t]) * (1.0 - abar[t - 1]));
+        let linear = alpha[t].sqrt() * z_t / (1.0 - alpha[t]) + abar[t - 1].sqrt() * x / (1.0 - abar[t - 1]);
+        let posterior = joint.regression(&[t - 2], &[t - 1])?.given(&vector(&[z_t]))?;
+        let variance = posterior.covariance()[(0, 0)];
+        assert_close(precision * variance, 1.0, TOLERANCE);
+        assert_close(one_fraction * variance, 1.0, TOLERANCE);
+        assert_close(linear * variance, posterior.mean()[0], TOLERANCE);
+    }
+    Ok(())
+}
+
+/// sum_{t=2}^T [log q(z_{t-1}|x) - log q(z_t|x)] along random paths of the chain, against
+/// log q(z_1|x) - log q(z_T|x) from the oracle's marginals.
+/// Identity: 21.
+/// Kind: closed form.
+#[test]
+fn telescoping() -> Outcome {
+    const TOLERANCE: f64 = 1e-10;
+    let (x, mut rng) = (vector(&[0.8]), rng(504));
+    let process = Process::linear_gamma(-8.0, 5.0, 100)?;
+    let abar = Powers::of(&process).abar;
+    let chain = process.forward(&x)?;
+    let joint = chain.joint()?;
+    for _ in 0..20 {
+        let path = chain.sample(&mut rng);
+        // path[t - 1] is z_t.
+        let log_q = |t: usize| log_normal(path[t - 1][0], abar[t].sqrt() * x[0], 1.0 - abar[t]);
+        let sum: f64 = (2..=100).map(|t| log_q(t - 1) - log_q(t)).sum();
+        let first = joint.marginal(&[0])?.log_prob(&path[0])?;
+        let last = joint.marginal(&[99])?.log_prob(&path[99])?;
+        assert_close(sum, first - last, TOLERANCE);
+    }
+    Ok(())
+}
+
+/// Var(z_{t-1}|z_t) = sigma_q^2 + B^2 Var(x|z_t) for Gaussian data of variance v, against
+/// conditioning the covariance of the chain. It is sigma_q^2 for v = 0, beta_t for v = 1, and more
+/// than beta_t for v > 1: with alpha = 0.9, abar_{t-1} = 0.6 they are 0.0870, 0.1000 and 0.1069.
+/// Identity: 22.
+/// Kind: closed form.
+#[test]
+fn reverse_variance() -> Outcome {
+    const TOLERANCE: f64 = 1e-14;
+    const PRINTED: f64 = 5e-5;
+    let process = Process::from_betas(&[0.4, 0.1])?;
+    let (alpha, abar_before, abar): (f64, f64, f64) = (0.9, 0.6, 0.54);
+    let sigma_q2 = (1.0 - alpha) * (1.0 - abar_before) / (1.0 - abar);
+    let b = abar_before.sqrt() * (1.0 - alpha) / (1.0 - abar);
+    for (v, printed) in [(0.0, 0.0870), (1.0, 0.1000), (4.0, 0.1069)] {
+        let data_given_z = v * (1.0 - abar) / (abar * v + 1.0 - abar);
+        let formula = sigma_q2 + b * b * data_given_z;
+        // Point data: the chain from a fixed x. Otherwise the coordinates are x, z_1, z_2.
+        let exact = if v == 0.0 {
+            process.forward(&vector(&[0.3]))?.joint()?.regression(&[0], &[1])?
+        } else {
+            let data = Gaussian::scalar(0.3, v)?;
+            Chain::new(data, process.conditionals(1)?)?.joint()?.regression(&[1], &[2])?
+        };
+        assert_close(formula, exact.noise().covariance()[(0, 0)], TOLERANCE);
+        assert_close(formula, printed, PRINTED);
+        assert_eq!(formula > 1.0 - alpha + TOLERANCE, v > 1.0);
+    }
+    Ok(())
+}
