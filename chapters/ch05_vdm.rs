@@ -48,9 +48,8 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let gammas = SCHEDULE.grid(LATENTS);
 
     chapter.report.section("The bound");
-    let mut evaluation = rng(chapter.seed(), Stream::Evaluation, 0);
     for (name, images) in [("validation", &data.validation), ("test", &data.test)] {
-        let bound = Bound::discrete(images, &gammas, denoise, 2, &mut evaluation, &chapter.device)?;
+        let bound = Bound::discrete(images, &gammas, denoise, 2, chapter.seed(), &chapter.device)?;
         let bits = |nats: f64| data.bits_per_dim(nats);
         let report = &mut chapter.report;
         let mut row = |what: &str, value, tolerance, decimals| {

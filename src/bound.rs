@@ -1,13 +1,13 @@
 //! The variational bound of a diffusion model, estimated on a set of images.
 
 use burn::tensor::{Device, Tensor};
-use rand::Rng;
+use rayon::prelude::*;
 
 use crate::{
     data::Images,
     diffusion::{decoder_log_probs, denoising_kl, denoising_weight, diffuse, prior_kl, reconstruction},
     error::{Error, Result},
-    random::normal,
+    random::{Stream, normal, rng},
 };
 
 /// The three terms of the bound in nats per image; their sum bounds -log p(x) from above. Equation `elbo-denoising`.
@@ -23,55 +23,85 @@ pub struct Bound {
     pub standard_error: f64,
 }
 
+/// Images that are evaluated together. Small enough for the processor's cache, and the unit that threads share out; the
+/// noise is drawn per group, so the result does not depend on the number of threads.
+const GROUP: usize = 64;
+
 impl Bound {
     // ANCHOR: discrete
     /// The bound of the chain gamma_1, ..., gamma_T: every t, and `passes` (at least 2) noise draws per image and t.
     ///
-    /// `denoise(z_t, gamma_t)` returns x_hat for z_t of shape [N, d] and gamma_t of shape [N].
+    /// `denoise(z_t, gamma_t)` returns x_hat for z_t of shape [B, d] and gamma_t of shape [B].
     pub fn discrete(
         images: &Images,
         gammas: &[f64],
-        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2>,
+        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
         passes: usize,
-        rng: &mut impl Rng,
+        seed: u64,
         device: &Device,
     ) -> Result<Self> {
-        let (n, d) = (images.len(), images.dim());
-        let (x, level) = (images.values(device), images.levels(device));
-        let grid = Tensor::<1>::from_floats(images.level_values().as_slice(), device);
-        let mut per_pass = Vec::with_capacity(passes);
-        let mut denoising = vec![0.0; gammas.len().saturating_sub(1)];
-        let mut reconstruction_mean = 0.0;
-
-        for _ in 0..passes {
-            let noisy = |gamma: f64, rng: &mut _| {
-                let gamma = Tensor::<1>::full([n], gamma, device);
-                diffuse(x.clone(), gamma, normal([n, d], rng, device))
-            };
-            let z_1 = noisy(gammas[0], rng);
-            let log_probs = decoder_log_probs(z_1, gammas[0], grid.clone());
-            let mut total = read(reconstruction(level.clone(), log_probs))?;
-            reconstruction_mean += mean(&total) / passes as f64;
-            for t in 1..gammas.len() {
-                let x_hat = denoise(noisy(gammas[t], rng), Tensor::full([n], gammas[t], device));
-                let weight = Tensor::full([n], denoising_weight(gammas[t - 1], gammas[t]), device);
-                let kl = read(denoising_kl(x.clone(), x_hat, weight))?;
-                denoising[t - 1] += mean(&kl) / passes as f64;
-                total.iter_mut().zip(&kl).for_each(|(total, kl)| *total += kl);
+        let terms = |group: usize| -> Result<Terms> {
+            let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
+            let noise = &mut rng(seed, Stream::Evaluation, group as u64);
+            let (x, shape) = (images.values(device), [images.len(), images.dim()]);
+            let level = images.levels(device);
+            let grid = Tensor::<1>::from_floats(images.level_values().as_slice(), device);
+            let prior = prior_kl(x.clone(), gammas[gammas.len() - 1]);
+            let mut rows = Vec::with_capacity(passes * gammas.len());
+            for _ in 0..passes {
+                for t in 0..gammas.len() {
+                    let gamma = Tensor::<1>::full([shape[0]], gammas[t], device);
+                    let z = diffuse(x.clone(), gamma.clone(), normal(shape, noise, device));
+                    rows.push(match t {
+                        0 => reconstruction(level.clone(), decoder_log_probs(z, gammas[0], grid.clone())),
+                        _ => {
+                            let weight = gamma.full_like(denoising_weight(gammas[t - 1], gammas[t]));
+                            denoising_kl(x.clone(), denoise(z, gamma), weight)
+                        }
+                    });
+                }
             }
-            per_pass.push(total);
-        }
-        let gamma_max = gammas.last().copied().unwrap_or_default();
-        let prior = mean(&read(prior_kl(x.clone(), gamma_max))?);
-        let standard_error = noise_error(&per_pass);
-        Ok(Self { reconstruction: reconstruction_mean, prior, denoising, standard_error })
+            Ok(Terms { prior: read(prior)?, rows: read(Tensor::cat(rows, 0))? })
+        };
+        let groups = (0..images.len().div_ceil(GROUP)).into_par_iter().map(terms).collect::<Result<Vec<_>>>()?;
+        Ok(Self::average(&groups, gammas.len(), passes))
     }
     // ANCHOR_END: discrete
+
+    /// Averages the terms of all groups.
+    fn average(groups: &[Terms], latents: usize, passes: usize) -> Self {
+        let images: usize = groups.iter().map(|group| group.prior.len()).sum();
+        let mut per_time = vec![0.0; latents];
+        let mut per_pass = vec![Vec::with_capacity(images); passes];
+        for group in groups {
+            let n = group.prior.len();
+            let mut totals = vec![0.0; passes * n];
+            for (row, values) in group.rows.chunks(n).enumerate() {
+                per_time[row % latents] += values.iter().sum::<f64>() / (images * passes) as f64;
+                totals[row / latents * n..][..n].iter_mut().zip(values).for_each(|(total, value)| *total += value);
+            }
+            per_pass.iter_mut().zip(totals.chunks(n)).for_each(|(pass, totals)| pass.extend(totals));
+        }
+        Self {
+            reconstruction: per_time[0],
+            prior: groups.iter().flat_map(|group| &group.prior).sum::<f64>() / images as f64,
+            denoising: per_time[1..].to_vec(),
+            standard_error: noise_error(&per_pass),
+        }
+    }
 
     /// Reconstruction + prior + denoising.
     pub fn total(&self) -> f64 {
         self.reconstruction + self.prior + self.denoising.iter().sum::<f64>()
     }
+}
+
+/// What one group of images yields, in nats.
+struct Terms {
+    /// The prior term of each image.
+    prior: Vec<f64>,
+    /// For each pass and t, the term of each image; t = 1 is the reconstruction.
+    rows: Vec<f64>,
 }
 
 /// Standard error of the mean over images and passes, from the spread between passes of one image.
@@ -85,12 +115,8 @@ fn noise_error(per_pass: &[Vec<f64>]) -> f64 {
     (squares.sum::<f64>() / passes).sqrt() / images as f64
 }
 
-/// Reads one number per image from the device.
+/// Reads numbers from the device.
 fn read(values: Tensor<1>) -> Result<Vec<f64>> {
     let values = values.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the bound: {e}")))?;
     Ok(values.into_iter().map(f64::from).collect())
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
