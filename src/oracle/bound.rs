@@ -34,14 +34,25 @@ impl DiffusionBound {
     pub fn new(process: &Process, reverse: &Chain, x: &Vector) -> Result<Self, Error> {
         process.fits(reverse)?;
         let d = x.len();
+        same("the dimension of p(z_T)", d, reverse.first().dimension())?;
         for step in reverse.steps() {
-            same("the output of a step of a reverse chain", d, step.output_dimension())?;
+            same(
+                "the output of a step of a reverse chain",
+                d,
+                step.output_dimension(),
+            )?;
         }
         let forward = process.forward(x)?;
         let laws = forward.marginals()?;
         let (first, last) = match (laws.first(), laws.last()) {
             (Some(first), Some(last)) => (first, last),
-            _ => return Err(Error::Dimension { what: "the number of levels", expected: 1, found: 0 }),
+            _ => {
+                return Err(Error::Dimension {
+                    what: "the number of levels",
+                    expected: 1,
+                    found: 0,
+                });
+            }
         };
         // forward.steps()[i] is q(z_{i+2}|z_{i+1}); models[i] is p(z_{i+1}|z_{i+2}).
         let mut models: Vec<&LinearConditional> = reverse.steps().iter().rev().collect();
@@ -122,7 +133,9 @@ fn drawn_afresh(
     let shared = (law.covariance() - noising.covariance()) * step.matrix().transpose();
     let mut covariance = joint.covariance().clone();
     covariance.view_mut((0, d), (d, d)).copy_from(&shared);
-    covariance.view_mut((d, 0), (d, d)).copy_from(&shared.transpose());
+    covariance
+        .view_mut((d, 0), (d, d))
+        .copy_from(&shared.transpose());
     Gaussian::new(joint.mean().clone(), covariance)
 }
 
@@ -133,5 +146,45 @@ fn drawn_afresh(
 /// [`Error::Dimension`] where the reverse chain does not fit the process or x.
 pub fn exact_elbo(process: &Process, reverse: &Chain, x: &Vector) -> Result<f64, Error> {
     process.fits(reverse)?;
-    reverse.latent_model()?.elbo(x, &process.forward(x)?.joint()?)
+    reverse
+        .latent_model()?
+        .elbo(x, &process.forward(x)?.joint()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DiffusionBound, exact_elbo};
+    use crate::oracle::{Chain, Error, Gaussian, LinearConditional, Process, vector};
+
+    /// In two dimensions with full matrices, where the equation tests have one.
+    #[test]
+    fn both_decompositions_are_the_exact_elbo_in_two_dimensions() -> Result<(), Error> {
+        let process = Process::linear_gamma(-3.0, 2.0, 4)?;
+        let x = vector(&[0.4, -1.1]);
+        let data = Gaussian::new(
+            vector(&[0.3, -0.2]),
+            crate::oracle::matrix(&[&[0.8, 0.3], &[0.3, 1.4]])?,
+        )?;
+        let reverse = process.exact_reverse(&data)?;
+        let reverse = Chain::new(Gaussian::standard(2)?, reverse.steps().to_vec())?;
+        let exact = exact_elbo(&process, &reverse, &x)?;
+        let bound = DiffusionBound::new(&process, &reverse, &x)?;
+        assert!((bound.denoising_elbo() - exact).abs() < 1e-12);
+        assert!((bound.consistency_elbo() - exact).abs() < 1e-12);
+        assert!(bound.printed_elbo() < exact - 0.1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_reverse_chain_that_does_not_fit_is_an_error() -> Result<(), Error> {
+        let process = Process::linear_gamma(-3.0, 2.0, 1)?;
+        let step = LinearConditional::scalar(0.5, 0.0, 1.0)?;
+        let two = Chain::new(Gaussian::standard(1)?, vec![step.clone(), step.clone()])?;
+        let one = Chain::new(Gaussian::standard(1)?, vec![step])?;
+        assert!(DiffusionBound::new(&process, &two, &vector(&[0.1])).is_err());
+        assert!(DiffusionBound::new(&process, &one, &vector(&[0.1, 0.2])).is_err());
+        assert!(exact_elbo(&process, &one, &vector(&[0.1, 0.2])).is_err());
+        assert!(exact_elbo(&process, &two, &vector(&[0.1])).is_err());
+        Ok(())
+    }
 }

@@ -27,7 +27,11 @@ impl Chain {
     pub fn new(first: Gaussian, steps: Vec<LinearConditional>) -> Result<Self, Error> {
         let mut dimension = first.dimension();
         for step in &steps {
-            same("the input of a step of a chain", dimension, step.input_dimension())?;
+            same(
+                "the input of a step of a chain",
+                dimension,
+                step.input_dimension(),
+            )?;
             dimension = step.output_dimension();
         }
         Ok(Self { first, steps })
@@ -79,7 +83,9 @@ impl Chain {
         let mut mean = self.first.mean().clone();
         let mut covariance = Matrix::zeros(length, length);
         let first = self.first.dimension();
-        covariance.view_mut((0, 0), (first, first)).copy_from(self.first.covariance());
+        covariance
+            .view_mut((0, 0), (first, first))
+            .copy_from(self.first.covariance());
         for (step, pair) in self.steps.iter().zip(blocks.windows(2)) {
             let (from, to) = (&pair[0], &pair[1]);
             let next = step.matrix() * mean.rows(from.start, from.len()) + step.noise().mean();
@@ -88,11 +94,15 @@ impl Chain {
             let cross = step.matrix() * covariance.view((from.start, 0), (from.len(), to.start));
             let own = cross.columns(from.start, from.len()) * step.matrix().transpose()
                 + step.noise().covariance();
-            covariance.view_mut((to.start, 0), cross.shape()).copy_from(&cross);
+            covariance
+                .view_mut((to.start, 0), cross.shape())
+                .copy_from(&cross);
             covariance
                 .view_mut((0, to.start), (cross.ncols(), cross.nrows()))
                 .copy_from(&cross.transpose());
-            covariance.view_mut((to.start, to.start), own.shape()).copy_from(&own);
+            covariance
+                .view_mut((to.start, to.start), own.shape())
+                .copy_from(&own);
         }
         Gaussian::new(mean, super::gaussian::symmetric(covariance))
     }
@@ -130,7 +140,9 @@ impl Chain {
         let prior = latents.joint()?.marginal(&order)?;
         // x reads z_1 alone, which comes first.
         let mut weights = Matrix::zeros(decoder.output_dimension(), order.len());
-        weights.columns_mut(0, decoder.input_dimension()).copy_from(decoder.matrix());
+        weights
+            .columns_mut(0, decoder.input_dimension())
+            .copy_from(decoder.matrix());
         let noise = decoder.noise();
         let likelihood =
             LinearConditional::new(weights, noise.mean().clone(), noise.covariance().clone())?;
@@ -158,5 +170,61 @@ impl Chain {
             total += step.given(&pair[0])?.log_prob(&pair[1])?;
         }
         Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::Chain;
+    use crate::oracle::{Error, Gaussian, LinearConditional, Vector, matrix, vector};
+
+    fn example() -> Result<Chain, Error> {
+        let up = LinearConditional::new(
+            matrix(&[&[0.5], &[-1.0]])?,
+            vector(&[0.1, 0.2]),
+            matrix(&[&[0.3, 0.1], &[0.1, 0.4]])?,
+        )?;
+        let down = LinearConditional::new(
+            matrix(&[&[0.7, 0.2]])?,
+            vector(&[-0.3]),
+            matrix(&[&[0.25]])?,
+        )?;
+        Chain::new(Gaussian::scalar(0.4, 1.5)?, vec![up, down])
+    }
+
+    #[test]
+    fn factors_joint_and_reversal_give_one_density() -> Result<(), Error> {
+        let chain = example()?;
+        let (joint, reversed) = (chain.joint()?, chain.reversed()?);
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for _ in 0..10 {
+            let mut path = chain.sample(&mut rng);
+            let stacked: Vec<f64> = path.iter().flat_map(|u| u.iter().copied()).collect();
+            let by_factors = chain.log_prob(&path)?;
+            assert!((by_factors - joint.log_prob(&vector(&stacked))?).abs() < 1e-12);
+            path.reverse();
+            assert!((by_factors - reversed.log_prob(&path)?).abs() < 1e-12);
+        }
+        for (block, law) in chain.blocks().into_iter().zip(chain.marginals()?) {
+            let marginal = joint.marginal(&block.collect::<Vec<_>>())?;
+            assert!((marginal.covariance() - law.covariance()).amax() < 1e-14);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn chains_that_do_not_fit_are_errors() -> Result<(), Error> {
+        let step = LinearConditional::scalar(1.0, 0.0, 1.0)?;
+        assert!(Chain::new(Gaussian::standard(2)?, vec![step]).is_err());
+        assert!(example()?.log_prob(&[Vector::zeros(1)]).is_err());
+        assert!(
+            Chain::new(Gaussian::standard(2)?, Vec::new())?
+                .latent_model()
+                .is_err()
+        );
+        Ok(())
     }
 }

@@ -17,13 +17,20 @@ impl FiniteLatent {
     /// [`Error::Dimension`] where there are not K rows of one length.
     pub fn new(prior: &[f64], likelihood: &[Vec<f64>]) -> Result<Self, Error> {
         probabilities("the prior", prior)?;
-        same("the number of rows of p(x|z)", prior.len(), likelihood.len())?;
+        same(
+            "the number of rows of p(x|z)",
+            prior.len(),
+            likelihood.len(),
+        )?;
         let outcomes = likelihood.first().map_or(0, Vec::len);
         for row in likelihood {
             same("the length of a row of p(x|z)", outcomes, row.len())?;
             probabilities("a row of p(x|z)", row)?;
         }
-        Ok(Self { prior: prior.to_vec(), likelihood: likelihood.to_vec() })
+        Ok(Self {
+            prior: prior.to_vec(),
+            likelihood: likelihood.to_vec(),
+        })
     }
 
     /// The number of states K of z.
@@ -50,7 +57,11 @@ impl FiniteLatent {
         self.prior
             .iter()
             .zip(&self.likelihood)
-            .map(|(p, row)| row.get(x).map(|l| p * l).ok_or(Error::Index { index: x, length }))
+            .map(|(p, row)| {
+                row.get(x)
+                    .map(|l| p * l)
+                    .ok_or(Error::Index { index: x, length })
+            })
             .collect()
     }
 
@@ -133,7 +144,11 @@ impl FiniteLatent {
 pub fn kl(q: &[f64], p: &[f64]) -> Result<f64, Error> {
     same("the length of q", p.len(), q.len())?;
     probabilities("q", q)?;
-    Ok(q.iter().zip(p).filter(|(q, _)| **q > 0.0).map(|(q, p)| q * (q / p).ln()).sum())
+    Ok(q.iter()
+        .zip(p)
+        .filter(|(q, _)| **q > 0.0)
+        .map(|(q, p)| q * (q / p).ln())
+        .sum())
 }
 
 /// The entropy of a table, in nats.
@@ -142,7 +157,11 @@ pub fn kl(q: &[f64], p: &[f64]) -> Result<f64, Error> {
 /// [`Error::NotProbabilities`] for a table that is no distribution.
 pub fn entropy(q: &[f64]) -> Result<f64, Error> {
     probabilities("q", q)?;
-    Ok(-q.iter().filter(|q| **q > 0.0).map(|q| q * q.ln()).sum::<f64>())
+    Ok(-q
+        .iter()
+        .filter(|q| **q > 0.0)
+        .map(|q| q * q.ln())
+        .sum::<f64>())
 }
 
 /// The aggregate posterior q(z) = mean over n of q(z|x_n), from rows `[N][K]`.
@@ -175,4 +194,51 @@ pub fn mutual_information(encoder: &[Vec<f64>]) -> Result<f64, Error> {
         information -= entropy(row)? / encoder.len() as f64;
     }
     Ok(information)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FiniteLatent, aggregate, kl};
+    use crate::oracle::Error;
+
+    #[test]
+    fn tables_that_are_no_distributions_are_errors() -> Result<(), Error> {
+        let rows = [vec![0.5, 0.5], vec![0.1, 0.9]];
+        assert!(FiniteLatent::new(&[0.5, 0.6], &rows).is_err());
+        assert!(FiniteLatent::new(&[1.0], &rows).is_err());
+        assert!(FiniteLatent::new(&[0.5, 0.5], &[vec![1.0], vec![0.5, 0.5]]).is_err());
+        assert!(FiniteLatent::new(&[], &[]).is_err());
+        let model = FiniteLatent::new(&[0.5, 0.5], &rows)?;
+        assert_eq!(
+            model.log_prob(2).err(),
+            Some(Error::Index {
+                index: 2,
+                length: 2
+            })
+        );
+        assert!(model.elbo(0, &[1.0]).is_err());
+        assert!(model.elbo(0, &[2.0, -1.0]).is_err());
+        for samples in [0, 40, usize::MAX] {
+            assert!(
+                model
+                    .importance_weighted_bound(0, &[0.5, 0.5], samples)
+                    .is_err()
+            );
+        }
+        assert!(aggregate(&[]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn zeros_are_handled_as_limits() -> Result<(), Error> {
+        let model = FiniteLatent::new(&[0.5, 0.5], &[vec![0.0, 1.0], vec![0.4, 0.6]])?;
+        assert_eq!(model.elbo(0, &[0.5, 0.5])?, f64::NEG_INFINITY);
+        assert!((model.elbo(0, &[0.0, 1.0])? - 0.2_f64.ln()).abs() < 1e-15);
+        let bound = model.importance_weighted_bound(0, &[0.0, 1.0], 3)?;
+        assert!((bound - 0.2_f64.ln()).abs() < 1e-15);
+        assert_eq!(kl(&[1.0, 0.0], &[0.5, 0.5])?, 2.0_f64.ln());
+        let never = FiniteLatent::new(&[1.0], &[vec![0.0, 1.0]])?;
+        assert!(never.posterior(0).is_err());
+        Ok(())
+    }
 }

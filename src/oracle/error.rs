@@ -40,7 +40,11 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dimension { what, expected, found } => write!(
+            Self::Dimension {
+                what,
+                expected,
+                found,
+            } => write!(
                 formatter,
                 "{what} is {found} but must be {expected}; give arguments of matching size"
             ),
@@ -73,7 +77,11 @@ pub(super) fn same(what: &'static str, expected: usize, found: usize) -> Result<
     if expected == found {
         Ok(())
     } else {
-        Err(Error::Dimension { what, expected, found })
+        Err(Error::Dimension {
+            what,
+            expected,
+            found,
+        })
     }
 }
 
@@ -92,6 +100,9 @@ pub(super) fn positive(what: &'static str, number: f64) -> Result<(), Error> {
     if number.is_finite() && number > 0.0 {
         Ok(())
     } else {
-        Err(Error::OutOfRange { what, found: number })
+        Err(Error::OutOfRange {
+            what,
+            found: number,
+        })
     }
 }

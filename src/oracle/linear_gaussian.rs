@@ -26,7 +26,11 @@ impl LinearGaussian {
     /// [`Error::Dimension`] where the likelihood does not take a z of the prior's dimension.
     pub fn new(prior: Gaussian, likelihood: LinearConditional) -> Result<Self, Error> {
         let joint = likelihood.joint(&prior)?;
-        Ok(Self { prior, likelihood, joint })
+        Ok(Self {
+            prior,
+            likelihood,
+            joint,
+        })
     }
 
     /// p(z) = N(0, I), p(x|z) = N(W z + b, variance I), with W `[d, k]` and b `[d]`.
@@ -102,7 +106,9 @@ impl LinearGaussian {
         same("the dimension of q", k, q.dimension())?;
         same("the length of x", d, x.len())?;
         let mut covariance = Matrix::zeros(k + d, k + d);
-        covariance.view_mut((0, 0), (k, k)).copy_from(q.covariance());
+        covariance
+            .view_mut((0, 0), (k, k))
+            .copy_from(q.covariance());
         let mean = super::gaussian::stack(q.mean(), x);
         Ok(self.joint.expected_log_prob(&mean, &covariance)? + q.entropy())
     }
@@ -128,7 +134,10 @@ pub fn ppca(mean: &Vector, covariance: &Matrix, k: usize) -> Result<LinearGaussi
         });
     }
     let variance = values[k..].iter().sum::<f64>() / (d - k) as f64;
-    positive("a covariance whose dropped eigenvalues are above zero", variance)?;
+    positive(
+        "a covariance whose dropped eigenvalues are above zero",
+        variance,
+    )?;
     let weights = Matrix::from_fn(d, k, |row, column| {
         vectors[(row, column)] * (values[column] - variance).max(0.0).sqrt()
     });
@@ -151,7 +160,11 @@ pub fn ppca_log_likelihood(covariance: &Matrix, k: usize) -> Result<f64, Error> 
 
 /// Eigenvalues in falling order, and their eigenvectors as columns in the same order.
 fn eigen(covariance: &Matrix) -> Result<(Vec<f64>, Matrix), Error> {
-    same("the number of columns of a covariance", covariance.nrows(), covariance.ncols())?;
+    same(
+        "the number of columns of a covariance",
+        covariance.nrows(),
+        covariance.ncols(),
+    )?;
     if !covariance.iter().all(|c| c.is_finite()) {
         return Err(Error::NotPositiveDefinite);
     }
@@ -160,4 +173,40 @@ fn eigen(covariance: &Matrix) -> Result<(Vec<f64>, Matrix), Error> {
     order.sort_by(|&i, &j| eigen.eigenvalues[j].total_cmp(&eigen.eigenvalues[i]));
     let values = order.iter().map(|&i| eigen.eigenvalues[i]).collect();
     Ok((values, eigen.eigenvectors.select_columns(&order)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ppca, ppca_log_likelihood};
+    use crate::oracle::{Error, Gaussian, LinearGaussian, Matrix, matrix, vector};
+
+    #[test]
+    fn sizes_that_do_not_fit_are_errors() -> Result<(), Error> {
+        let weights = matrix(&[&[1.0], &[0.5]])?;
+        assert!(LinearGaussian::standard(weights.clone(), vector(&[0.0]), 1.0).is_err());
+        assert!(LinearGaussian::standard(weights.clone(), vector(&[0.0, 0.0]), 0.0).is_err());
+        let model = LinearGaussian::standard(weights, vector(&[0.0, 0.0]), 1.0)?;
+        assert!(model.log_prob(&vector(&[0.0])).is_err());
+        assert!(model.posterior(&vector(&[0.0])).is_err());
+        assert!(
+            model
+                .elbo(&vector(&[0.0, 0.0]), &Gaussian::standard(2)?)
+                .is_err()
+        );
+        assert!(
+            model
+                .elbo(&vector(&[0.0]), &Gaussian::standard(1)?)
+                .is_err()
+        );
+        let covariance = Matrix::identity(3, 3);
+        for k in [0, 3, 4] {
+            assert!(ppca(&vector(&[0.0; 3]), &covariance, k).is_err());
+            assert!(ppca_log_likelihood(&covariance, k).is_err());
+        }
+        assert!(ppca(&vector(&[0.0; 2]), &covariance, 1).is_err());
+        assert!(ppca(&vector(&[0.0; 3]), &Matrix::zeros(3, 3), 1).is_err());
+        assert!(ppca(&vector(&[0.0; 3]), &(covariance * f64::NAN), 1).is_err());
+        assert!(ppca(&vector(&[0.0; 3]), &Matrix::zeros(3, 2), 1).is_err());
+        Ok(())
+    }
 }

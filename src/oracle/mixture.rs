@@ -32,12 +32,18 @@ impl ScalarMixture {
         probabilities("the weights of a mixture", weights)?;
         for &found in means {
             if !found.is_finite() {
-                return Err(Error::OutOfRange { what: "finite means", found });
+                return Err(Error::OutOfRange {
+                    what: "finite means",
+                    found,
+                });
             }
         }
         for &found in variances {
             if !(found.is_finite() && found >= 0.0) {
-                return Err(Error::OutOfRange { what: "variances of zero or more", found });
+                return Err(Error::OutOfRange {
+                    what: "variances of zero or more",
+                    found,
+                });
             }
         }
         Ok(Self {
@@ -49,7 +55,11 @@ impl ScalarMixture {
 
     /// The weight, mean and variance of each component.
     pub fn components(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-        self.weights.iter().zip(&self.means).zip(&self.variances).map(|((w, m), v)| (*w, *m, *v))
+        self.weights
+            .iter()
+            .zip(&self.means)
+            .zip(&self.variances)
+            .map(|((w, m), v)| (*w, *m, *v))
     }
 
     /// The mean.
@@ -65,13 +75,14 @@ impl ScalarMixture {
     /// The second and fourth moments about the mean.
     pub fn central_moments(&self) -> (f64, f64) {
         let mean = self.mean();
-        self.components().fold((0.0, 0.0), |(second, fourth), (w, m, v)| {
-            let shift = (m - mean).powi(2);
-            (
-                second + w * (v + shift),
-                fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift),
-            )
-        })
+        self.components()
+            .fold((0.0, 0.0), |(second, fourth), (w, m, v)| {
+                let shift = (m - mean).powi(2);
+                (
+                    second + w * (v + shift),
+                    fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift),
+                )
+            })
     }
 
     /// The law of scale x + N(0, noise).
@@ -79,7 +90,11 @@ impl ScalarMixture {
         Self {
             weights: self.weights.clone(),
             means: self.means.iter().map(|m| scale * m).collect(),
-            variances: self.variances.iter().map(|v| scale * scale * v + noise).collect(),
+            variances: self
+                .variances
+                .iter()
+                .map(|v| scale * scale * v + noise)
+                .collect(),
         }
     }
 
@@ -124,9 +139,7 @@ impl ScalarMixture {
     pub fn mmse(&self, level: Level, rule: &Rule) -> f64 {
         self.marginal(level)
             .components()
-            .map(|(w, m, v)| {
-                w * rule.normal(m, v.sqrt(), |z| self.posterior(z, level).variance())
-            })
+            .map(|(w, m, v)| w * rule.normal(m, v.sqrt(), |z| self.posterior(z, level).variance()))
             .sum()
     }
 
@@ -179,10 +192,17 @@ impl Mixture {
         probabilities("the weights of a mixture", weights)?;
         if let Some(first) = components.first() {
             for component in &components {
-                same("the dimension of a component", first.dimension(), component.dimension())?;
+                same(
+                    "the dimension of a component",
+                    first.dimension(),
+                    component.dimension(),
+                )?;
             }
         }
-        Ok(Self { weights: weights.to_vec(), components })
+        Ok(Self {
+            weights: weights.to_vec(),
+            components,
+        })
     }
 
     /// The dimension d.
@@ -202,7 +222,9 @@ impl Mixture {
 
     /// The mean, `[d]`.
     pub fn mean(&self) -> Vector {
-        self.weighted(&self.weights, Vector::zeros(self.dimension()), |c| c.mean().clone())
+        self.weighted(&self.weights, Vector::zeros(self.dimension()), |c| {
+            c.mean().clone()
+        })
     }
 
     /// The covariance, `[d, d]`.
@@ -231,7 +253,10 @@ impl Mixture {
     pub fn posterior(&self, z: &Vector, level: Level) -> Result<Self, Error> {
         let noising = self.noising(level)?;
         let weights = self.marginal(level)?.responsibilities(z)?;
-        let components = self.components.iter().map(|c| noising.reversed(c)?.given(z));
+        let components = self
+            .components
+            .iter()
+            .map(|c| noising.reversed(c)?.given(z));
         Self::new(&weights, components.collect::<Result<_, _>>()?)
     }
 
@@ -264,7 +289,11 @@ impl Mixture {
         let score = self.score(x)?;
         let mut hessian = -&score * score.transpose();
         let responsibilities = self.responsibilities(x)?;
-        for ((r, s), c) in responsibilities.iter().zip(self.scores(x)?).zip(&self.components) {
+        for ((r, s), c) in responsibilities
+            .iter()
+            .zip(self.scores(x)?)
+            .zip(&self.components)
+        {
             hessian += (&s * s.transpose() - c.precision()) * *r;
         }
         Ok(symmetric(hessian))
@@ -320,4 +349,73 @@ fn pick<R: Rng + ?Sized>(weights: &[f64], rng: &mut R) -> usize {
         }
     }
     weights.len().saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::{Mixture, ScalarMixture};
+    use crate::oracle::{Error, Estimate, Gaussian, Level, vector};
+
+    #[test]
+    fn one_dimension_agrees_with_d_dimensions() -> Result<(), Error> {
+        let (weights, means, variances) = ([0.3, 0.7], [-0.5, 0.9], [0.2, 0.05]);
+        let scalar = ScalarMixture::new(&weights, &means, &variances)?;
+        let general = Mixture::new(
+            &weights,
+            vec![Gaussian::scalar(-0.5, 0.2)?, Gaussian::scalar(0.9, 0.05)?],
+        )?;
+        let level = Level::new(0.4);
+        for z in [-2.0, 0.1, 1.0] {
+            let (noised, wide, point) = (
+                scalar.marginal(level),
+                general.marginal(level)?,
+                vector(&[z]),
+            );
+            assert!((noised.log_prob(z) - wide.log_prob(&point)?).abs() < 1e-13);
+            assert!((noised.score(z) - wide.score(&point)?[0]).abs() < 1e-13);
+            assert!((noised.hessian(z) - wide.hessian(&point)?[(0, 0)]).abs() < 1e-12);
+            let (one, many) = (
+                scalar.posterior(z, level),
+                general.posterior(&point, level)?,
+            );
+            assert!((one.mean() - many.mean()[0]).abs() < 1e-13);
+            assert!((one.variance() - many.covariance()[(0, 0)]).abs() < 1e-13);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn samples_have_the_moments() -> Result<(), Error> {
+        let mixture = ScalarMixture::new(&[0.3, 0.7], &[-0.5, 0.9], &[0.2, 0.0])?;
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mean = Estimate::of(100_000, || mixture.sample(&mut rng));
+        assert!(mean.z_score(mixture.mean()).abs() < 5.0);
+        let (second, fourth) = mixture.central_moments();
+        let squares = Estimate::of(100_000, || {
+            (mixture.sample(&mut rng) - mixture.mean()).powi(2)
+        });
+        assert!(squares.z_score(second).abs() < 5.0);
+        let fourths = Estimate::of(100_000, || {
+            (mixture.sample(&mut rng) - mixture.mean()).powi(4)
+        });
+        assert!(fourths.z_score(fourth).abs() < 5.0);
+        Ok(())
+    }
+
+    #[test]
+    fn bad_mixtures_are_errors() -> Result<(), Error> {
+        assert!(ScalarMixture::new(&[0.5, 0.4], &[0.0, 1.0], &[1.0, 1.0]).is_err());
+        assert!(ScalarMixture::new(&[1.0], &[0.0, 1.0], &[1.0]).is_err());
+        assert!(ScalarMixture::new(&[1.0], &[0.0], &[-1.0]).is_err());
+        assert!(ScalarMixture::new(&[], &[], &[]).is_err());
+        let (line, plane) = (Gaussian::standard(1)?, Gaussian::standard(2)?);
+        assert!(Mixture::new(&[0.5, 0.5], vec![line.clone(), plane]).is_err());
+        let mixture = Mixture::new(&[1.0], vec![line])?;
+        assert!(mixture.log_prob(&vector(&[0.0, 1.0])).is_err());
+        assert!(mixture.posterior(&vector(&[]), Level::new(0.0)).is_err());
+        Ok(())
+    }
 }

@@ -4,9 +4,6 @@
 //! layer whose weights are made positive by their absolute value, plus a straight line; then eq 59
 //! of that paper moves the end points to where they should be.
 
-use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
-
 use super::error::{Error, same};
 use super::process::sigmoid;
 
@@ -44,7 +41,9 @@ impl MonotoneNetwork {
                 found: gamma_max,
             });
         }
-        let finite = [outputs, inputs, biases].iter().all(|w| w.iter().all(|w| w.is_finite()));
+        let finite = [outputs, inputs, biases]
+            .iter()
+            .all(|w| w.iter().all(|w| w.is_finite()));
         if !(finite && slope.is_finite() && slope != 0.0) {
             return Err(Error::OutOfRange {
                 what: "finite weights and a slope that is not zero",
@@ -59,27 +58,6 @@ impl MonotoneNetwork {
             inputs: inputs.to_vec(),
             biases: biases.to_vec(),
         })
-    }
-
-    /// A network with this many hidden units and normal random parameters.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] where gamma_min is not below gamma_max.
-    pub fn random<R: Rng + ?Sized>(
-        gammas: (f64, f64),
-        hidden: usize,
-        rng: &mut R,
-    ) -> Result<Self, Error> {
-        let mut draw = |scale: f64| -> Vec<f64> {
-            (0..hidden)
-                .map(|_| {
-                    let noise: f64 = StandardNormal.sample(rng);
-                    scale * noise
-                })
-                .collect()
-        };
-        let (outputs, inputs, biases) = (draw(1.0), draw(5.0), draw(3.0));
-        Self::new(gammas, 0.5, &outputs, &inputs, &biases)
     }
 
     /// gamma(t). Exactly gamma_min at t = 0 and gamma_max at t = 1.
@@ -104,11 +82,33 @@ impl MonotoneNetwork {
     }
 
     fn raw(&self, t: f64) -> f64 {
-        let hidden: f64 = self.units().map(|(a, b, c)| a.abs() * sigmoid(b.abs() * t + c)).sum();
+        let hidden: f64 = self
+            .units()
+            .map(|(a, b, c)| a.abs() * sigmoid(b.abs() * t + c))
+            .sum();
         self.slope.abs() * t + hidden
     }
 
     fn units(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-        self.outputs.iter().zip(&self.inputs).zip(&self.biases).map(|((a, b), c)| (*a, *b, *c))
+        self.outputs
+            .iter()
+            .zip(&self.inputs)
+            .zip(&self.biases)
+            .map(|((a, b), c)| (*a, *b, *c))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MonotoneNetwork;
+
+    #[test]
+    fn a_network_that_need_not_increase_is_refused() {
+        let one = [1.0];
+        assert!(MonotoneNetwork::new((-8.0, 5.0), 0.0, &one, &one, &one).is_err());
+        assert!(MonotoneNetwork::new((5.0, 5.0), 1.0, &one, &one, &one).is_err());
+        assert!(MonotoneNetwork::new((-8.0, 5.0), 1.0, &one, &[], &one).is_err());
+        assert!(MonotoneNetwork::new((-8.0, 5.0), 1.0, &[f64::NAN], &one, &one).is_err());
+        assert!(MonotoneNetwork::new((-8.0, 5.0), -1.0, &[], &[], &[]).is_ok());
     }
 }

@@ -28,7 +28,9 @@ pub struct Level {
 
 impl Level {
     /// The data itself: abar = 1.
-    pub const DATA: Self = Self { gamma: f64::NEG_INFINITY };
+    pub const DATA: Self = Self {
+        gamma: f64::NEG_INFINITY,
+    };
 
     /// The level with this gamma.
     pub fn new(gamma: f64) -> Self {
@@ -37,7 +39,9 @@ impl Level {
 
     /// The level with this signal power abar in [0, 1]; NaN outside.
     pub fn from_abar(abar: f64) -> Self {
-        Self { gamma: (-abar).ln_1p() - abar.ln() }
+        Self {
+            gamma: (-abar).ln_1p() - abar.ln(),
+        }
     }
 
     /// Signal power abar = sigmoid(-gamma).
@@ -81,7 +85,10 @@ pub struct Step {
 impl Step {
     /// The step from gamma_s to gamma_t.
     pub fn new(gamma_s: f64, gamma_t: f64) -> Self {
-        Self { s: Level::new(gamma_s), t: Level::new(gamma_t) }
+        Self {
+            s: Level::new(gamma_s),
+            t: Level::new(gamma_t),
+        }
     }
 
     /// alpha = abar_t / abar_s.
@@ -178,7 +185,13 @@ impl Process {
     pub fn linear_gamma(gamma_min: f64, gamma_max: f64, steps: usize) -> Result<Self, Error> {
         let last = steps.saturating_sub(1);
         let gammas: Vec<f64> = (0..steps)
-            .map(|i| if i == last { 1.0 } else { i as f64 / last as f64 })
+            .map(|i| {
+                if i == last {
+                    1.0
+                } else {
+                    i as f64 / last as f64
+                }
+            })
             .map(|u| (1.0 - u) * gamma_min + u * gamma_max)
             .collect();
         Self::new(&gammas)
@@ -207,18 +220,15 @@ impl Process {
     /// # Errors
     /// None in practice; the signature is that of [`Process::from_betas`].
     pub fn ddpm() -> Result<Self, Error> {
-        let betas: Vec<f64> = (0..1000).map(|i| 1e-4 + (0.02 - 1e-4) * i as f64 / 999.0).collect();
+        let betas: Vec<f64> = (0..1000)
+            .map(|i| 1e-4 + (0.02 - 1e-4) * i as f64 / 999.0)
+            .collect();
         Self::from_betas(&betas)
     }
 
     /// The number of steps T.
-    pub fn len(&self) -> usize {
+    pub fn step_count(&self) -> usize {
         self.levels.len() - 1
-    }
-
-    /// Never true: a process has at least one level.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The levels 0..=T; level 0 is the data, so `levels()[t]` is that of z_t.
@@ -228,7 +238,13 @@ impl Process {
 
     /// The steps t = 1..=T, from level t-1 to level t; `steps()[t - 1]` is that into z_t.
     pub fn steps(&self) -> Vec<Step> {
-        self.levels.windows(2).map(|pair| Step { s: pair[0], t: pair[1] }).collect()
+        self.levels
+            .windows(2)
+            .map(|pair| Step {
+                s: pair[0],
+                t: pair[1],
+            })
+            .collect()
     }
 
     /// The forward conditionals q(z_t|z_{t-1}), t = 1..=T (the first is q(z_1|x)), in d dimensions.
@@ -264,6 +280,63 @@ impl Process {
 
     /// `Ok` where a reverse chain has as many steps as this process.
     pub(super) fn fits(&self, reverse: &Chain) -> Result<(), Error> {
-        same("the number of steps of a reverse chain", self.len(), reverse.steps().len())
+        same(
+            "the number of steps of a reverse chain",
+            self.step_count(),
+            reverse.steps().len(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, Process, Step};
+    use crate::oracle::vector;
+
+    #[test]
+    fn levels_and_steps_agree_with_products_of_alpha() {
+        let process = Process::from_betas(&[0.1, 0.2, 0.5]).expect("betas in (0, 1)");
+        let (mut abar, mut betas) = (1.0, [0.1, 0.2, 0.5].into_iter());
+        for (step, level) in process.steps().iter().zip(&process.levels()[1..]) {
+            abar *= 1.0 - betas.next().unwrap_or(f64::NAN);
+            assert!((level.abar() - abar).abs() < 1e-15);
+            assert!((step.t.noise() - (1.0 - abar)).abs() < 1e-15);
+            assert!((step.alpha() + step.beta() - 1.0).abs() < 1e-15);
+            assert!((Level::from_abar(abar).gamma - level.gamma).abs() < 1e-14);
+        }
+    }
+
+    #[test]
+    fn the_step_from_the_data_is_a_point() {
+        let step = Step {
+            s: Level::DATA,
+            t: Level::new(0.3),
+        };
+        assert_eq!(step.posterior_variance(), 0.0);
+        assert_eq!(step.posterior_coefficients(), (0.0, 1.0));
+        assert_eq!(step.beta(), step.t.noise());
+    }
+
+    #[test]
+    fn bad_schedules_are_refused() {
+        for gammas in [
+            &[][..],
+            &[1.0, 1.0],
+            &[2.0, 1.0],
+            &[f64::NAN],
+            &[0.0, f64::INFINITY],
+        ] {
+            assert!(Process::new(gammas).is_err(), "{gammas:?}");
+        }
+        for betas in [&[][..], &[0.0], &[1.0], &[-0.1], &[0.5, 1.5]] {
+            assert!(Process::from_betas(betas).is_err(), "{betas:?}");
+        }
+        assert!(Process::linear_gamma(-8.0, 5.0, 0).is_err());
+        let process = Process::linear_gamma(-8.0, 5.0, 3).expect("increasing");
+        assert_eq!(
+            (process.levels()[1].gamma, process.levels()[3].gamma),
+            (-8.0, 5.0)
+        );
+        assert!(process.forward(&vector(&[])).is_err());
     }
 }

@@ -28,13 +28,25 @@ fn marginalisation() -> Outcome {
     // A discrete z: p(x) = sum_z p(z) p(x|z). Its integral is 1, its mean and variance those of
     // total expectation and total variance.
     let (prior, means, variances) = ([0.2, 0.5, 0.3], [-1.0, 0.4, 2.0], [0.5, 0.2, 0.9]);
+<<<<<<< HEAD
     let p = |x: f64| -> f64 { (0..3).map(|z| prior[z] * log_normal(x, means[z], variances[z]).exp()).sum() };
+=======
+    let p = |x: f64| -> f64 {
+        (0..3)
+            .map(|z| prior[z] * log_normal(x, means[z], variances[z]).exp())
+            .sum()
+    };
+>>>>>>> oracle
     let mixture = ScalarMixture::new(&prior, &means, &variances)?;
     let x_rule = Rule::gauss_legendre(400, -14.0, 16.0);
     assert_close(x_rule.integrate(p), 1.0, TOLERANCE);
     let mean = x_rule.integrate(|x| x * p(x));
     assert_close(mean, mixture.mean(), TOLERANCE);
-    assert_close(x_rule.integrate(|x| (x - mean).powi(2) * p(x)), mixture.variance(), TOLERANCE);
+    assert_close(
+        x_rule.integrate(|x| (x - mean).powi(2) * p(x)),
+        mixture.variance(),
+        TOLERANCE,
+    );
     Ok(())
 }
 
@@ -53,7 +65,9 @@ fn chain_rule() -> Outcome {
         let z = normals(&mut rng, 2) * 2.0;
         let decoded = &weights * &z + &offset;
         let log_joint: f64 = (0..2).map(|i| log_normal(z[i], 0.0, 1.0)).sum::<f64>()
-            + (0..3).map(|i| log_normal(x[i], decoded[i], s2)).sum::<f64>();
+            + (0..3)
+                .map(|i| log_normal(x[i], decoded[i], s2))
+                .sum::<f64>();
         let log_p_x = log_joint - posterior.log_prob(&z)?;
         assert_close(log_p_x, model.log_prob(&x)?, TOLERANCE);
     }
@@ -71,11 +85,12 @@ fn naive_monte_carlo() -> Outcome {
     let prior = random_table(&mut rng, 4);
     let likelihood: Vec<Vec<f64>> = (0..4).map(|_| random_table(&mut rng, 3)).collect();
     let model = FiniteLatent::new(&prior, &likelihood)?;
+    let p_x_given_z = |x: usize, z: usize| likelihood[z][x];
     for x in 0..3 {
         // K = 3 draws: 4^3 sequences.
         let mut expectation = 0.0;
         for (z1, z2, z3) in (0..64).map(|i| (i / 16, i / 4 % 4, i % 4)) {
-            let p_hat = [z1, z2, z3].iter().map(|&z| likelihood[z][x]).sum::<f64>() / 3.0;
+            let p_hat = [z1, z2, z3].iter().map(|&z| p_x_given_z(x, z)).sum::<f64>() / 3.0;
             expectation += prior[z1] * prior[z2] * prior[z3] * p_hat;
         }
         assert_close(expectation, model.log_prob(x)?.exp(), TOLERANCE);
@@ -104,7 +119,12 @@ fn log_monte_carlo_bias() {
     const TOLERANCE: f64 = 1e-3;
     let (prior, likelihood) = ([0.3, 0.7], [0.9, 0.2]);
     let p = prior[0] * likelihood[0] + prior[1] * likelihood[1];
+<<<<<<< HEAD
     let variance = prior[0] * f64::powi(likelihood[0] - p, 2) + prior[1] * f64::powi(likelihood[1] - p, 2);
+=======
+    let variance =
+        prior[0] * f64::powi(likelihood[0] - p, 2) + prior[1] * f64::powi(likelihood[1] - p, 2);
+>>>>>>> oracle
     let bias = |k: usize| -> f64 {
         // n of the K draws fall in state 0 with probability C(K, n) 0.3^n 0.7^(K-n).
         let mut log_probability = k as f64 * f64::ln(prior[1]);
@@ -118,9 +138,15 @@ fn log_monte_carlo_bias() {
     };
     let mut previous_error = f64::INFINITY;
     for k in [1, 4, 16, 64, 256, 1024, 4096] {
-        assert!(bias(k) < 0.0, "Jensen: the mean of log p_hat is below log p");
+        assert!(
+            bias(k) < 0.0,
+            "Jensen: the mean of log p_hat is below log p"
+        );
         let error = (bias(k) / (-variance / (2.0 * k as f64 * p * p)) - 1.0).abs();
-        assert!(error < previous_error, "K = {k}: {error} is not below {previous_error}");
+        assert!(
+            error < previous_error,
+            "K = {k}: {error} is not below {previous_error}"
+        );
         previous_error = error;
     }
     assert_close(previous_error, 0.0, TOLERANCE);
@@ -154,7 +180,12 @@ fn monte_carlo_variance() {
         assert_relative(variance, second_moment(&x, s2) - 1.0, TOLERANCE);
         // Averaged over x, every dimension multiplies the second moment by 1 + 1/s2.
         let wide = Rule::gauss_legendre(400, -38.0, 38.0);
+<<<<<<< HEAD
         let average = wide.integrate(|x| log_normal(x, 0.0, 1.0 + s2).exp() * second_moment(&[x], s2));
+=======
+        let average =
+            wide.integrate(|x| log_normal(x, 0.0, 1.0 + s2).exp() * second_moment(&[x], s2));
+>>>>>>> oracle
         assert_relative(average, 1.0 + 1.0 / s2, TOLERANCE);
     }
 }

@@ -83,7 +83,11 @@ fn elbo_gap() -> Outcome {
     for _ in 0..100 {
         let q = random_gaussian(&mut rng, 2)?;
         let elbo = example.elbo(&q, &rule);
-        assert_close(elbo + q.kl(&posterior)?, model.log_prob(&example.x)?, TOLERANCE);
+        assert_close(
+            elbo + q.kl(&posterior)?,
+            model.log_prob(&example.x)?,
+            TOLERANCE,
+        );
         // The oracle's own ELBO, which chapter programs use.
         assert_close(elbo, model.elbo(&example.x, &q)?, TOLERANCE);
     }
@@ -122,11 +126,18 @@ fn elbo_discrete() -> Outcome {
     let prior = random_table(&mut rng, 7);
     let likelihood: Vec<Vec<f64>> = (0..7).map(|_| random_table(&mut rng, 5)).collect();
     let model = FiniteLatent::new(&prior, &likelihood)?;
+    let p_x_given_z = |x: usize, z: usize| likelihood[z][x];
     for x in 0..5 {
         let posterior = model.posterior(x)?;
         for _ in 0..20 {
             let q = random_table(&mut rng, 7);
+<<<<<<< HEAD
             let elbo: f64 = (0..7).map(|z| q[z] * (prior[z] * likelihood[z][x] / q[z]).ln()).sum();
+=======
+            let elbo: f64 = (0..7)
+                .map(|z| q[z] * (prior[z] * p_x_given_z(x, z) / q[z]).ln())
+                .sum();
+>>>>>>> oracle
             let kl: f64 = (0..7).map(|z| q[z] * (q[z] / posterior[z]).ln()).sum();
             assert_close(elbo + kl, model.log_prob(x)?, TOLERANCE);
             assert_close(elbo, model.elbo(x, &q)?, TOLERANCE);
@@ -183,7 +194,12 @@ fn elbo_gradient_theta() -> Outcome {
     let change_weight = |value: f64| {
         let mut weights = example.weights.clone();
         weights[(0, 0)] = value;
-        Example { weights, offset: example.offset.clone(), s2: example.s2, x: example.x.clone() }
+        Example {
+            weights,
+            offset: example.offset.clone(),
+            s2: example.s2,
+            x: example.x.clone(),
+        }
     };
     let change_noise = |s2: f64| Example {
         weights: example.weights.clone(),
@@ -191,7 +207,16 @@ fn elbo_gradient_theta() -> Outcome {
         s2,
         x: example.x.clone(),
     };
+<<<<<<< HEAD
     let evidence = |example: &Example| example.model().and_then(|model| model.log_prob(&example.x)).unwrap_or(f64::NAN);
+=======
+    let evidence = |example: &Example| {
+        example
+            .model()
+            .and_then(|model| model.log_prob(&example.x))
+            .unwrap_or(f64::NAN)
+    };
+>>>>>>> oracle
     let weight = example.weights[(0, 0)];
     let slopes = [
         (
@@ -227,7 +252,11 @@ fn importance_weighted_chain() -> Outcome {
     let factorial = |n: usize| -> f64 { (1..=n).map(|i| i as f64).product() };
 
     let mut previous: f64 = (0..3).map(|z| q[z] * weight[z].ln()).sum();
-    assert_close(model.importance_weighted_bound(x, &q, 1)?, previous, TOLERANCE);
+    assert_close(
+        model.importance_weighted_bound(x, &q, 1)?,
+        previous,
+        TOLERANCE,
+    );
     for k in 2..=5 {
         let mut bound = 0.0;
         for a in 0..=k {
@@ -262,10 +291,19 @@ fn elbo_surgery() -> Outcome {
     let q: Vec<Vec<f64>> = (0..n).map(|_| random_table(&mut rng, states)).collect();
     let mut mean_kl = 0.0;
     for row in &q {
-        mean_kl += (0..states).map(|z| row[z] * (row[z] / prior[z]).ln()).sum::<f64>() / n as f64;
+        mean_kl += (0..states)
+            .map(|z| row[z] * (row[z] / prior[z]).ln())
+            .sum::<f64>()
+            / n as f64;
     }
 
+<<<<<<< HEAD
     let aggregate: Vec<f64> = (0..states).map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64).collect();
+=======
+    let aggregate: Vec<f64> = (0..states)
+        .map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64)
+        .collect();
+>>>>>>> oracle
     let mut information = 0.0;
     for row in &q {
         for z in 0..states {
@@ -273,7 +311,13 @@ fn elbo_surgery() -> Outcome {
             information += joint * (joint / (aggregate[z] / n as f64)).ln();
         }
     }
+<<<<<<< HEAD
     let marginal_kl: f64 = (0..states).map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln()).sum();
+=======
+    let marginal_kl: f64 = (0..states)
+        .map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln())
+        .sum();
+>>>>>>> oracle
     assert_close(mean_kl, information + marginal_kl, TOLERANCE);
     let by_entropies = discrete::mutual_information(&q)? + discrete::kl(&discrete::aggregate(&q)?, &prior)?;
     assert_close(mean_kl, by_entropies, TOLERANCE);

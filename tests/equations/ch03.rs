@@ -34,7 +34,11 @@ fn vae_split() -> Outcome {
 
         let elbo = model.log_prob(&x)? - q.kl(&model.posterior(&x)?)?;
         assert_close(expected_likelihood - kl_to_prior, elbo, TOLERANCE);
-        assert_close(expected_likelihood + expected_prior + entropy, elbo, TOLERANCE);
+        assert_close(
+            expected_likelihood + expected_prior + entropy,
+            elbo,
+            TOLERANCE,
+        );
     }
     Ok(())
 }
@@ -68,7 +72,10 @@ fn gaussian_kl_general() -> Outcome {
     let mut rng = rng(302);
     let formula = |p: &Gaussian, q: &Gaussian| -> f64 {
         let (s1, s2) = (p.covariance(), q.covariance());
-        let inverse = s2.clone().try_inverse().expect("a positive definite matrix");
+        let inverse = s2
+            .clone()
+            .try_inverse()
+            .expect("a positive definite matrix");
         let shift = q.mean() - p.mean();
         0.5 * ((s2.determinant() / s1.determinant()).ln() - p.dimension() as f64
             + (&inverse * s1).trace()
@@ -110,8 +117,16 @@ fn reparameterization() {
     for step in 1..=8 {
         let w = 0.5 * f64::from(step);
         let size = (-0.5 * (w * sigma).powi(2)).exp();
-        assert_close(rule.integrate(|eps| (w * z(eps)).cos()), size * (w * mu).cos(), TOLERANCE);
-        assert_close(rule.integrate(|eps| (w * z(eps)).sin()), size * (w * mu).sin(), TOLERANCE);
+        assert_close(
+            rule.integrate(|eps| (w * z(eps)).cos()),
+            size * (w * mu).cos(),
+            TOLERANCE,
+        );
+        assert_close(
+            rule.integrate(|eps| (w * z(eps)).sin()),
+            size * (w * mu).sin(),
+            TOLERANCE,
+        );
     }
     for c in [-0.3, 0.5, 0.7, 1.9] {
         let below_eps =
@@ -166,8 +181,16 @@ fn reparameterization_gradient() {
     let rule = Rule::gauss_hermite(120);
     for (mu, sigma) in [(0.7, 1.6), (-1.2, 0.3), (0.0, 1.0)] {
         let (by_mu, by_sigma) = slopes_of_mean(mu, sigma);
-        assert_close(rule.integrate(|eps| f_slope(mu + sigma * eps)), by_mu, TOLERANCE);
-        assert_close(rule.integrate(|eps| f_slope(mu + sigma * eps) * eps), by_sigma, TOLERANCE);
+        assert_close(
+            rule.integrate(|eps| f_slope(mu + sigma * eps)),
+            by_mu,
+            TOLERANCE,
+        );
+        assert_close(
+            rule.integrate(|eps| f_slope(mu + sigma * eps) * eps),
+            by_sigma,
+            TOLERANCE,
+        );
     }
 }
 
@@ -183,8 +206,16 @@ fn score_function_gradient() {
         let (by_mu, by_sigma) = slopes_of_mean(mu, sigma);
         let score_mu = |z: f64| (z - mu) / (sigma * sigma);
         let score_sigma = |z: f64| ((z - mu).powi(2) - sigma * sigma) / sigma.powi(3);
-        assert_close(rule.normal(mu, sigma, |z| f(z) * score_mu(z)), by_mu, TOLERANCE);
-        assert_close(rule.normal(mu, sigma, |z| f(z) * score_sigma(z)), by_sigma, TOLERANCE);
+        assert_close(
+            rule.normal(mu, sigma, |z| f(z) * score_mu(z)),
+            by_mu,
+            TOLERANCE,
+        );
+        assert_close(
+            rule.normal(mu, sigma, |z| f(z) * score_sigma(z)),
+            by_sigma,
+            TOLERANCE,
+        );
     }
 }
 
@@ -200,8 +231,21 @@ fn gradient_variance() {
     let (mu, sigma, rule, mut rng) = (0.7, 1.6, Rule::gauss_hermite(120), rng(304));
     type Gradient<'a> = &'a dyn Fn(f64) -> f64;
     let pairs: [(Gradient, Gradient, f64); 2] = [
+<<<<<<< HEAD
         (&|eps| f(mu + sigma * eps) * eps / sigma, &|eps| f_slope(mu + sigma * eps), 3.8),
         (&|eps| f(mu + sigma * eps) * (eps * eps - 1.0) / sigma, &|eps| f_slope(mu + sigma * eps) * eps, 8.3),
+=======
+        (
+            &|eps| f(mu + sigma * eps) * eps / sigma,
+            &|eps| f_slope(mu + sigma * eps),
+            3.8,
+        ),
+        (
+            &|eps| f(mu + sigma * eps) * (eps * eps - 1.0) / sigma,
+            &|eps| f_slope(mu + sigma * eps) * eps,
+            8.3,
+        ),
+>>>>>>> oracle
     ];
     for (score, reparameterized, printed) in pairs {
         let variance = |gradient: Gradient| {
@@ -255,7 +299,11 @@ fn score_function_wins() {
         };
         assert_close(reparameterized, variance(&slope), TOLERANCE);
         assert_close(score, variance(&weighted), TOLERANCE);
-        assert_eq!(score < reparameterized, w >= 2.0, "w = {w}: {score} and {reparameterized}");
+        assert_eq!(
+            score < reparameterized,
+            w >= 2.0,
+            "w = {w}: {score} and {reparameterized}"
+        );
     }
 }
 
@@ -272,7 +320,15 @@ fn pca_data() -> (Vec<Vector>, Vector, Matrix) {
 
 /// -(1/2)(d ln 2 pi + sum_{j<=k} ln l_j + (d-k) ln s2 + d), s2 the mean of the dropped eigenvalues.
 fn ppca_likelihood_formula(covariance: &Matrix, k: usize) -> f64 {
+<<<<<<< HEAD
     let mut values: Vec<f64> = SymmetricEigen::new(covariance.clone()).eigenvalues.iter().copied().collect();
+=======
+    let mut values: Vec<f64> = SymmetricEigen::new(covariance.clone())
+        .eigenvalues
+        .iter()
+        .copied()
+        .collect();
+>>>>>>> oracle
     values.sort_by(|a, b| b.total_cmp(a));
     let d = values.len();
     let s2 = values[k..].iter().sum::<f64>() / (d - k) as f64;
@@ -319,7 +375,10 @@ fn ppca_likelihood() -> Outcome {
             assert_close(derivative(along, parameters[i]), 0.0, GRADIENT_TOLERANCE);
         }
         for _ in 0..20 {
-            let moved: Vec<f64> = parameters.iter().map(|p| p + 0.05 * normal(&mut rng)).collect();
+            let moved: Vec<f64> = parameters
+                .iter()
+                .map(|p| p + 0.05 * normal(&mut rng))
+                .collect();
             assert!(likelihood(&moved)? < formula);
         }
     }
@@ -370,11 +429,19 @@ fn linear_vae() -> Outcome {
         let (sv, vsv) = (s * v.transpose(), &v * s * v.transpose());
         let second_moment = &vsv + &d;
         let wtw = w.transpose() * &w;
+<<<<<<< HEAD
         let error = s.trace() - 2.0 * (&w * sv.transpose()).trace() + (&wtw * &second_moment).trace();
+=======
+        let error =
+            s.trace() - 2.0 * (&w * sv.transpose()).trace() + (&wtw * &second_moment).trace();
+>>>>>>> oracle
         trained = -2.5 * (TAU * s2).ln()
             - error / (2.0 * s2)
             - 0.5 * (second_moment.trace() - k as f64 - ln_d.iter().sum::<f64>());
-        assert!(trained <= target + TOLERANCE, "an ELBO above the best likelihood");
+        assert!(
+            trained <= target + TOLERANCE,
+            "an ELBO above the best likelihood"
+        );
         let w_slope = (&sv - &w * &second_moment) / s2;
         let v_slope = (w.transpose() * s - &wtw * &v * s) / s2 - &v * s;
         let s2_slope = -2.5 + error / (2.0 * s2);

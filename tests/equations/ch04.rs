@@ -6,7 +6,8 @@ use elbo_to_diffusion::oracle::{Chain, Error, Gaussian, LinearConditional, Matri
 use rand_chacha::ChaCha8Rng;
 
 use crate::support::{
-    Outcome, assert_close, assert_relative, normal_matrix, normals, random_covariance, random_gaussian, rng,
+    Outcome, assert_close, assert_relative, normal_matrix, normals, random_covariance,
+    random_gaussian, rng,
 };
 
 /// The sizes of x, z_1, z_2, z_3.
@@ -33,7 +34,9 @@ fn random_model(rng: &mut ChaCha8Rng) -> Result<Chain, Error> {
 fn random_encoder(rng: &mut ChaCha8Rng) -> Result<Chain, Error> {
     let first = random_gaussian(rng, SIZES[1])?;
     let steps = [(SIZES[2], SIZES[1]), (SIZES[3], SIZES[2])];
-    let steps = steps.into_iter().map(|(output, input)| random_conditional(rng, output, input));
+    let steps = steps
+        .into_iter()
+        .map(|(output, input)| random_conditional(rng, output, input));
     Chain::new(first, steps.collect::<Result<_, _>>()?)
 }
 
@@ -53,7 +56,10 @@ fn own_expected_log(c: &Matrix) -> f64 {
 /// term by term, from the means and covariances that q passes from level to level.
 fn elbo_by_terms(model: &Chain, encoder: &Chain, x: &Vector) -> f64 {
     let (decoder, upper) = model.steps().split_last().expect("a decoder");
-    let (mut m, mut s) = (encoder.first().mean().clone(), encoder.first().covariance().clone());
+    let (mut m, mut s) = (
+        encoder.first().mean().clone(),
+        encoder.first().covariance().clone(),
+    );
     // E log p(x|z_1) - E log q(z_1|x).
     let a = decoder.matrix();
     let mut elbo =
@@ -151,13 +157,28 @@ fn mhvae_one_level() -> Outcome {
     for _ in 0..20 {
         let (x, q) = (normals(&mut rng, 4), random_gaussian(&mut rng, 2)?);
         let (m, s, w) = (q.mean(), q.covariance(), decoder.matrix());
+<<<<<<< HEAD
         let inverse = decoder.noise().covariance().clone().try_inverse().expect("a covariance");
+=======
+        let inverse = decoder
+            .noise()
+            .covariance()
+            .clone()
+            .try_inverse()
+            .expect("a covariance");
+>>>>>>> oracle
         let residual = &x - w * m - decoder.noise().mean();
-        let log_likelihood = decoder.noise().log_prob(&(&residual + decoder.noise().mean()))?
+        let log_likelihood = decoder
+            .noise()
+            .log_prob(&(&residual + decoder.noise().mean()))?
             - 0.5 * (inverse * w * s * w.transpose()).trace();
         let kl = 0.5 * (s.trace() + m.norm_squared() - 2.0 - s.determinant().ln());
         let encoder = Chain::new(q.clone(), Vec::new())?;
-        assert_close(elbo_by_terms(&model, &encoder, &x), log_likelihood - kl, TOLERANCE);
+        assert_close(
+            elbo_by_terms(&model, &encoder, &x),
+            log_likelihood - kl,
+            TOLERANCE,
+        );
     }
     Ok(())
 }

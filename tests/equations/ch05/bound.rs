@@ -34,7 +34,11 @@ pub(super) fn denoising(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
     let b = before.sqrt() * (1.0 - alpha) / (1.0 - abar);
     let sigma_q2 = (1.0 - alpha) * (1.0 - before) / (1.0 - abar);
     let mean = (a - p.a[t]) * abar.sqrt() * x + b * x - p.b[t];
-    kl(sigma_q2, p.c[t], mean * mean + (a - p.a[t]).powi(2) * (1.0 - abar))
+    kl(
+        sigma_q2,
+        p.c[t],
+        mean * mean + (a - p.a[t]).powi(2) * (1.0 - abar),
+    )
 }
 
 /// E KL(q(z_T|z_{T-1}) || N(0, 1)) over z_{T-1} given x (x itself for T = 1).
@@ -67,7 +71,11 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
     cases.push(linear_abar(30)?);
     cases.push(Process::ddpm()?);
     for process in cases {
-        let by = if process.len() > 100 { 0.02 } else { 0.3 };
+        let by = if process.step_count() > 100 {
+            0.02
+        } else {
+            0.3
+        };
         let reverse = Reverse::near_exact(&process, by, &mut rng);
         let x = normal(&mut rng);
         let exact = exact_elbo(&process, &reverse.chain()?, &vector(&[x]))?;
@@ -84,7 +92,7 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
 fn elbo_consistency() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
     over_chains(511, |process, reverse, x, exact| {
-        let (powers, last) = (Powers::of(process), process.len());
+        let (powers, last) = (Powers::of(process), process.step_count());
         let sum: f64 = (1..last).map(|t| consistency(&powers, reverse, x, t)).sum();
         let elbo = reconstruction(&powers, reverse, x) - expected_prior_kl(&powers, x) + sum;
         assert_close(elbo, exact, TOLERANCE);
@@ -102,7 +110,7 @@ fn elbo_consistency() -> Outcome {
 fn elbo_denoising() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
     over_chains(512, |process, reverse, x, exact| {
-        let (powers, last) = (Powers::of(process), process.len());
+        let (powers, last) = (Powers::of(process), process.step_count());
         let sum: f64 = (2..=last).map(|t| denoising(&powers, reverse, x, t)).sum();
         let elbo = reconstruction(&powers, reverse, x) - prior(&powers, x) - sum;
         assert_close(elbo, exact, TOLERANCE);
@@ -153,7 +161,10 @@ fn prior_kl() -> Outcome {
         let leading = 0.5 * abar * x.norm_squared() + 0.75 * abar * abar;
         let remainder = formula - leading;
         assert!(remainder > 0.0 || abar < 1e-3, "{remainder}");
-        assert!(remainder < abar.powi(3) + TOLERANCE, "{remainder} at abar {abar}");
+        assert!(
+            remainder < abar.powi(3) + TOLERANCE,
+            "{remainder} at abar {abar}"
+        );
     }
     Ok(())
 }
@@ -185,10 +196,18 @@ fn denoising_kl_x() -> Outcome {
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let Powers { alpha, abar } = Powers::of(&process);
     let (x, x_hat) = (normals(&mut rng, 2), normals(&mut rng, 2));
-    let (joint, joint_hat) = (process.forward(&x)?.joint()?, process.forward(&x_hat)?.joint()?);
+    let (joint, joint_hat) = (
+        process.forward(&x)?.joint()?,
+        process.forward(&x_hat)?.joint()?,
+    );
     for t in 2..=20 {
         let sigma_q2 = (1.0 - alpha[t]) * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
+<<<<<<< HEAD
         let weight = abar[t - 1] * (1.0 - alpha[t]).powi(2) / (2.0 * sigma_q2 * (1.0 - abar[t]).powi(2));
+=======
+        let weight =
+            abar[t - 1] * (1.0 - alpha[t]).powi(2) / (2.0 * sigma_q2 * (1.0 - abar[t]).powi(2));
+>>>>>>> oracle
         let z_t = normals(&mut rng, 2);
         let (before, now) = ([2 * t - 4, 2 * t - 3], [2 * t - 2, 2 * t - 1]);
         let q = joint.regression(&before, &now)?.given(&z_t)?;

@@ -33,7 +33,9 @@ fn consistency_kl_wrong() -> Outcome {
     let x = 0.8;
     let printed = |process: &Process, reverse: &Reverse| -> f64 {
         let powers = Powers::of(process);
-        let sum: f64 = (1..process.len()).map(|t| printed_kl(&powers, reverse, x, t)).sum();
+        let sum: f64 = (1..process.step_count())
+            .map(|t| printed_kl(&powers, reverse, x, t))
+            .sum();
         reconstruction(&powers, reverse, x) - expected_prior_kl(&powers, x) - sum
     };
     let mut cases = Vec::new();
@@ -43,7 +45,11 @@ fn consistency_kl_wrong() -> Outcome {
         let harmonic: f64 = (1..steps).map(|k| k as f64 / (k + 2) as f64).sum();
         let elbo = exact_elbo(&process, &exact.chain()?, &vector(&[x]))?;
         assert_close(elbo, log_normal(x, 0.0, 1.0), TOLERANCE);
-        assert_close(printed(&process, &exact), log_normal(x, 0.0, 1.0) - harmonic, TOLERANCE);
+        assert_close(
+            printed(&process, &exact),
+            log_normal(x, 0.0, 1.0) - harmonic,
+            TOLERANCE,
+        );
         cases.push((process.clone(), exact));
         let moved = Reverse::near_exact(&process, 0.3, &mut rng);
         cases.push((process, moved));
@@ -57,14 +63,17 @@ fn consistency_kl_wrong() -> Outcome {
     for (process, reverse) in cases {
         let powers = Powers::of(&process);
         let elbo = exact_elbo(&process, &reverse.chain()?, &vector(&[x]))?;
-        let error: f64 = (1..process.len())
+        let error: f64 = (1..process.step_count())
             .map(|t| {
                 let next = powers.alpha[t + 1];
                 reverse.a[t + 1] * next.sqrt() * (1.0 - powers.alpha[t]) / reverse.c[t + 1]
             })
             .sum();
         let wrong = printed(&process, &reverse);
-        assert!((wrong - elbo).abs() > LEAST_DIFFERENCE, "{wrong} should not be {elbo}");
+        assert!(
+            (wrong - elbo).abs() > LEAST_DIFFERENCE,
+            "{wrong} should not be {elbo}"
+        );
         assert_close(wrong, elbo - error, TOLERANCE);
         let bound = DiffusionBound::new(&process, &reverse.chain()?, &vector(&[x]))?;
         assert_close(bound.printed_elbo(), wrong, TOLERANCE);
@@ -109,7 +118,8 @@ fn consistency_kl_corrected() -> Outcome {
             )?;
             let joint = three.joint()?;
             let log_q = three.steps()[0].expected_log_prob(&joint, 1..2, 0..1)?;
-            let log_p = LinearConditional::scalar(a, b, c)?.expected_log_prob(&joint, 1..2, 2..3)?;
+            let log_p =
+                LinearConditional::scalar(a, b, c)?.expected_log_prob(&joint, 1..2, 2..3)?;
             assert_close(formula, log_q - log_p, TOLERANCE);
         }
     }
@@ -125,8 +135,12 @@ fn consistency_kl_corrected() -> Outcome {
 fn consistency_prior() -> Outcome {
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(523);
-    for process in [Process::linear_gamma(-8.0, 5.0, 20)?, linear_abar(7)?, Process::ddpm()?] {
-        let (powers, x, last) = (Powers::of(&process), normal(&mut rng), process.len());
+    for process in [
+        Process::linear_gamma(-8.0, 5.0, 20)?,
+        linear_abar(7)?,
+        Process::ddpm()?,
+    ] {
+        let (powers, x, last) = (Powers::of(&process), normal(&mut rng), process.step_count());
         let (alpha, abar) = (powers.alpha[last], powers.abar[last]);
         let formula = expected_prior_kl(&powers, x);
 
@@ -139,7 +153,11 @@ fn consistency_prior() -> Outcome {
             vec![LinearConditional::new(Matrix::zeros(1, 1), end.mean().clone(), end.covariance().clone())?],
         )?;
         let information = pair.kl(&product.joint()?)?;
-        assert_close(-0.5 * ((1.0 - alpha) / (1.0 - abar)).ln(), information, TOLERANCE);
+        assert_close(
+            -0.5 * ((1.0 - alpha) / (1.0 - abar)).ln(),
+            information,
+            TOLERANCE,
+        );
         let prior_kl = end.kl(&Gaussian::standard(1)?)?;
         assert_close(formula, prior_kl + information, TOLERANCE);
         if last == 1000 {

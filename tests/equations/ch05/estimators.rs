@@ -26,11 +26,15 @@ impl Setting {
         let process = Process::from_betas(&betas)?;
         let mut p = Reverse::near_exact(&process, 0.0, &mut rng(0));
         p.b = p.c.iter().map(|c| shift * c).collect();
-        Ok(Self { powers: Powers::of(&process), process, p })
+        Ok(Self {
+            powers: Powers::of(&process),
+            process,
+            p,
+        })
     }
 
     fn steps(&self) -> usize {
-        self.process.len()
+        self.process.step_count()
     }
 
     /// z_t from q(z_t|x); x itself for t = 0.
@@ -46,7 +50,11 @@ impl Setting {
     }
 
     fn log_forward(&self, t: usize, before: f64, z: f64) -> f64 {
-        log_normal(z, self.powers.alpha[t].sqrt() * before, 1.0 - self.powers.alpha[t])
+        log_normal(
+            z,
+            self.powers.alpha[t].sqrt() * before,
+            1.0 - self.powers.alpha[t],
+        )
     }
 
     /// log p(z_{t-1}|z_t); for t = 1 the decoder.
@@ -80,7 +88,11 @@ impl Setting {
         let z = self.draw(t, rng);
         let mean = a * z + bx;
         if analytic {
-            -kl(sigma_q2, self.p.c[t], (mean - self.p.a[t] * z - self.p.b[t]).powi(2))
+            -kl(
+                sigma_q2,
+                self.p.c[t],
+                (mean - self.p.a[t] * z - self.p.b[t]).powi(2),
+            )
         } else {
             let before = mean + sigma_q2.sqrt() * normal(rng);
             self.log_reverse(t, before, z) - log_normal(before, mean, sigma_q2)
@@ -130,7 +142,10 @@ impl Setting {
     /// The variance of n term(t) at a random t, from the mean and the variance of each term.
     fn random_time(&self, terms: &[(f64, f64)]) -> f64 {
         let n = terms.len() as f64;
-        let second_moment: f64 = terms.iter().map(|(mean, variance)| mean * mean + variance).sum();
+        let second_moment: f64 = terms
+            .iter()
+            .map(|(mean, variance)| mean * mean + variance)
+            .sum();
         let mean: f64 = terms.iter().map(|(mean, _)| mean).sum();
         n * second_moment - mean * mean
     }
@@ -186,9 +201,12 @@ fn estimator_variance() -> Outcome {
         });
         let path_variance = weights.dot(&(joint.covariance() * &weights));
         path_variances.push(path_variance);
-        check(draws, elbo, path_variance, STANDARD_ERRORS, || path_log_ratios(&setting, rng).0);
+        check(draws, elbo, path_variance, STANDARD_ERRORS, || {
+            path_log_ratios(&setting, rng).0
+        });
 
         // The consistency form, independent triples; the last pair for the prior term.
+<<<<<<< HEAD
         let consistency_terms: Vec<(f64, f64)> =
             (1..last).map(|t| (consistency(powers, p, X, t), setting.consistency_variance(t))).collect();
         let end = powers.abar[last];
@@ -196,6 +214,25 @@ fn estimator_variance() -> Outcome {
         let rest =
             setting.reconstruction_variance() + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
         let consistency_variance = rest + consistency_terms.iter().map(|(_, variance)| variance).sum::<f64>();
+=======
+        let consistency_terms: Vec<(f64, f64)> = (1..last)
+            .map(|t| {
+                (
+                    consistency(powers, p, X, t),
+                    setting.consistency_variance(t),
+                )
+            })
+            .collect();
+        let end = powers.abar[last];
+        let last_noise = (1.0 - powers.alpha[last]).sqrt();
+        let rest = setting.reconstruction_variance()
+            + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
+        let consistency_variance = rest
+            + consistency_terms
+                .iter()
+                .map(|(_, variance)| variance)
+                .sum::<f64>();
+>>>>>>> oracle
         let last_term = |rng: &mut ChaCha8Rng| {
             let before = setting.draw(last - 1, rng);
             let z = setting.next(last, before, rng);
@@ -210,15 +247,30 @@ fn estimator_variance() -> Outcome {
         let pair_variance =
             setting.reconstruction_variance() + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
         check(draws, elbo, pair_variance, STANDARD_ERRORS, || {
-            let sum: f64 = (2..=last).map(|t| setting.draw_denoising(t, false, rng)).sum();
+            let sum: f64 = (2..=last)
+                .map(|t| setting.draw_denoising(t, false, rng))
+                .sum();
             setting.draw_reconstruction(rng) - prior_kl + sum
         });
+<<<<<<< HEAD
         let denoising_terms: Vec<(f64, f64)> =
             (2..=last).map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t))).collect();
         let denoising_variance =
             setting.reconstruction_variance() + denoising_terms.iter().map(|(_, variance)| variance).sum::<f64>();
+=======
+        let denoising_terms: Vec<(f64, f64)> = (2..=last)
+            .map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t)))
+            .collect();
+        let denoising_variance = setting.reconstruction_variance()
+            + denoising_terms
+                .iter()
+                .map(|(_, variance)| variance)
+                .sum::<f64>();
+>>>>>>> oracle
         check(draws, elbo, denoising_variance, STANDARD_ERRORS, || {
-            let sum: f64 = (2..=last).map(|t| setting.draw_denoising(t, true, rng)).sum();
+            let sum: f64 = (2..=last)
+                .map(|t| setting.draw_denoising(t, true, rng))
+                .sum();
             setting.draw_reconstruction(rng) - prior_kl + sum
         });
 
@@ -237,15 +289,6 @@ fn estimator_variance() -> Outcome {
             setting.draw_reconstruction(rng) - prior_kl + n * term
         });
 
-        println!(
-            "T = {steps}: standard deviations {:.2} {:.1} {:.2} {:.2} {:.1} {:.1}",
-            path_variance.sqrt(),
-            consistency_variance.sqrt(),
-            pair_variance.sqrt(),
-            denoising_variance.sqrt(),
-            one_consistency.sqrt(),
-            one_denoising.sqrt()
-        );
         let t = steps as f64;
         assert!((0.9..1.2).contains(&(consistency_variance / t)));
         assert!(consistency_variance / denoising_variance > t / 4.0);
@@ -259,7 +302,11 @@ fn estimator_variance() -> Outcome {
     for _ in 0..100 {
         let (by_consistency, by_denoising) = path_log_ratios(&moved, rng);
         assert_close(by_consistency, by_denoising, TOLERANCE);
-        assert_close(path_log_ratios(&exact, rng).0, log_normal(X, 0.0, 1.0), TOLERANCE);
+        assert_close(
+            path_log_ratios(&exact, rng).0,
+            log_normal(X, 0.0, 1.0),
+            TOLERANCE,
+        );
     }
     assert!(expected_prior_kl(&exact.powers, X) > prior(&exact.powers, X));
     Ok(())

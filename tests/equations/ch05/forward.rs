@@ -37,11 +37,11 @@ fn forward_marginal() -> Outcome {
     for process in processes()? {
         let abar = Powers::of(&process).abar;
         let joint = process.forward(&x)?.joint()?;
-        for t in 1..=process.len() {
+        for (t, abar_t) in abar.iter().enumerate().skip(1) {
             let law = joint.marginal(&[2 * t - 2, 2 * t - 1])?;
             for i in 0..2 {
-                assert_close(law.mean()[i], abar[t].sqrt() * x[i], TOLERANCE);
-                assert_close(law.covariance()[(i, i)], 1.0 - abar[t], TOLERANCE);
+                assert_close(law.mean()[i], abar_t.sqrt() * x[i], TOLERANCE);
+                assert_close(law.covariance()[(i, i)], 1.0 - abar_t, TOLERANCE);
             }
             assert_close(law.covariance()[(0, 1)], 0.0, TOLERANCE);
         }
@@ -115,8 +115,14 @@ fn bayes_step() -> Outcome {
             let before = abar[t - 1].sqrt() * x + (1.0 - abar[t - 1]).sqrt() * normal(&mut rng);
             let after = alpha[t].sqrt() * before + (1.0 - alpha[t]).sqrt() * normal(&mut rng);
             let step = log_normal(after, alpha[t].sqrt() * before, 1.0 - alpha[t]);
-            let back = posterior.given(&vector(&[after]))?.log_prob(&vector(&[before]))?;
-            assert_close(step, back + marginal(after, t) - marginal(before, t - 1), TOLERANCE);
+            let back = posterior
+                .given(&vector(&[after]))?
+                .log_prob(&vector(&[before]))?;
+            assert_close(
+                step,
+                back + marginal(after, t) - marginal(before, t - 1),
+                TOLERANCE,
+            );
         }
     }
     Ok(())
@@ -134,7 +140,7 @@ fn forward_posterior() -> Outcome {
     for process in processes()? {
         let Powers { alpha, abar } = Powers::of(&process);
         let joint = process.forward(&x)?.joint()?;
-        for t in 2..=process.len() {
+        for t in 2..=process.step_count() {
             let a = alpha[t].sqrt() * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
             let b = abar[t - 1].sqrt() * (1.0 - alpha[t]) / (1.0 - abar[t]);
             let variance = (1.0 - alpha[t]) * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
@@ -148,10 +154,18 @@ fn forward_posterior() -> Outcome {
             }
             assert_close(0.0, posterior.covariance()[(0, 1)], TOLERANCE);
             assert_close(a * abar[t].sqrt() + b, abar[t - 1].sqrt(), TOLERANCE);
-            assert_close(a * a * (1.0 - abar[t]) + variance, 1.0 - abar[t - 1], TOLERANCE);
+            assert_close(
+                a * a * (1.0 - abar[t]) + variance,
+                1.0 - abar[t - 1],
+                TOLERANCE,
+            );
 
             let step = process.steps()[t - 1];
-            assert_close(step.posterior_mean(z_t[0], x[0]), a * z_t[0] + b * x[0], TOLERANCE);
+            assert_close(
+                step.posterior_mean(z_t[0], x[0]),
+                a * z_t[0] + b * x[0],
+                TOLERANCE,
+            );
             assert_close(step.posterior_variance(), variance, TOLERANCE);
         }
     }
@@ -176,8 +190,11 @@ fn posterior_precision() -> Outcome {
         let z_t = normal(&mut rng);
         let precision = alpha[t] / (1.0 - alpha[t]) + 1.0 / (1.0 - abar[t - 1]);
         let one_fraction = (1.0 - abar[t]) / ((1.0 - alpha[t]) * (1.0 - abar[t - 1]));
-        let linear = alpha[t].sqrt() * z_t / (1.0 - alpha[t]) + abar[t - 1].sqrt() * x / (1.0 - abar[t - 1]);
-        let posterior = joint.regression(&[t - 2], &[t - 1])?.given(&vector(&[z_t]))?;
+        let linear =
+            alpha[t].sqrt() * z_t / (1.0 - alpha[t]) + abar[t - 1].sqrt() * x / (1.0 - abar[t - 1]);
+        let posterior = joint
+            .regression(&[t - 2], &[t - 1])?
+            .given(&vector(&[z_t]))?;
         let variance = posterior.covariance()[(0, 0)];
         assert_close(precision * variance, 1.0, TOLERANCE);
         assert_close(one_fraction * variance, 1.0, TOLERANCE);
@@ -228,10 +245,15 @@ fn reverse_variance() -> Outcome {
         let formula = sigma_q2 + b * b * data_given_z;
         // Point data: the chain from a fixed x. Otherwise the coordinates are x, z_1, z_2.
         let exact = if v == 0.0 {
-            process.forward(&vector(&[0.3]))?.joint()?.regression(&[0], &[1])?
+            process
+                .forward(&vector(&[0.3]))?
+                .joint()?
+                .regression(&[0], &[1])?
         } else {
             let data = Gaussian::scalar(0.3, v)?;
-            Chain::new(data, process.conditionals(1)?)?.joint()?.regression(&[1], &[2])?
+            Chain::new(data, process.conditionals(1)?)?
+                .joint()?
+                .regression(&[1], &[2])?
         };
         assert_close(formula, exact.noise().covariance()[(0, 0)], TOLERANCE);
         assert_close(formula, printed, PRINTED);
