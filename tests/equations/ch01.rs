@@ -1,10 +1,12 @@
 //! Chapter 1: latent variables.
 
-use elbo_to_diffusion::oracle::{Estimate, FiniteLatent, LinearGaussian, Rule, ScalarMixture, matrix, vector};
+use elbo_to_diffusion::oracle::{
+    Estimate, FiniteLatent, LinearGaussian, Rule, ScalarMixture, matrix, vector,
+};
 
 use crate::support::{
-    Outcome, assert_close, assert_estimates, assert_relative, log_normal, normal, normal_matrix, normals, random_table,
-    rng,
+    Outcome, assert_close, assert_estimates, assert_relative, log_normal, normal, normal_matrix,
+    normals, random_table, rng,
 };
 
 /// The integral of p(x|z) p(z) over z, by quadrature, against the closed-form Gaussian marginal;
@@ -28,15 +30,11 @@ fn marginalisation() -> Outcome {
     // A discrete z: p(x) = sum_z p(z) p(x|z). Its integral is 1, its mean and variance those of
     // total expectation and total variance.
     let (prior, means, variances) = ([0.2, 0.5, 0.3], [-1.0, 0.4, 2.0], [0.5, 0.2, 0.9]);
-<<<<<<< HEAD
-    let p = |x: f64| -> f64 { (0..3).map(|z| prior[z] * log_normal(x, means[z], variances[z]).exp()).sum() };
-=======
     let p = |x: f64| -> f64 {
         (0..3)
             .map(|z| prior[z] * log_normal(x, means[z], variances[z]).exp())
             .sum()
     };
->>>>>>> oracle
     let mixture = ScalarMixture::new(&prior, &means, &variances)?;
     let x_rule = Rule::gauss_legendre(400, -14.0, 16.0);
     assert_close(x_rule.integrate(p), 1.0, TOLERANCE);
@@ -119,12 +117,8 @@ fn log_monte_carlo_bias() {
     const TOLERANCE: f64 = 1e-3;
     let (prior, likelihood) = ([0.3, 0.7], [0.9, 0.2]);
     let p = prior[0] * likelihood[0] + prior[1] * likelihood[1];
-<<<<<<< HEAD
-    let variance = prior[0] * f64::powi(likelihood[0] - p, 2) + prior[1] * f64::powi(likelihood[1] - p, 2);
-=======
     let variance =
         prior[0] * f64::powi(likelihood[0] - p, 2) + prior[1] * f64::powi(likelihood[1] - p, 2);
->>>>>>> oracle
     let bias = |k: usize| -> f64 {
         // n of the K draws fall in state 0 with probability C(K, n) 0.3^n 0.7^(K-n).
         let mut log_probability = k as f64 * f64::ln(prior[1]);
@@ -161,7 +155,10 @@ fn monte_carlo_variance() {
     const TOLERANCE: f64 = 1e-10;
     let second_moment = |x: &[f64], s2: f64| -> f64 {
         x.iter()
-            .map(|x_i| (1.0 + s2) / (s2 * (2.0 + s2)).sqrt() * (x_i * x_i / ((1.0 + s2) * (2.0 + s2))).exp())
+            .map(|x_i| {
+                (1.0 + s2) / (s2 * (2.0 + s2)).sqrt()
+                    * (x_i * x_i / ((1.0 + s2) * (2.0 + s2))).exp()
+            })
             .product()
     };
     let rule = Rule::gauss_legendre(400, -10.0, 10.0);
@@ -175,17 +172,14 @@ fn monte_carlo_variance() {
             assert_relative(variance, second_moment(&[x], s2) - 1.0, TOLERANCE);
         }
         let x = [0.4, -1.2];
-        let variance =
-            rule.integrate_2d(|z1, z2| prior(z1) * prior(z2) * (weight(x[0], z1) * weight(x[1], z2) - 1.0).powi(2));
+        let variance = rule.integrate_2d(|z1, z2| {
+            prior(z1) * prior(z2) * (weight(x[0], z1) * weight(x[1], z2) - 1.0).powi(2)
+        });
         assert_relative(variance, second_moment(&x, s2) - 1.0, TOLERANCE);
         // Averaged over x, every dimension multiplies the second moment by 1 + 1/s2.
         let wide = Rule::gauss_legendre(400, -38.0, 38.0);
-<<<<<<< HEAD
-        let average = wide.integrate(|x| log_normal(x, 0.0, 1.0 + s2).exp() * second_moment(&[x], s2));
-=======
         let average =
             wide.integrate(|x| log_normal(x, 0.0, 1.0 + s2).exp() * second_moment(&[x], s2));
->>>>>>> oracle
         assert_relative(average, 1.0 + 1.0 / s2, TOLERANCE);
     }
 }
@@ -198,8 +192,8 @@ fn ess_limit() {
     const STANDARD_ERRORS: f64 = 5.0;
     let (x, s2) = (0.8, 0.5);
     let weight = |z: f64| (log_normal(x, z, s2) - log_normal(x, 0.0, 1.0 + s2)).exp();
-    let second_moment =
-        Rule::gauss_legendre(400, -10.0, 10.0).integrate(|z| log_normal(z, 0.0, 1.0).exp() * weight(z).powi(2));
+    let second_moment = Rule::gauss_legendre(400, -10.0, 10.0)
+        .integrate(|z| log_normal(z, 0.0, 1.0).exp() * weight(z).powi(2));
     let mut rng = rng(103);
     let ratio = Estimate::of(60, || {
         let (mut sum, mut squares) = (0.0, 0.0);

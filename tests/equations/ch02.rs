@@ -5,8 +5,8 @@ use elbo_to_diffusion::oracle::{
 };
 
 use crate::support::{
-    Outcome, assert_close, derivative, log_normal, normal, normals, random_covariance, random_gaussian, random_table,
-    rng,
+    Outcome, assert_close, derivative, log_normal, normal, normals, random_covariance,
+    random_gaussian, random_table, rng,
 };
 
 /// p(z) = N(0, I) in two dimensions, p(x|z) = N(W z + b, s2 I) in three.
@@ -131,13 +131,9 @@ fn elbo_discrete() -> Outcome {
         let posterior = model.posterior(x)?;
         for _ in 0..20 {
             let q = random_table(&mut rng, 7);
-<<<<<<< HEAD
-            let elbo: f64 = (0..7).map(|z| q[z] * (prior[z] * likelihood[z][x] / q[z]).ln()).sum();
-=======
             let elbo: f64 = (0..7)
                 .map(|z| q[z] * (prior[z] * p_x_given_z(x, z) / q[z]).ln())
                 .sum();
->>>>>>> oracle
             let kl: f64 = (0..7).map(|z| q[z] * (q[z] / posterior[z]).ln()).sum();
             assert_close(elbo + kl, model.log_prob(x)?, TOLERANCE);
             assert_close(elbo, model.elbo(x, &q)?, TOLERANCE);
@@ -150,7 +146,8 @@ fn elbo_discrete() -> Outcome {
 /// A q with parameters phi = (two means, two log deviations, a tilt of the Cholesky factor).
 fn q_of(phi: &[f64; 5]) -> Gaussian {
     let factor = Matrix::from_row_slice(2, 2, &[phi[2].exp(), 0.0, phi[4], phi[3].exp()]);
-    Gaussian::new(vector(&phi[..2]), &factor * factor.transpose()).expect("a Cholesky factor with a positive diagonal")
+    Gaussian::new(vector(&phi[..2]), &factor * factor.transpose())
+        .expect("a Cholesky factor with a positive diagonal")
 }
 
 /// d ELBO / d phi against -d KL(q || p(z|x)) / d phi at fixed theta, in each of the five
@@ -190,7 +187,10 @@ fn elbo_gradient_theta() -> Outcome {
     const LEAST_DIFFERENCE: f64 = 0.1;
     let (example, rule) = (Example::new()?, Rule::gauss_hermite(4));
     let posterior = example.model()?.posterior(&example.x)?;
-    let off = Gaussian::new(posterior.mean() + vector(&[0.5, -0.3]), random_covariance(&mut rng(206), 2))?;
+    let off = Gaussian::new(
+        posterior.mean() + vector(&[0.5, -0.3]),
+        random_covariance(&mut rng(206), 2),
+    )?;
     let change_weight = |value: f64| {
         let mut weights = example.weights.clone();
         weights[(0, 0)] = value;
@@ -207,16 +207,12 @@ fn elbo_gradient_theta() -> Outcome {
         s2,
         x: example.x.clone(),
     };
-<<<<<<< HEAD
-    let evidence = |example: &Example| example.model().and_then(|model| model.log_prob(&example.x)).unwrap_or(f64::NAN);
-=======
     let evidence = |example: &Example| {
         example
             .model()
             .and_then(|model| model.log_prob(&example.x))
             .unwrap_or(f64::NAN)
     };
->>>>>>> oracle
     let weight = example.weights[(0, 0)];
     let slopes = [
         (
@@ -232,7 +228,10 @@ fn elbo_gradient_theta() -> Outcome {
     ];
     for (evidence, at_posterior, elsewhere) in slopes {
         assert_close(at_posterior, evidence, TOLERANCE);
-        assert!((elsewhere - evidence).abs() > LEAST_DIFFERENCE, "slopes {elsewhere} and {evidence} should differ");
+        assert!(
+            (elsewhere - evidence).abs() > LEAST_DIFFERENCE,
+            "slopes {elsewhere} and {evidence} should differ"
+        );
     }
     Ok(())
 }
@@ -263,8 +262,10 @@ fn importance_weighted_chain() -> Outcome {
             for b in 0..=k - a {
                 let c = k - a - b;
                 let counts = [a, b, c];
-                let probability =
-                    factorial(k) * (0..3).map(|z| q[z].powi(counts[z] as i32) / factorial(counts[z])).product::<f64>();
+                let probability = factorial(k)
+                    * (0..3)
+                        .map(|z| q[z].powi(counts[z] as i32) / factorial(counts[z]))
+                        .product::<f64>();
                 let sum: f64 = (0..3).map(|z| counts[z] as f64 * weight[z]).sum();
                 bound += probability * (sum / k as f64).ln();
             }
@@ -297,13 +298,9 @@ fn elbo_surgery() -> Outcome {
             / n as f64;
     }
 
-<<<<<<< HEAD
-    let aggregate: Vec<f64> = (0..states).map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64).collect();
-=======
     let aggregate: Vec<f64> = (0..states)
         .map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64)
         .collect();
->>>>>>> oracle
     let mut information = 0.0;
     for row in &q {
         for z in 0..states {
@@ -311,15 +308,12 @@ fn elbo_surgery() -> Outcome {
             information += joint * (joint / (aggregate[z] / n as f64)).ln();
         }
     }
-<<<<<<< HEAD
-    let marginal_kl: f64 = (0..states).map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln()).sum();
-=======
     let marginal_kl: f64 = (0..states)
         .map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln())
         .sum();
->>>>>>> oracle
     assert_close(mean_kl, information + marginal_kl, TOLERANCE);
-    let by_entropies = discrete::mutual_information(&q)? + discrete::kl(&discrete::aggregate(&q)?, &prior)?;
+    let by_entropies =
+        discrete::mutual_information(&q)? + discrete::kl(&discrete::aggregate(&q)?, &prior)?;
     assert_close(mean_kl, by_entropies, TOLERANCE);
     Ok(())
 }

@@ -13,7 +13,11 @@ use crate::support::{
 /// The sizes of x, z_1, z_2, z_3.
 const SIZES: [usize; 4] = [4, 3, 2, 2];
 
-fn random_conditional(rng: &mut ChaCha8Rng, output: usize, input: usize) -> Result<LinearConditional, Error> {
+fn random_conditional(
+    rng: &mut ChaCha8Rng,
+    output: usize,
+    input: usize,
+) -> Result<LinearConditional, Error> {
     LinearConditional::new(
         normal_matrix(rng, output, input) * 0.7,
         normals(rng, output),
@@ -62,9 +66,11 @@ fn elbo_by_terms(model: &Chain, encoder: &Chain, x: &Vector) -> f64 {
     );
     // E log p(x|z_1) - E log q(z_1|x).
     let a = decoder.matrix();
-    let mut elbo =
-        expected_log(&(x - a * &m - decoder.noise().mean()), &(a * &s * a.transpose()), decoder.noise().covariance())
-            - own_expected_log(&s);
+    let mut elbo = expected_log(
+        &(x - a * &m - decoder.noise().mean()),
+        &(a * &s * a.transpose()),
+        decoder.noise().covariance(),
+    ) - own_expected_log(&s);
     for (q, p) in encoder.steps().iter().zip(upper.iter().rev()) {
         let (g, a) = (q.matrix(), p.matrix());
         let next_m = g * &m + q.noise().mean();
@@ -157,16 +163,12 @@ fn mhvae_one_level() -> Outcome {
     for _ in 0..20 {
         let (x, q) = (normals(&mut rng, 4), random_gaussian(&mut rng, 2)?);
         let (m, s, w) = (q.mean(), q.covariance(), decoder.matrix());
-<<<<<<< HEAD
-        let inverse = decoder.noise().covariance().clone().try_inverse().expect("a covariance");
-=======
         let inverse = decoder
             .noise()
             .covariance()
             .clone()
             .try_inverse()
             .expect("a covariance");
->>>>>>> oracle
         let residual = &x - w * m - decoder.noise().mean();
         let log_likelihood = decoder
             .noise()

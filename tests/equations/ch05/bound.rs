@@ -3,11 +3,15 @@
 use std::f64::consts::TAU;
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
-use elbo_to_diffusion::oracle::{DiffusionBound, Error, Estimate, Gaussian, LinearGaussian, Process, matrix, vector};
+use elbo_to_diffusion::oracle::{
+    DiffusionBound, Error, Estimate, Gaussian, LinearGaussian, Process, matrix, vector,
+};
 use rand::RngExt;
 
 use super::{Powers, Reverse, linear_abar, processes};
-use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng};
+use crate::support::{
+    Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng,
+};
 
 /// KL(N(m1, v1) || N(m2, v2)) averaged over a difference of means with this second moment.
 pub(super) fn kl(v1: f64, v2: f64, squared_difference: f64) -> f64 {
@@ -55,8 +59,9 @@ pub(super) fn consistency(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64
     let next = powers.alpha[t + 1];
     // z_t - a z_{t+1} - b = (1 - a sqrt(alpha)) z_t - a sqrt(1 - alpha) eps - b.
     let keep = 1.0 - a * next.sqrt();
-    let squares =
-        (keep * powers.abar[t].sqrt() * x - b).powi(2) + keep * keep * (1.0 - powers.abar[t]) + a * a * (1.0 - next);
+    let squares = (keep * powers.abar[t].sqrt() * x - b).powi(2)
+        + keep * keep * (1.0 - powers.abar[t])
+        + a * a * (1.0 - next);
     let log_p = -0.5 * ((TAU * c).ln() + squares / c);
     let log_q = -0.5 * ((TAU * (1.0 - powers.alpha[t])).ln() + 1.0);
     log_p - log_q
@@ -202,12 +207,8 @@ fn denoising_kl_x() -> Outcome {
     );
     for t in 2..=20 {
         let sigma_q2 = (1.0 - alpha[t]) * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
-<<<<<<< HEAD
-        let weight = abar[t - 1] * (1.0 - alpha[t]).powi(2) / (2.0 * sigma_q2 * (1.0 - abar[t]).powi(2));
-=======
         let weight =
             abar[t - 1] * (1.0 - alpha[t]).powi(2) / (2.0 * sigma_q2 * (1.0 - abar[t]).powi(2));
->>>>>>> oracle
         let z_t = normals(&mut rng, 2);
         let (before, now) = ([2 * t - 4, 2 * t - 3], [2 * t - 2, 2 * t - 1]);
         let q = joint.regression(&before, &now)?.given(&z_t)?;

@@ -1,7 +1,9 @@
 //! The consistency decomposition: what its terms are, and what they are not.
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
-use elbo_to_diffusion::oracle::{Chain, DiffusionBound, Gaussian, LinearConditional, Matrix, Process, vector};
+use elbo_to_diffusion::oracle::{
+    Chain, DiffusionBound, Gaussian, LinearConditional, Matrix, Process, vector,
+};
 
 use super::bound::{expected_prior_kl, kl, reconstruction};
 use super::{Powers, Reverse, linear_abar};
@@ -14,7 +16,9 @@ fn printed_kl(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
     // The means differ by sqrt(alpha_t) z_{t-1} - a z_{t+1} - b, and z_{t+1} is
     // sqrt(alpha_{t+1} alpha_t) z_{t-1} plus noise of variance 1 - alpha_{t+1} alpha_t.
     let keep = alpha.sqrt() * (1.0 - a * next.sqrt());
-    let squares = (keep * before.sqrt() * x - b).powi(2) + keep * keep * (1.0 - before) + a * a * (1.0 - next * alpha);
+    let squares = (keep * before.sqrt() * x - b).powi(2)
+        + keep * keep * (1.0 - before)
+        + a * a * (1.0 - next * alpha);
     kl(1.0 - alpha, c, squares)
 }
 
@@ -150,7 +154,11 @@ fn consistency_prior() -> Outcome {
         // I(z_{T-1}; z_T | x) as KL(joint || product of marginals).
         let product = Chain::new(
             before,
-            vec![LinearConditional::new(Matrix::zeros(1, 1), end.mean().clone(), end.covariance().clone())?],
+            vec![LinearConditional::new(
+                Matrix::zeros(1, 1),
+                end.mean().clone(),
+                end.covariance().clone(),
+            )?],
         )?;
         let information = pair.kl(&product.joint()?)?;
         assert_close(

@@ -17,14 +17,10 @@ fn levels(count: usize) -> Vec<f64> {
 /// log p(x_k|z) for every level: the log-softmax of -(1/2) e^-gamma (z/sqrt(abar) - x_k)^2.
 fn log_decoder(z: f64, gamma: f64, levels: &[f64]) -> Vec<f64> {
     let scaled = z / sigmoid(-gamma).sqrt();
-<<<<<<< HEAD
-    let logits: Vec<f64> = levels.iter().map(|x| -0.5 * (-gamma).exp() * (scaled - x).powi(2)).collect();
-=======
     let logits: Vec<f64> = levels
         .iter()
         .map(|x| -0.5 * (-gamma).exp() * (scaled - x).powi(2))
         .collect();
->>>>>>> oracle
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let normalizer = logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln() + largest;
     logits.iter().map(|l| l - normalizer).collect()
@@ -48,14 +44,10 @@ fn decoder_normalised() {
                 .map(|l| l.exp())
                 .collect();
             assert_close(p.iter().sum(), 1.0, TOLERANCE);
-<<<<<<< HEAD
-            let q: Vec<f64> = levels.iter().map(|x| log_normal(z, abar.sqrt() * x, noise).exp()).collect();
-=======
             let q: Vec<f64> = levels
                 .iter()
                 .map(|x| log_normal(z, abar.sqrt() * x, noise).exp())
                 .collect();
->>>>>>> oracle
             let total: f64 = q.iter().sum();
             for (p, q) in p.iter().zip(&q) {
                 assert_close(*p, q / total, TOLERANCE);

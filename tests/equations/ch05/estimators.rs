@@ -21,8 +21,9 @@ struct Setting {
 impl Setting {
     fn new(steps: usize, shift: f64) -> Result<Self, Error> {
         let last = (steps - 1) as f64;
-        let betas: Vec<f64> =
-            (0..steps).map(|i| 1000.0 / steps as f64 * (1e-4 + (0.02 - 1e-4) * i as f64 / last)).collect();
+        let betas: Vec<f64> = (0..steps)
+            .map(|i| 1000.0 / steps as f64 * (1e-4 + (0.02 - 1e-4) * i as f64 / last))
+            .collect();
         let process = Process::from_betas(&betas)?;
         let mut p = Reverse::near_exact(&process, 0.0, &mut rng(0));
         p.b = p.c.iter().map(|c| shift * c).collect();
@@ -110,7 +111,11 @@ impl Setting {
     fn residual(&self, t: usize) -> (f64, f64, f64) {
         let (a, bx, sigma_q2) = self.posterior(t);
         let (keep, abar) = (a - self.p.a[t], self.powers.abar[t]);
-        (keep * abar.sqrt() * X + bx - self.p.b[t], keep * keep * (1.0 - abar) + sigma_q2, sigma_q2.sqrt())
+        (
+            keep * abar.sqrt() * X + bx - self.p.b[t],
+            keep * keep * (1.0 - abar) + sigma_q2,
+            sigma_q2.sqrt(),
+        )
     }
 
     fn reconstruction_variance(&self) -> f64 {
@@ -159,7 +164,13 @@ fn log_ratio_variance(mean: f64, variance: f64, c: f64, shared: Option<f64>) -> 
 }
 
 /// M draws of an estimator of the ELBO, against the exact mean and the exact variance.
-fn check(draws: usize, mean: f64, variance: f64, standard_errors: f64, mut estimator: impl FnMut() -> f64) {
+fn check(
+    draws: usize,
+    mean: f64,
+    variance: f64,
+    standard_errors: f64,
+    mut estimator: impl FnMut() -> f64,
+) {
     let mut squares = Estimate::default();
     let values = Estimate::of(draws, || {
         let value = estimator();
@@ -206,15 +217,6 @@ fn estimator_variance() -> Outcome {
         });
 
         // The consistency form, independent triples; the last pair for the prior term.
-<<<<<<< HEAD
-        let consistency_terms: Vec<(f64, f64)> =
-            (1..last).map(|t| (consistency(powers, p, X, t), setting.consistency_variance(t))).collect();
-        let end = powers.abar[last];
-        let last_noise = (1.0 - powers.alpha[last]).sqrt();
-        let rest =
-            setting.reconstruction_variance() + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
-        let consistency_variance = rest + consistency_terms.iter().map(|(_, variance)| variance).sum::<f64>();
-=======
         let consistency_terms: Vec<(f64, f64)> = (1..last)
             .map(|t| {
                 (
@@ -232,7 +234,6 @@ fn estimator_variance() -> Outcome {
                 .iter()
                 .map(|(_, variance)| variance)
                 .sum::<f64>();
->>>>>>> oracle
         let last_term = |rng: &mut ChaCha8Rng| {
             let before = setting.draw(last - 1, rng);
             let z = setting.next(last, before, rng);
@@ -244,20 +245,14 @@ fn estimator_variance() -> Outcome {
         });
 
         // The denoising form: a sampled pair per t, then the KL in closed form per t.
-        let pair_variance =
-            setting.reconstruction_variance() + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
+        let pair_variance = setting.reconstruction_variance()
+            + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
         check(draws, elbo, pair_variance, STANDARD_ERRORS, || {
             let sum: f64 = (2..=last)
                 .map(|t| setting.draw_denoising(t, false, rng))
                 .sum();
             setting.draw_reconstruction(rng) - prior_kl + sum
         });
-<<<<<<< HEAD
-        let denoising_terms: Vec<(f64, f64)> =
-            (2..=last).map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t))).collect();
-        let denoising_variance =
-            setting.reconstruction_variance() + denoising_terms.iter().map(|(_, variance)| variance).sum::<f64>();
-=======
         let denoising_terms: Vec<(f64, f64)> = (2..=last)
             .map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t)))
             .collect();
@@ -266,7 +261,6 @@ fn estimator_variance() -> Outcome {
                 .iter()
                 .map(|(_, variance)| variance)
                 .sum::<f64>();
->>>>>>> oracle
         check(draws, elbo, denoising_variance, STANDARD_ERRORS, || {
             let sum: f64 = (2..=last)
                 .map(|t| setting.draw_denoising(t, true, rng))
@@ -282,7 +276,8 @@ fn estimator_variance() -> Outcome {
             let term = setting.draw_consistency(t, rng);
             setting.draw_reconstruction(rng) + last_term(rng) + n * term
         });
-        let one_denoising = setting.reconstruction_variance() + setting.random_time(&denoising_terms);
+        let one_denoising =
+            setting.reconstruction_variance() + setting.random_time(&denoising_terms);
         check(100_000, elbo, one_denoising, STANDARD_ERRORS, || {
             let t = rng.random_range(2..=last);
             let term = setting.draw_denoising(t, true, rng);
@@ -323,13 +318,15 @@ fn path_log_ratios(setting: &Setting, rng: &mut ChaCha8Rng) -> (f64, f64) {
     let log_prior = log_normal(path[last], 0.0, 1.0);
     let mut consistency = log_prior - setting.log_forward(last, path[last - 1], path[last]);
     for t in 1..last {
-        consistency += setting.log_reverse(t + 1, path[t], path[t + 1]) - setting.log_forward(t, path[t - 1], path[t]);
+        consistency += setting.log_reverse(t + 1, path[t], path[t + 1])
+            - setting.log_forward(t, path[t - 1], path[t]);
     }
     let abar = setting.powers.abar[last];
     let mut denoising = log_prior - log_normal(path[last], abar.sqrt() * X, 1.0 - abar);
     for t in 2..=last {
         let (a, bx, sigma_q2) = setting.posterior(t);
-        denoising += setting.log_reverse(t, path[t - 1], path[t]) - log_normal(path[t - 1], a * path[t] + bx, sigma_q2);
+        denoising += setting.log_reverse(t, path[t - 1], path[t])
+            - log_normal(path[t - 1], a * path[t] + bx, sigma_q2);
     }
     (reconstruction + consistency, reconstruction + denoising)
 }
