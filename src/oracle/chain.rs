@@ -27,11 +27,7 @@ impl Chain {
     pub fn new(first: Gaussian, steps: Vec<LinearConditional>) -> Result<Self, Error> {
         let mut dimension = first.dimension();
         for step in &steps {
-            same(
-                "the input of a step of a chain",
-                dimension,
-                step.input_dimension(),
-            )?;
+            same("the input of a step of a chain", dimension, step.input_dimension())?;
             dimension = step.output_dimension();
         }
         Ok(Self { first, steps })
@@ -83,26 +79,17 @@ impl Chain {
         let mut mean = self.first.mean().clone();
         let mut covariance = Matrix::zeros(length, length);
         let first = self.first.dimension();
-        covariance
-            .view_mut((0, 0), (first, first))
-            .copy_from(self.first.covariance());
+        covariance.view_mut((0, 0), (first, first)).copy_from(self.first.covariance());
         for (step, pair) in self.steps.iter().zip(blocks.windows(2)) {
             let (from, to) = (&pair[0], &pair[1]);
             let next = step.matrix() * mean.rows(from.start, from.len()) + step.noise().mean();
             mean = stack(&mean, &next);
             // Cov(u_i, u_j) = A_i Cov(u_{i-1}, u_j) for every j < i.
             let cross = step.matrix() * covariance.view((from.start, 0), (from.len(), to.start));
-            let own = cross.columns(from.start, from.len()) * step.matrix().transpose()
-                + step.noise().covariance();
-            covariance
-                .view_mut((to.start, 0), cross.shape())
-                .copy_from(&cross);
-            covariance
-                .view_mut((0, to.start), (cross.ncols(), cross.nrows()))
-                .copy_from(&cross.transpose());
-            covariance
-                .view_mut((to.start, to.start), own.shape())
-                .copy_from(&own);
+            let own = cross.columns(from.start, from.len()) * step.matrix().transpose() + step.noise().covariance();
+            covariance.view_mut((to.start, 0), cross.shape()).copy_from(&cross);
+            covariance.view_mut((0, to.start), (cross.ncols(), cross.nrows())).copy_from(&cross.transpose());
+            covariance.view_mut((to.start, to.start), own.shape()).copy_from(&own);
         }
         Gaussian::new(mean, super::gaussian::symmetric(covariance))
     }
@@ -140,12 +127,9 @@ impl Chain {
         let prior = latents.joint()?.marginal(&order)?;
         // x reads z_1 alone, which comes first.
         let mut weights = Matrix::zeros(decoder.output_dimension(), order.len());
-        weights
-            .columns_mut(0, decoder.input_dimension())
-            .copy_from(decoder.matrix());
+        weights.columns_mut(0, decoder.input_dimension()).copy_from(decoder.matrix());
         let noise = decoder.noise();
-        let likelihood =
-            LinearConditional::new(weights, noise.mean().clone(), noise.covariance().clone())?;
+        let likelihood = LinearConditional::new(weights, noise.mean().clone(), noise.covariance().clone())?;
         LinearGaussian::new(prior, likelihood)
     }
 
@@ -187,11 +171,7 @@ mod tests {
             vector(&[0.1, 0.2]),
             matrix(&[&[0.3, 0.1], &[0.1, 0.4]])?,
         )?;
-        let down = LinearConditional::new(
-            matrix(&[&[0.7, 0.2]])?,
-            vector(&[-0.3]),
-            matrix(&[&[0.25]])?,
-        )?;
+        let down = LinearConditional::new(matrix(&[&[0.7, 0.2]])?, vector(&[-0.3]), matrix(&[&[0.25]])?)?;
         Chain::new(Gaussian::scalar(0.4, 1.5)?, vec![up, down])
     }
 
@@ -220,11 +200,7 @@ mod tests {
         let step = LinearConditional::scalar(1.0, 0.0, 1.0)?;
         assert!(Chain::new(Gaussian::standard(2)?, vec![step]).is_err());
         assert!(example()?.log_prob(&[Vector::zeros(1)]).is_err());
-        assert!(
-            Chain::new(Gaussian::standard(2)?, Vec::new())?
-                .latent_model()
-                .is_err()
-        );
+        assert!(Chain::new(Gaussian::standard(2)?, Vec::new())?.latent_model().is_err());
         Ok(())
     }
 }

@@ -17,20 +17,13 @@ impl FiniteLatent {
     /// [`Error::Dimension`] where there are not K rows of one length.
     pub fn new(prior: &[f64], likelihood: &[Vec<f64>]) -> Result<Self, Error> {
         probabilities("the prior", prior)?;
-        same(
-            "the number of rows of p(x|z)",
-            prior.len(),
-            likelihood.len(),
-        )?;
+        same("the number of rows of p(x|z)", prior.len(), likelihood.len())?;
         let outcomes = likelihood.first().map_or(0, Vec::len);
         for row in likelihood {
             same("the length of a row of p(x|z)", outcomes, row.len())?;
             probabilities("a row of p(x|z)", row)?;
         }
-        Ok(Self {
-            prior: prior.to_vec(),
-            likelihood: likelihood.to_vec(),
-        })
+        Ok(Self { prior: prior.to_vec(), likelihood: likelihood.to_vec() })
     }
 
     /// The number of states K of z.
@@ -57,11 +50,7 @@ impl FiniteLatent {
         self.prior
             .iter()
             .zip(&self.likelihood)
-            .map(|(p, row)| {
-                row.get(x)
-                    .map(|l| p * l)
-                    .ok_or(Error::Index { index: x, length })
-            })
+            .map(|(p, row)| row.get(x).map(|l| p * l).ok_or(Error::Index { index: x, length }))
             .collect()
     }
 
@@ -100,12 +89,7 @@ impl FiniteLatent {
     ///
     /// # Errors
     /// As [`FiniteLatent::elbo`]; [`Error::OutOfRange`] where k is 0 or K^k exceeds 2^24.
-    pub fn importance_weighted_bound(
-        &self,
-        x: usize,
-        q: &[f64],
-        samples: usize,
-    ) -> Result<f64, Error> {
+    pub fn importance_weighted_bound(&self, x: usize, q: &[f64], samples: usize) -> Result<f64, Error> {
         let joint = self.joint(x)?;
         same("the length of q", self.states(), q.len())?;
         probabilities("q", q)?;
@@ -114,10 +98,7 @@ impl FiniteLatent {
             .filter(|&power| power > 0)
             .and_then(|power| self.states().checked_pow(power))
             .filter(|&sequences| sequences <= 1 << 24)
-            .ok_or(Error::OutOfRange {
-                what: "a number of samples k with 1 <= K^k <= 2^24",
-                found: samples as f64,
-            })?;
+            .ok_or(Error::OutOfRange { what: "a number of samples k with 1 <= K^k <= 2^24", found: samples as f64 })?;
         let mut bound = 0.0;
         for sequence in 0..sequences {
             let (mut probability, mut weight, mut rest) = (1.0, 0.0, sequence);
@@ -144,11 +125,7 @@ impl FiniteLatent {
 pub fn kl(q: &[f64], p: &[f64]) -> Result<f64, Error> {
     same("the length of q", p.len(), q.len())?;
     probabilities("q", q)?;
-    Ok(q.iter()
-        .zip(p)
-        .filter(|(q, _)| **q > 0.0)
-        .map(|(q, p)| q * (q / p).ln())
-        .sum())
+    Ok(q.iter().zip(p).filter(|(q, _)| **q > 0.0).map(|(q, p)| q * (q / p).ln()).sum())
 }
 
 /// The entropy of a table, in nats.
@@ -157,11 +134,7 @@ pub fn kl(q: &[f64], p: &[f64]) -> Result<f64, Error> {
 /// [`Error::NotProbabilities`] for a table that is no distribution.
 pub fn entropy(q: &[f64]) -> Result<f64, Error> {
     probabilities("q", q)?;
-    Ok(-q
-        .iter()
-        .filter(|q| **q > 0.0)
-        .map(|q| q * q.ln())
-        .sum::<f64>())
+    Ok(-q.iter().filter(|q| **q > 0.0).map(|q| q * q.ln()).sum::<f64>())
 }
 
 /// The aggregate posterior q(z) = mean over n of q(z|x_n), from rows `[N][K]`.
@@ -209,21 +182,11 @@ mod tests {
         assert!(FiniteLatent::new(&[0.5, 0.5], &[vec![1.0], vec![0.5, 0.5]]).is_err());
         assert!(FiniteLatent::new(&[], &[]).is_err());
         let model = FiniteLatent::new(&[0.5, 0.5], &rows)?;
-        assert_eq!(
-            model.log_prob(2).err(),
-            Some(Error::Index {
-                index: 2,
-                length: 2
-            })
-        );
+        assert_eq!(model.log_prob(2).err(), Some(Error::Index { index: 2, length: 2 }));
         assert!(model.elbo(0, &[1.0]).is_err());
         assert!(model.elbo(0, &[2.0, -1.0]).is_err());
         for samples in [0, 40, usize::MAX] {
-            assert!(
-                model
-                    .importance_weighted_bound(0, &[0.5, 0.5], samples)
-                    .is_err()
-            );
+            assert!(model.importance_weighted_bound(0, &[0.5, 0.5], samples).is_err());
         }
         assert!(aggregate(&[]).is_err());
         Ok(())

@@ -27,42 +27,23 @@ impl Gaussian {
     /// [`Error::OutOfRange`] where the mean is not finite.
     pub fn new(mean: Vector, covariance: Matrix) -> Result<Self, Error> {
         let dimension = mean.len();
-        same(
-            "the number of rows of a covariance",
-            dimension,
-            covariance.nrows(),
-        )?;
-        same(
-            "the number of columns of a covariance",
-            dimension,
-            covariance.ncols(),
-        )?;
+        same("the number of rows of a covariance", dimension, covariance.nrows())?;
+        same("the number of columns of a covariance", dimension, covariance.ncols())?;
         if dimension == 0 {
-            return Err(Error::Dimension {
-                what: "the dimension of a Gaussian",
-                expected: 1,
-                found: 0,
-            });
+            return Err(Error::Dimension { what: "the dimension of a Gaussian", expected: 1, found: 0 });
         }
         let asymmetry = (&covariance - covariance.transpose()).amax();
         if asymmetry > 1e-9 * covariance.amax() {
             return Err(Error::NotPositiveDefinite);
         }
         if let Some(&found) = mean.iter().find(|m| !m.is_finite()) {
-            return Err(Error::OutOfRange {
-                what: "a finite mean",
-                found,
-            });
+            return Err(Error::OutOfRange { what: "a finite mean", found });
         }
         let cholesky = Cholesky::new(covariance.clone()).ok_or(Error::NotPositiveDefinite)?;
         if !cholesky.ln_determinant().is_finite() {
             return Err(Error::NotPositiveDefinite);
         }
-        Ok(Self {
-            mean,
-            covariance,
-            cholesky,
-        })
+        Ok(Self { mean, covariance, cholesky })
     }
 
     /// N(mean, variance I).
@@ -146,16 +127,8 @@ impl Gaussian {
     /// # Errors
     /// [`Error::Dimension`] where the sizes differ.
     pub fn expected_log_prob(&self, mean: &Vector, covariance: &Matrix) -> Result<f64, Error> {
-        same(
-            "the number of rows of a covariance",
-            self.dimension(),
-            covariance.nrows(),
-        )?;
-        same(
-            "the number of columns of a covariance",
-            self.dimension(),
-            covariance.ncols(),
-        )?;
+        same("the number of rows of a covariance", self.dimension(), covariance.nrows())?;
+        same("the number of columns of a covariance", self.dimension(), covariance.ncols())?;
         Ok(self.log_prob(mean)? - 0.5 * self.cholesky.solve(covariance).trace())
     }
 
@@ -169,11 +142,7 @@ impl Gaussian {
     /// # Errors
     /// [`Error::Dimension`] where the dimensions differ.
     pub fn kl(&self, other: &Self) -> Result<f64, Error> {
-        same(
-            "the dimension of a Gaussian",
-            other.dimension(),
-            self.dimension(),
-        )?;
+        same("the dimension of a Gaussian", other.dimension(), self.dimension())?;
         let factor = other.cholesky.l();
         let (Some(ratio), Some(shift)) = (
             factor.solve_lower_triangular(&self.cholesky.l()),
@@ -193,10 +162,7 @@ impl Gaussian {
     /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no index.
     pub fn marginal(&self, indices: &[usize]) -> Result<Self, Error> {
         self.check(indices)?;
-        Self::new(
-            self.mean.select_rows(indices),
-            self.covariance.select_rows(indices).select_columns(indices),
-        )
+        Self::new(self.mean.select_rows(indices), self.covariance.select_rows(indices).select_columns(indices))
     }
 
     /// The law of the remaining coordinates, in their order, given that the coordinates `observed`
@@ -206,11 +172,7 @@ impl Gaussian {
     /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] where `values`
     /// has another length than `observed`, or nothing remains.
     pub fn condition(&self, observed: &[usize], values: &Vector) -> Result<Self, Error> {
-        same(
-            "the number of observed values",
-            observed.len(),
-            values.len(),
-        )?;
+        same("the number of observed values", observed.len(), values.len())?;
         let rest = self.rest(observed)?;
         let map = self.regression(&rest, observed)?;
         map.given(values)
@@ -221,11 +183,7 @@ impl Gaussian {
     ///
     /// # Errors
     /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no index.
-    pub fn regression(
-        &self,
-        targets: &[usize],
-        inputs: &[usize],
-    ) -> Result<LinearConditional, Error> {
+    pub fn regression(&self, targets: &[usize], inputs: &[usize]) -> Result<LinearConditional, Error> {
         let all: Vec<usize> = targets.iter().chain(inputs).copied().collect();
         self.check(&all)?;
         let given = self.marginal(inputs)?;
@@ -242,16 +200,9 @@ impl Gaussian {
     /// [`Error::Dimension`] where the sizes differ; [`Error::NotPositiveDefinite`] where A loses
     /// rank.
     pub fn affine(&self, matrix: &Matrix, offset: &Vector) -> Result<Self, Error> {
-        same(
-            "the number of columns of a matrix",
-            self.dimension(),
-            matrix.ncols(),
-        )?;
+        same("the number of columns of a matrix", self.dimension(), matrix.ncols())?;
         same("the length of an offset", matrix.nrows(), offset.len())?;
-        Self::new(
-            matrix * &self.mean + offset,
-            symmetric(matrix * &self.covariance * matrix.transpose()),
-        )
+        Self::new(matrix * &self.mean + offset, symmetric(matrix * &self.covariance * matrix.transpose()))
     }
 
     /// One draw, `[d]`.
@@ -263,9 +214,7 @@ impl Gaussian {
     /// The coordinates that are not in `indices`.
     fn rest(&self, indices: &[usize]) -> Result<Vec<usize>, Error> {
         self.check(indices)?;
-        Ok((0..self.dimension())
-            .filter(|i| !indices.contains(i))
-            .collect())
+        Ok((0..self.dimension()).filter(|i| !indices.contains(i)).collect())
     }
 
     fn check(&self, indices: &[usize]) -> Result<(), Error> {
@@ -353,32 +302,16 @@ impl LinearConditional {
     /// # Errors
     /// [`Error::Dimension`] where `input` has another dimension.
     pub fn joint(&self, input: &Gaussian) -> Result<Gaussian, Error> {
-        same(
-            "the dimension of a Gaussian",
-            self.input_dimension(),
-            input.dimension(),
-        )?;
+        same("the dimension of a Gaussian", self.input_dimension(), input.dimension())?;
         let (n, m) = (self.input_dimension(), self.output_dimension());
         let cross = &self.matrix * &input.covariance;
         let own = &cross * self.matrix.transpose() + &self.noise.covariance;
         let mut covariance = Matrix::zeros(n + m, n + m);
-        covariance
-            .view_mut((0, 0), (n, n))
-            .copy_from(&input.covariance);
+        covariance.view_mut((0, 0), (n, n)).copy_from(&input.covariance);
         covariance.view_mut((n, 0), (m, n)).copy_from(&cross);
-        covariance
-            .view_mut((0, n), (n, m))
-            .copy_from(&cross.transpose());
-        covariance
-            .view_mut((n, n), (m, m))
-            .copy_from(&symmetric(own));
-        Gaussian::new(
-            stack(
-                &input.mean,
-                &(&self.matrix * &input.mean + &self.noise.mean),
-            ),
-            covariance,
-        )
+        covariance.view_mut((0, n), (n, m)).copy_from(&cross.transpose());
+        covariance.view_mut((n, n), (m, m)).copy_from(&symmetric(own));
+        Gaussian::new(stack(&input.mean, &(&self.matrix * &input.mean + &self.noise.mean)), covariance)
     }
 
     /// The law of y for x of the law `input`.
@@ -386,16 +319,9 @@ impl LinearConditional {
     /// # Errors
     /// [`Error::Dimension`] where `input` has another dimension.
     pub fn marginal(&self, input: &Gaussian) -> Result<Gaussian, Error> {
-        same(
-            "the dimension of a Gaussian",
-            self.input_dimension(),
-            input.dimension(),
-        )?;
+        same("the dimension of a Gaussian", self.input_dimension(), input.dimension())?;
         let spread = &self.matrix * &input.covariance * self.matrix.transpose();
-        Gaussian::new(
-            &self.matrix * &input.mean + &self.noise.mean,
-            symmetric(spread + &self.noise.covariance),
-        )
+        Gaussian::new(&self.matrix * &input.mean + &self.noise.mean, symmetric(spread + &self.noise.covariance))
     }
 
     /// Bayes: p(x | y) as a function of y, for x of the law `input`.
@@ -414,22 +340,14 @@ impl LinearConditional {
     /// # Errors
     /// [`Error::Dimension`] where a block has another length than A says; [`Error::Index`] where a
     /// block reaches outside the joint law.
-    pub fn expected_log_prob(
-        &self,
-        joint: &Gaussian,
-        y: Range<usize>,
-        x: Range<usize>,
-    ) -> Result<f64, Error> {
+    pub fn expected_log_prob(&self, joint: &Gaussian, y: Range<usize>, x: Range<usize>) -> Result<f64, Error> {
         same("the length of y", self.output_dimension(), y.len())?;
         same("the length of x", self.input_dimension(), x.len())?;
         let length = joint.dimension();
         for block in [&x, &y] {
             let end = block.start.max(block.end);
             if end > length {
-                return Err(Error::Index {
-                    index: end - 1,
-                    length,
-                });
+                return Err(Error::Index { index: end - 1, length });
             }
         }
         // The residual y - A x is a linear map of the joint vector.
@@ -472,8 +390,7 @@ mod tests {
         let (law, x) = (example()?, vector(&[0.4, -1.0, 1.2]));
         let marginal = law.marginal(&[2, 0])?;
         let conditional = law.condition(&[2, 0], &vector(&[x[2], x[0]]))?;
-        let product =
-            marginal.log_prob(&vector(&[x[2], x[0]]))? + conditional.log_prob(&vector(&[x[1]]))?;
+        let product = marginal.log_prob(&vector(&[x[2], x[0]]))? + conditional.log_prob(&vector(&[x[1]]))?;
         assert!((law.log_prob(&x)? - product).abs() < 1e-13);
         Ok(())
     }
@@ -515,42 +432,21 @@ mod tests {
         assert!(law.log_prob(&short).is_err());
         assert!(law.score(&short).is_err());
         assert!(law.kl(&Gaussian::standard(2)?).is_err());
-        assert!(
-            law.expected_log_prob(law.mean(), &Matrix::zeros(2, 3))
-                .is_err()
-        );
-        assert_eq!(
-            law.marginal(&[3]).err(),
-            Some(Error::Index {
-                index: 3,
-                length: 3
-            })
-        );
-        assert_eq!(
-            law.marginal(&[1, 1]).err(),
-            Some(Error::Index {
-                index: 1,
-                length: 3
-            })
-        );
+        assert!(law.expected_log_prob(law.mean(), &Matrix::zeros(2, 3)).is_err());
+        assert_eq!(law.marginal(&[3]).err(), Some(Error::Index { index: 3, length: 3 }));
+        assert_eq!(law.marginal(&[1, 1]).err(), Some(Error::Index { index: 1, length: 3 }));
         assert!(law.marginal(&[]).is_err());
         assert!(law.condition(&[0, 1, 2], &vector(&[0.0; 3])).is_err());
         assert!(law.condition(&[0], &vector(&[0.0; 2])).is_err());
         assert!(law.affine(&Matrix::zeros(1, 2), &short).is_err());
-        assert!(
-            law.affine(&Matrix::zeros(1, 3), &short).is_err(),
-            "a map without full rank"
-        );
+        assert!(law.affine(&Matrix::zeros(1, 3), &short).is_err(), "a map without full rank");
         assert!(Gaussian::standard(0).is_err());
         assert!(Gaussian::scalar(f64::NAN, 1.0).is_err());
         for variance in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(Gaussian::scalar(0.0, variance).is_err(), "{variance}");
         }
         let skewed = matrix(&[&[1.0, 0.5], &[0.0, 1.0]])?;
-        assert_eq!(
-            Gaussian::new(vector(&[0.0, 0.0]), skewed).err(),
-            Some(Error::NotPositiveDefinite)
-        );
+        assert_eq!(Gaussian::new(vector(&[0.0, 0.0]), skewed).err(), Some(Error::NotPositiveDefinite));
         let step = LinearConditional::scalar(0.5, 0.0, 1.0)?;
         assert!(step.given(&vector(&[0.0, 0.0])).is_err());
         assert!(step.joint(&law).is_err() && step.marginal(&law).is_err());

@@ -26,11 +26,7 @@ impl LinearGaussian {
     /// [`Error::Dimension`] where the likelihood does not take a z of the prior's dimension.
     pub fn new(prior: Gaussian, likelihood: LinearConditional) -> Result<Self, Error> {
         let joint = likelihood.joint(&prior)?;
-        Ok(Self {
-            prior,
-            likelihood,
-            joint,
-        })
+        Ok(Self { prior, likelihood, joint })
     }
 
     /// p(z) = N(0, I), p(x|z) = N(W z + b, variance I), with W `[d, k]` and b `[d]`.
@@ -41,10 +37,7 @@ impl LinearGaussian {
     pub fn standard(weights: Matrix, offset: Vector, variance: f64) -> Result<Self, Error> {
         let (d, k) = weights.shape();
         let covariance = Matrix::identity(d, d) * variance;
-        Self::new(
-            Gaussian::standard(k)?,
-            LinearConditional::new(weights, offset, covariance)?,
-        )
+        Self::new(Gaussian::standard(k)?, LinearConditional::new(weights, offset, covariance)?)
     }
 
     /// The length k of z.
@@ -106,9 +99,7 @@ impl LinearGaussian {
         same("the dimension of q", k, q.dimension())?;
         same("the length of x", d, x.len())?;
         let mut covariance = Matrix::zeros(k + d, k + d);
-        covariance
-            .view_mut((0, 0), (k, k))
-            .copy_from(q.covariance());
+        covariance.view_mut((0, 0), (k, k)).copy_from(q.covariance());
         let mean = super::gaussian::stack(q.mean(), x);
         Ok(self.joint.expected_log_prob(&mean, &covariance)? + q.entropy())
     }
@@ -134,13 +125,9 @@ pub fn ppca(mean: &Vector, covariance: &Matrix, k: usize) -> Result<LinearGaussi
         });
     }
     let variance = values[k..].iter().sum::<f64>() / (d - k) as f64;
-    positive(
-        "a covariance whose dropped eigenvalues are above zero",
-        variance,
-    )?;
-    let weights = Matrix::from_fn(d, k, |row, column| {
-        vectors[(row, column)] * (values[column] - variance).max(0.0).sqrt()
-    });
+    positive("a covariance whose dropped eigenvalues are above zero", variance)?;
+    let weights =
+        Matrix::from_fn(d, k, |row, column| vectors[(row, column)] * (values[column] - variance).max(0.0).sqrt());
     LinearGaussian::standard(weights, mean.clone(), variance)
 }
 
@@ -160,11 +147,7 @@ pub fn ppca_log_likelihood(covariance: &Matrix, k: usize) -> Result<f64, Error> 
 
 /// Eigenvalues in falling order, and their eigenvectors as columns in the same order.
 fn eigen(covariance: &Matrix) -> Result<(Vec<f64>, Matrix), Error> {
-    same(
-        "the number of columns of a covariance",
-        covariance.nrows(),
-        covariance.ncols(),
-    )?;
+    same("the number of columns of a covariance", covariance.nrows(), covariance.ncols())?;
     if !covariance.iter().all(|c| c.is_finite()) {
         return Err(Error::NotPositiveDefinite);
     }
@@ -188,16 +171,8 @@ mod tests {
         let model = LinearGaussian::standard(weights, vector(&[0.0, 0.0]), 1.0)?;
         assert!(model.log_prob(&vector(&[0.0])).is_err());
         assert!(model.posterior(&vector(&[0.0])).is_err());
-        assert!(
-            model
-                .elbo(&vector(&[0.0, 0.0]), &Gaussian::standard(2)?)
-                .is_err()
-        );
-        assert!(
-            model
-                .elbo(&vector(&[0.0]), &Gaussian::standard(1)?)
-                .is_err()
-        );
+        assert!(model.elbo(&vector(&[0.0, 0.0]), &Gaussian::standard(2)?).is_err());
+        assert!(model.elbo(&vector(&[0.0]), &Gaussian::standard(1)?).is_err());
         let covariance = Matrix::identity(3, 3);
         for k in [0, 3, 4] {
             assert!(ppca(&vector(&[0.0; 3]), &covariance, k).is_err());

@@ -32,34 +32,20 @@ impl ScalarMixture {
         probabilities("the weights of a mixture", weights)?;
         for &found in means {
             if !found.is_finite() {
-                return Err(Error::OutOfRange {
-                    what: "finite means",
-                    found,
-                });
+                return Err(Error::OutOfRange { what: "finite means", found });
             }
         }
         for &found in variances {
             if !(found.is_finite() && found >= 0.0) {
-                return Err(Error::OutOfRange {
-                    what: "variances of zero or more",
-                    found,
-                });
+                return Err(Error::OutOfRange { what: "variances of zero or more", found });
             }
         }
-        Ok(Self {
-            weights: weights.to_vec(),
-            means: means.to_vec(),
-            variances: variances.to_vec(),
-        })
+        Ok(Self { weights: weights.to_vec(), means: means.to_vec(), variances: variances.to_vec() })
     }
 
     /// The weight, mean and variance of each component.
     pub fn components(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-        self.weights
-            .iter()
-            .zip(&self.means)
-            .zip(&self.variances)
-            .map(|((w, m), v)| (*w, *m, *v))
+        self.weights.iter().zip(&self.means).zip(&self.variances).map(|((w, m), v)| (*w, *m, *v))
     }
 
     /// The mean.
@@ -75,14 +61,10 @@ impl ScalarMixture {
     /// The second and fourth moments about the mean.
     pub fn central_moments(&self) -> (f64, f64) {
         let mean = self.mean();
-        self.components()
-            .fold((0.0, 0.0), |(second, fourth), (w, m, v)| {
-                let shift = (m - mean).powi(2);
-                (
-                    second + w * (v + shift),
-                    fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift),
-                )
-            })
+        self.components().fold((0.0, 0.0), |(second, fourth), (w, m, v)| {
+            let shift = (m - mean).powi(2);
+            (second + w * (v + shift), fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift))
+        })
     }
 
     /// The law of scale x + N(0, noise).
@@ -90,11 +72,7 @@ impl ScalarMixture {
         Self {
             weights: self.weights.clone(),
             means: self.means.iter().map(|m| scale * m).collect(),
-            variances: self
-                .variances
-                .iter()
-                .map(|v| scale * scale * v + noise)
-                .collect(),
+            variances: self.variances.iter().map(|v| scale * scale * v + noise).collect(),
         }
     }
 
@@ -111,10 +89,7 @@ impl ScalarMixture {
         let gain = |v: f64| v / (signal * signal * v + noise);
         Self {
             weights: marginal.responsibilities(z),
-            means: self
-                .components()
-                .map(|(_, m, v)| m + signal * gain(v) * (z - signal * m))
-                .collect(),
+            means: self.components().map(|(_, m, v)| m + signal * gain(v) * (z - signal * m)).collect(),
             variances: self.variances.iter().map(|&v| gain(v) * noise).collect(),
         }
     }
@@ -152,9 +127,7 @@ impl ScalarMixture {
 
     fn log_terms(&self, x: f64) -> Vec<f64> {
         self.components()
-            .map(|(w, m, v)| {
-                w.ln() - 0.5 * ((std::f64::consts::TAU * v).ln() + (x - m).powi(2) / v)
-            })
+            .map(|(w, m, v)| w.ln() - 0.5 * ((std::f64::consts::TAU * v).ln() + (x - m).powi(2) / v))
             .collect()
     }
 
@@ -192,17 +165,10 @@ impl Mixture {
         probabilities("the weights of a mixture", weights)?;
         if let Some(first) = components.first() {
             for component in &components {
-                same(
-                    "the dimension of a component",
-                    first.dimension(),
-                    component.dimension(),
-                )?;
+                same("the dimension of a component", first.dimension(), component.dimension())?;
             }
         }
-        Ok(Self {
-            weights: weights.to_vec(),
-            components,
-        })
+        Ok(Self { weights: weights.to_vec(), components })
     }
 
     /// The dimension d.
@@ -222,9 +188,7 @@ impl Mixture {
 
     /// The mean, `[d]`.
     pub fn mean(&self) -> Vector {
-        self.weighted(&self.weights, Vector::zeros(self.dimension()), |c| {
-            c.mean().clone()
-        })
+        self.weighted(&self.weights, Vector::zeros(self.dimension()), |c| c.mean().clone())
     }
 
     /// The covariance, `[d, d]`.
@@ -253,10 +217,7 @@ impl Mixture {
     pub fn posterior(&self, z: &Vector, level: Level) -> Result<Self, Error> {
         let noising = self.noising(level)?;
         let weights = self.marginal(level)?.responsibilities(z)?;
-        let components = self
-            .components
-            .iter()
-            .map(|c| noising.reversed(c)?.given(z));
+        let components = self.components.iter().map(|c| noising.reversed(c)?.given(z));
         Self::new(&weights, components.collect::<Result<_, _>>()?)
     }
 
@@ -275,10 +236,7 @@ impl Mixture {
     pub fn score(&self, x: &Vector) -> Result<Vector, Error> {
         let scores = self.scores(x)?;
         let responsibilities = self.responsibilities(x)?;
-        Ok(responsibilities
-            .iter()
-            .zip(&scores)
-            .fold(Vector::zeros(self.dimension()), |sum, (r, s)| sum + s * *r))
+        Ok(responsibilities.iter().zip(&scores).fold(Vector::zeros(self.dimension()), |sum, (r, s)| sum + s * *r))
     }
 
     /// The Hessian of log p(x), `[d, d]`.
@@ -289,11 +247,7 @@ impl Mixture {
         let score = self.score(x)?;
         let mut hessian = -&score * score.transpose();
         let responsibilities = self.responsibilities(x)?;
-        for ((r, s), c) in responsibilities
-            .iter()
-            .zip(self.scores(x)?)
-            .zip(&self.components)
-        {
+        for ((r, s), c) in responsibilities.iter().zip(self.scores(x)?).zip(&self.components) {
             hessian += (&s * s.transpose() - c.precision()) * *r;
         }
         Ok(symmetric(hessian))
@@ -305,11 +259,7 @@ impl Mixture {
     }
 
     fn noising(&self, level: Level) -> Result<LinearConditional, Error> {
-        LinearConditional::isotropic(
-            level.abar().sqrt(),
-            Vector::zeros(self.dimension()),
-            level.noise(),
-        )
+        LinearConditional::isotropic(level.abar().sqrt(), Vector::zeros(self.dimension()), level.noise())
     }
 
     fn log_terms(&self, x: &Vector) -> Result<Vec<f64>, Error> {
@@ -363,24 +313,14 @@ mod tests {
     fn one_dimension_agrees_with_d_dimensions() -> Result<(), Error> {
         let (weights, means, variances) = ([0.3, 0.7], [-0.5, 0.9], [0.2, 0.05]);
         let scalar = ScalarMixture::new(&weights, &means, &variances)?;
-        let general = Mixture::new(
-            &weights,
-            vec![Gaussian::scalar(-0.5, 0.2)?, Gaussian::scalar(0.9, 0.05)?],
-        )?;
+        let general = Mixture::new(&weights, vec![Gaussian::scalar(-0.5, 0.2)?, Gaussian::scalar(0.9, 0.05)?])?;
         let level = Level::new(0.4);
         for z in [-2.0, 0.1, 1.0] {
-            let (noised, wide, point) = (
-                scalar.marginal(level),
-                general.marginal(level)?,
-                vector(&[z]),
-            );
+            let (noised, wide, point) = (scalar.marginal(level), general.marginal(level)?, vector(&[z]));
             assert!((noised.log_prob(z) - wide.log_prob(&point)?).abs() < 1e-13);
             assert!((noised.score(z) - wide.score(&point)?[0]).abs() < 1e-13);
             assert!((noised.hessian(z) - wide.hessian(&point)?[(0, 0)]).abs() < 1e-12);
-            let (one, many) = (
-                scalar.posterior(z, level),
-                general.posterior(&point, level)?,
-            );
+            let (one, many) = (scalar.posterior(z, level), general.posterior(&point, level)?);
             assert!((one.mean() - many.mean()[0]).abs() < 1e-13);
             assert!((one.variance() - many.covariance()[(0, 0)]).abs() < 1e-13);
         }
@@ -394,13 +334,9 @@ mod tests {
         let mean = Estimate::of(100_000, || mixture.sample(&mut rng));
         assert!(mean.z_score(mixture.mean()).abs() < 5.0);
         let (second, fourth) = mixture.central_moments();
-        let squares = Estimate::of(100_000, || {
-            (mixture.sample(&mut rng) - mixture.mean()).powi(2)
-        });
+        let squares = Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(2));
         assert!(squares.z_score(second).abs() < 5.0);
-        let fourths = Estimate::of(100_000, || {
-            (mixture.sample(&mut rng) - mixture.mean()).powi(4)
-        });
+        let fourths = Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(4));
         assert!(fourths.z_score(fourth).abs() < 5.0);
         Ok(())
     }

@@ -25,30 +25,16 @@ impl MonotoneNetwork {
     /// # Errors
     /// [`Error::Dimension`] where a, b and c differ in length; [`Error::OutOfRange`] where w is 0
     /// (g would not have to increase), a weight is not finite, or gamma_min is not below gamma_max.
-    pub fn new(
-        gammas: (f64, f64),
-        slope: f64,
-        outputs: &[f64],
-        inputs: &[f64],
-        biases: &[f64],
-    ) -> Result<Self, Error> {
+    pub fn new(gammas: (f64, f64), slope: f64, outputs: &[f64], inputs: &[f64], biases: &[f64]) -> Result<Self, Error> {
         same("the number of input weights", outputs.len(), inputs.len())?;
         same("the number of biases", outputs.len(), biases.len())?;
         let (gamma_min, gamma_max) = gammas;
         if !(gamma_min.is_finite() && gamma_max.is_finite() && gamma_min < gamma_max) {
-            return Err(Error::OutOfRange {
-                what: "a finite gamma_max above gamma_min",
-                found: gamma_max,
-            });
+            return Err(Error::OutOfRange { what: "a finite gamma_max above gamma_min", found: gamma_max });
         }
-        let finite = [outputs, inputs, biases]
-            .iter()
-            .all(|w| w.iter().all(|w| w.is_finite()));
+        let finite = [outputs, inputs, biases].iter().all(|w| w.iter().all(|w| w.is_finite()));
         if !(finite && slope.is_finite() && slope != 0.0) {
-            return Err(Error::OutOfRange {
-                what: "finite weights and a slope that is not zero",
-                found: slope,
-            });
+            return Err(Error::OutOfRange { what: "finite weights and a slope that is not zero", found: slope });
         }
         Ok(Self {
             gamma_min,
@@ -82,19 +68,12 @@ impl MonotoneNetwork {
     }
 
     fn raw(&self, t: f64) -> f64 {
-        let hidden: f64 = self
-            .units()
-            .map(|(a, b, c)| a.abs() * sigmoid(b.abs() * t + c))
-            .sum();
+        let hidden: f64 = self.units().map(|(a, b, c)| a.abs() * sigmoid(b.abs() * t + c)).sum();
         self.slope.abs() * t + hidden
     }
 
     fn units(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-        self.outputs
-            .iter()
-            .zip(&self.inputs)
-            .zip(&self.biases)
-            .map(|((a, b), c)| (*a, *b, *c))
+        self.outputs.iter().zip(&self.inputs).zip(&self.biases).map(|((a, b), c)| (*a, *b, *c))
     }
 }
 

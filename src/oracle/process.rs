@@ -28,9 +28,7 @@ pub struct Level {
 
 impl Level {
     /// The data itself: abar = 1.
-    pub const DATA: Self = Self {
-        gamma: f64::NEG_INFINITY,
-    };
+    pub const DATA: Self = Self { gamma: f64::NEG_INFINITY };
 
     /// The level with this gamma.
     pub fn new(gamma: f64) -> Self {
@@ -39,9 +37,7 @@ impl Level {
 
     /// The level with this signal power abar in [0, 1]; NaN outside.
     pub fn from_abar(abar: f64) -> Self {
-        Self {
-            gamma: (-abar).ln_1p() - abar.ln(),
-        }
+        Self { gamma: (-abar).ln_1p() - abar.ln() }
     }
 
     /// Signal power abar = sigmoid(-gamma).
@@ -85,10 +81,7 @@ pub struct Step {
 impl Step {
     /// The step from gamma_s to gamma_t.
     pub fn new(gamma_s: f64, gamma_t: f64) -> Self {
-        Self {
-            s: Level::new(gamma_s),
-            t: Level::new(gamma_t),
-        }
+        Self { s: Level::new(gamma_s), t: Level::new(gamma_t) }
     }
 
     /// alpha = abar_t / abar_s.
@@ -158,20 +151,13 @@ impl Process {
     /// and strictly increasing.
     pub fn new(gammas: &[f64]) -> Result<Self, Error> {
         if gammas.is_empty() {
-            return Err(Error::Dimension {
-                what: "the number of levels (at least 1)",
-                expected: 1,
-                found: 0,
-            });
+            return Err(Error::Dimension { what: "the number of levels (at least 1)", expected: 1, found: 0 });
         }
         let mut levels = vec![Level::DATA];
         for &gamma in gammas {
             let previous = levels.last().map_or(f64::NEG_INFINITY, |level| level.gamma);
             if !(gamma.is_finite() && gamma > previous) {
-                return Err(Error::OutOfRange {
-                    what: "finite values of gamma that strictly increase",
-                    found: gamma,
-                });
+                return Err(Error::OutOfRange { what: "finite values of gamma that strictly increase", found: gamma });
             }
             levels.push(Level::new(gamma));
         }
@@ -185,13 +171,7 @@ impl Process {
     pub fn linear_gamma(gamma_min: f64, gamma_max: f64, steps: usize) -> Result<Self, Error> {
         let last = steps.saturating_sub(1);
         let gammas: Vec<f64> = (0..steps)
-            .map(|i| {
-                if i == last {
-                    1.0
-                } else {
-                    i as f64 / last as f64
-                }
-            })
+            .map(|i| if i == last { 1.0 } else { i as f64 / last as f64 })
             .map(|u| (1.0 - u) * gamma_min + u * gamma_max)
             .collect();
         Self::new(&gammas)
@@ -220,9 +200,7 @@ impl Process {
     /// # Errors
     /// None in practice; the signature is that of [`Process::from_betas`].
     pub fn ddpm() -> Result<Self, Error> {
-        let betas: Vec<f64> = (0..1000)
-            .map(|i| 1e-4 + (0.02 - 1e-4) * i as f64 / 999.0)
-            .collect();
+        let betas: Vec<f64> = (0..1000).map(|i| 1e-4 + (0.02 - 1e-4) * i as f64 / 999.0).collect();
         Self::from_betas(&betas)
     }
 
@@ -238,13 +216,7 @@ impl Process {
 
     /// The steps t = 1..=T, from level t-1 to level t; `steps()[t - 1]` is that into z_t.
     pub fn steps(&self) -> Vec<Step> {
-        self.levels
-            .windows(2)
-            .map(|pair| Step {
-                s: pair[0],
-                t: pair[1],
-            })
-            .collect()
+        self.levels.windows(2).map(|pair| Step { s: pair[0], t: pair[1] }).collect()
     }
 
     /// The forward conditionals q(z_t|z_{t-1}), t = 1..=T (the first is q(z_1|x)), in d dimensions.
@@ -254,9 +226,7 @@ impl Process {
     pub fn conditionals(&self, d: usize) -> Result<Vec<LinearConditional>, Error> {
         self.steps()
             .into_iter()
-            .map(|step| {
-                LinearConditional::isotropic(step.alpha().sqrt(), DVector::zeros(d), step.beta())
-            })
+            .map(|step| LinearConditional::isotropic(step.alpha().sqrt(), DVector::zeros(d), step.beta()))
             .collect()
     }
 
@@ -280,11 +250,7 @@ impl Process {
 
     /// `Ok` where a reverse chain has as many steps as this process.
     pub(super) fn fits(&self, reverse: &Chain) -> Result<(), Error> {
-        same(
-            "the number of steps of a reverse chain",
-            self.step_count(),
-            reverse.steps().len(),
-        )
+        same("the number of steps of a reverse chain", self.step_count(), reverse.steps().len())
     }
 }
 
@@ -308,10 +274,7 @@ mod tests {
 
     #[test]
     fn the_step_from_the_data_is_a_point() {
-        let step = Step {
-            s: Level::DATA,
-            t: Level::new(0.3),
-        };
+        let step = Step { s: Level::DATA, t: Level::new(0.3) };
         assert_eq!(step.posterior_variance(), 0.0);
         assert_eq!(step.posterior_coefficients(), (0.0, 1.0));
         assert_eq!(step.beta(), step.t.noise());
@@ -319,13 +282,7 @@ mod tests {
 
     #[test]
     fn bad_schedules_are_refused() {
-        for gammas in [
-            &[][..],
-            &[1.0, 1.0],
-            &[2.0, 1.0],
-            &[f64::NAN],
-            &[0.0, f64::INFINITY],
-        ] {
+        for gammas in [&[][..], &[1.0, 1.0], &[2.0, 1.0], &[f64::NAN], &[0.0, f64::INFINITY]] {
             assert!(Process::new(gammas).is_err(), "{gammas:?}");
         }
         for betas in [&[][..], &[0.0], &[1.0], &[-0.1], &[0.5, 1.5]] {
@@ -333,10 +290,7 @@ mod tests {
         }
         assert!(Process::linear_gamma(-8.0, 5.0, 0).is_err());
         let process = Process::linear_gamma(-8.0, 5.0, 3).expect("increasing");
-        assert_eq!(
-            (process.levels()[1].gamma, process.levels()[3].gamma),
-            (-8.0, 5.0)
-        );
+        assert_eq!((process.levels()[1].gamma, process.levels()[3].gamma), (-8.0, 5.0));
         assert!(process.forward(&vector(&[])).is_err());
     }
 }

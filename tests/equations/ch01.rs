@@ -1,12 +1,10 @@
 //! Chapter 1: latent variables.
 
-use elbo_to_diffusion::oracle::{
-    Estimate, FiniteLatent, LinearGaussian, Rule, ScalarMixture, matrix, vector,
-};
+use elbo_to_diffusion::oracle::{Estimate, FiniteLatent, LinearGaussian, Rule, ScalarMixture, matrix, vector};
 
 use crate::support::{
-    Outcome, assert_close, assert_estimates, assert_relative, log_normal, normal, normal_matrix,
-    normals, random_table, rng,
+    Outcome, assert_close, assert_estimates, assert_relative, log_normal, normal, normal_matrix, normals, random_table,
+    rng,
 };
 
 /// The integral of p(x|z) p(z) over z, by quadrature, against the closed-form Gaussian marginal;
@@ -30,21 +28,13 @@ fn marginalisation() -> Outcome {
     // A discrete z: p(x) = sum_z p(z) p(x|z). Its integral is 1, its mean and variance those of
     // total expectation and total variance.
     let (prior, means, variances) = ([0.2, 0.5, 0.3], [-1.0, 0.4, 2.0], [0.5, 0.2, 0.9]);
-    let p = |x: f64| -> f64 {
-        (0..3)
-            .map(|z| prior[z] * log_normal(x, means[z], variances[z]).exp())
-            .sum()
-    };
+    let p = |x: f64| -> f64 { (0..3).map(|z| prior[z] * log_normal(x, means[z], variances[z]).exp()).sum() };
     let mixture = ScalarMixture::new(&prior, &means, &variances)?;
     let x_rule = Rule::gauss_legendre(400, -14.0, 16.0);
     assert_close(x_rule.integrate(p), 1.0, TOLERANCE);
     let mean = x_rule.integrate(|x| x * p(x));
     assert_close(mean, mixture.mean(), TOLERANCE);
-    assert_close(
-        x_rule.integrate(|x| (x - mean).powi(2) * p(x)),
-        mixture.variance(),
-        TOLERANCE,
-    );
+    assert_close(x_rule.integrate(|x| (x - mean).powi(2) * p(x)), mixture.variance(), TOLERANCE);
     Ok(())
 }
 
@@ -63,9 +53,7 @@ fn chain_rule() -> Outcome {
         let z = normals(&mut rng, 2) * 2.0;
         let decoded = &weights * &z + &offset;
         let log_joint: f64 = (0..2).map(|i| log_normal(z[i], 0.0, 1.0)).sum::<f64>()
-            + (0..3)
-                .map(|i| log_normal(x[i], decoded[i], s2))
-                .sum::<f64>();
+            + (0..3).map(|i| log_normal(x[i], decoded[i], s2)).sum::<f64>();
         let log_p_x = log_joint - posterior.log_prob(&z)?;
         assert_close(log_p_x, model.log_prob(&x)?, TOLERANCE);
     }
@@ -117,8 +105,7 @@ fn log_monte_carlo_bias() {
     const TOLERANCE: f64 = 1e-3;
     let (prior, likelihood) = ([0.3, 0.7], [0.9, 0.2]);
     let p = prior[0] * likelihood[0] + prior[1] * likelihood[1];
-    let variance =
-        prior[0] * f64::powi(likelihood[0] - p, 2) + prior[1] * f64::powi(likelihood[1] - p, 2);
+    let variance = prior[0] * f64::powi(likelihood[0] - p, 2) + prior[1] * f64::powi(likelihood[1] - p, 2);
     let bias = |k: usize| -> f64 {
         // n of the K draws fall in state 0 with probability C(K, n) 0.3^n 0.7^(K-n).
         let mut log_probability = k as f64 * f64::ln(prior[1]);
@@ -132,15 +119,9 @@ fn log_monte_carlo_bias() {
     };
     let mut previous_error = f64::INFINITY;
     for k in [1, 4, 16, 64, 256, 1024, 4096] {
-        assert!(
-            bias(k) < 0.0,
-            "Jensen: the mean of log p_hat is below log p"
-        );
+        assert!(bias(k) < 0.0, "Jensen: the mean of log p_hat is below log p");
         let error = (bias(k) / (-variance / (2.0 * k as f64 * p * p)) - 1.0).abs();
-        assert!(
-            error < previous_error,
-            "K = {k}: {error} is not below {previous_error}"
-        );
+        assert!(error < previous_error, "K = {k}: {error} is not below {previous_error}");
         previous_error = error;
     }
     assert_close(previous_error, 0.0, TOLERANCE);
@@ -155,10 +136,7 @@ fn monte_carlo_variance() {
     const TOLERANCE: f64 = 1e-10;
     let second_moment = |x: &[f64], s2: f64| -> f64 {
         x.iter()
-            .map(|x_i| {
-                (1.0 + s2) / (s2 * (2.0 + s2)).sqrt()
-                    * (x_i * x_i / ((1.0 + s2) * (2.0 + s2))).exp()
-            })
+            .map(|x_i| (1.0 + s2) / (s2 * (2.0 + s2)).sqrt() * (x_i * x_i / ((1.0 + s2) * (2.0 + s2))).exp())
             .product()
     };
     let rule = Rule::gauss_legendre(400, -10.0, 10.0);
@@ -172,14 +150,12 @@ fn monte_carlo_variance() {
             assert_relative(variance, second_moment(&[x], s2) - 1.0, TOLERANCE);
         }
         let x = [0.4, -1.2];
-        let variance = rule.integrate_2d(|z1, z2| {
-            prior(z1) * prior(z2) * (weight(x[0], z1) * weight(x[1], z2) - 1.0).powi(2)
-        });
+        let variance =
+            rule.integrate_2d(|z1, z2| prior(z1) * prior(z2) * (weight(x[0], z1) * weight(x[1], z2) - 1.0).powi(2));
         assert_relative(variance, second_moment(&x, s2) - 1.0, TOLERANCE);
         // Averaged over x, every dimension multiplies the second moment by 1 + 1/s2.
         let wide = Rule::gauss_legendre(400, -38.0, 38.0);
-        let average =
-            wide.integrate(|x| log_normal(x, 0.0, 1.0 + s2).exp() * second_moment(&[x], s2));
+        let average = wide.integrate(|x| log_normal(x, 0.0, 1.0 + s2).exp() * second_moment(&[x], s2));
         assert_relative(average, 1.0 + 1.0 / s2, TOLERANCE);
     }
 }
@@ -192,8 +168,8 @@ fn ess_limit() {
     const STANDARD_ERRORS: f64 = 5.0;
     let (x, s2) = (0.8, 0.5);
     let weight = |z: f64| (log_normal(x, z, s2) - log_normal(x, 0.0, 1.0 + s2)).exp();
-    let second_moment = Rule::gauss_legendre(400, -10.0, 10.0)
-        .integrate(|z| log_normal(z, 0.0, 1.0).exp() * weight(z).powi(2));
+    let second_moment =
+        Rule::gauss_legendre(400, -10.0, 10.0).integrate(|z| log_normal(z, 0.0, 1.0).exp() * weight(z).powi(2));
     let mut rng = rng(103);
     let ratio = Estimate::of(60, || {
         let (mut sum, mut squares) = (0.0, 0.0);

@@ -5,8 +5,8 @@ use elbo_to_diffusion::oracle::{
 };
 
 use crate::support::{
-    Outcome, assert_close, derivative, log_normal, normal, normals, random_covariance,
-    random_gaussian, random_table, rng,
+    Outcome, assert_close, derivative, log_normal, normal, normals, random_covariance, random_gaussian, random_table,
+    rng,
 };
 
 /// p(z) = N(0, I) in two dimensions, p(x|z) = N(W z + b, s2 I) in three.
@@ -83,11 +83,7 @@ fn elbo_gap() -> Outcome {
     for _ in 0..100 {
         let q = random_gaussian(&mut rng, 2)?;
         let elbo = example.elbo(&q, &rule);
-        assert_close(
-            elbo + q.kl(&posterior)?,
-            model.log_prob(&example.x)?,
-            TOLERANCE,
-        );
+        assert_close(elbo + q.kl(&posterior)?, model.log_prob(&example.x)?, TOLERANCE);
         // The oracle's own ELBO, which chapter programs use.
         assert_close(elbo, model.elbo(&example.x, &q)?, TOLERANCE);
     }
@@ -131,9 +127,7 @@ fn elbo_discrete() -> Outcome {
         let posterior = model.posterior(x)?;
         for _ in 0..20 {
             let q = random_table(&mut rng, 7);
-            let elbo: f64 = (0..7)
-                .map(|z| q[z] * (prior[z] * p_x_given_z(x, z) / q[z]).ln())
-                .sum();
+            let elbo: f64 = (0..7).map(|z| q[z] * (prior[z] * p_x_given_z(x, z) / q[z]).ln()).sum();
             let kl: f64 = (0..7).map(|z| q[z] * (q[z] / posterior[z]).ln()).sum();
             assert_close(elbo + kl, model.log_prob(x)?, TOLERANCE);
             assert_close(elbo, model.elbo(x, &q)?, TOLERANCE);
@@ -146,8 +140,7 @@ fn elbo_discrete() -> Outcome {
 /// A q with parameters phi = (two means, two log deviations, a tilt of the Cholesky factor).
 fn q_of(phi: &[f64; 5]) -> Gaussian {
     let factor = Matrix::from_row_slice(2, 2, &[phi[2].exp(), 0.0, phi[4], phi[3].exp()]);
-    Gaussian::new(vector(&phi[..2]), &factor * factor.transpose())
-        .expect("a Cholesky factor with a positive diagonal")
+    Gaussian::new(vector(&phi[..2]), &factor * factor.transpose()).expect("a Cholesky factor with a positive diagonal")
 }
 
 /// d ELBO / d phi against -d KL(q || p(z|x)) / d phi at fixed theta, in each of the five
@@ -187,19 +180,11 @@ fn elbo_gradient_theta() -> Outcome {
     const LEAST_DIFFERENCE: f64 = 0.1;
     let (example, rule) = (Example::new()?, Rule::gauss_hermite(4));
     let posterior = example.model()?.posterior(&example.x)?;
-    let off = Gaussian::new(
-        posterior.mean() + vector(&[0.5, -0.3]),
-        random_covariance(&mut rng(206), 2),
-    )?;
+    let off = Gaussian::new(posterior.mean() + vector(&[0.5, -0.3]), random_covariance(&mut rng(206), 2))?;
     let change_weight = |value: f64| {
         let mut weights = example.weights.clone();
         weights[(0, 0)] = value;
-        Example {
-            weights,
-            offset: example.offset.clone(),
-            s2: example.s2,
-            x: example.x.clone(),
-        }
+        Example { weights, offset: example.offset.clone(), s2: example.s2, x: example.x.clone() }
     };
     let change_noise = |s2: f64| Example {
         weights: example.weights.clone(),
@@ -207,12 +192,7 @@ fn elbo_gradient_theta() -> Outcome {
         s2,
         x: example.x.clone(),
     };
-    let evidence = |example: &Example| {
-        example
-            .model()
-            .and_then(|model| model.log_prob(&example.x))
-            .unwrap_or(f64::NAN)
-    };
+    let evidence = |example: &Example| example.model().and_then(|model| model.log_prob(&example.x)).unwrap_or(f64::NAN);
     let weight = example.weights[(0, 0)];
     let slopes = [
         (
@@ -228,10 +208,7 @@ fn elbo_gradient_theta() -> Outcome {
     ];
     for (evidence, at_posterior, elsewhere) in slopes {
         assert_close(at_posterior, evidence, TOLERANCE);
-        assert!(
-            (elsewhere - evidence).abs() > LEAST_DIFFERENCE,
-            "slopes {elsewhere} and {evidence} should differ"
-        );
+        assert!((elsewhere - evidence).abs() > LEAST_DIFFERENCE, "slopes {elsewhere} and {evidence} should differ");
     }
     Ok(())
 }
@@ -251,21 +228,15 @@ fn importance_weighted_chain() -> Outcome {
     let factorial = |n: usize| -> f64 { (1..=n).map(|i| i as f64).product() };
 
     let mut previous: f64 = (0..3).map(|z| q[z] * weight[z].ln()).sum();
-    assert_close(
-        model.importance_weighted_bound(x, &q, 1)?,
-        previous,
-        TOLERANCE,
-    );
+    assert_close(model.importance_weighted_bound(x, &q, 1)?, previous, TOLERANCE);
     for k in 2..=5 {
         let mut bound = 0.0;
         for a in 0..=k {
             for b in 0..=k - a {
                 let c = k - a - b;
                 let counts = [a, b, c];
-                let probability = factorial(k)
-                    * (0..3)
-                        .map(|z| q[z].powi(counts[z] as i32) / factorial(counts[z]))
-                        .product::<f64>();
+                let probability =
+                    factorial(k) * (0..3).map(|z| q[z].powi(counts[z] as i32) / factorial(counts[z])).product::<f64>();
                 let sum: f64 = (0..3).map(|z| counts[z] as f64 * weight[z]).sum();
                 bound += probability * (sum / k as f64).ln();
             }
@@ -292,15 +263,10 @@ fn elbo_surgery() -> Outcome {
     let q: Vec<Vec<f64>> = (0..n).map(|_| random_table(&mut rng, states)).collect();
     let mut mean_kl = 0.0;
     for row in &q {
-        mean_kl += (0..states)
-            .map(|z| row[z] * (row[z] / prior[z]).ln())
-            .sum::<f64>()
-            / n as f64;
+        mean_kl += (0..states).map(|z| row[z] * (row[z] / prior[z]).ln()).sum::<f64>() / n as f64;
     }
 
-    let aggregate: Vec<f64> = (0..states)
-        .map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64)
-        .collect();
+    let aggregate: Vec<f64> = (0..states).map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64).collect();
     let mut information = 0.0;
     for row in &q {
         for z in 0..states {
@@ -308,12 +274,9 @@ fn elbo_surgery() -> Outcome {
             information += joint * (joint / (aggregate[z] / n as f64)).ln();
         }
     }
-    let marginal_kl: f64 = (0..states)
-        .map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln())
-        .sum();
+    let marginal_kl: f64 = (0..states).map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln()).sum();
     assert_close(mean_kl, information + marginal_kl, TOLERANCE);
-    let by_entropies =
-        discrete::mutual_information(&q)? + discrete::kl(&discrete::aggregate(&q)?, &prior)?;
+    let by_entropies = discrete::mutual_information(&q)? + discrete::kl(&discrete::aggregate(&q)?, &prior)?;
     assert_close(mean_kl, by_entropies, TOLERANCE);
     Ok(())
 }

@@ -3,14 +3,12 @@
 use std::f64::consts::TAU;
 
 use elbo_to_diffusion::oracle::linear_gaussian::{ppca, ppca_log_likelihood};
-use elbo_to_diffusion::oracle::{
-    Error, Estimate, Gaussian, LinearGaussian, Matrix, Rule, Vector, vector,
-};
+use elbo_to_diffusion::oracle::{Error, Estimate, Gaussian, LinearGaussian, Matrix, Rule, Vector, vector};
 use nalgebra::SymmetricEigen;
 
 use crate::support::{
-    Outcome, assert_close, assert_estimates, assert_relative, derivative, log_normal, normal,
-    normal_matrix, normals, random_gaussian, rng,
+    Outcome, assert_close, assert_estimates, assert_relative, derivative, log_normal, normal, normal_matrix, normals,
+    random_gaussian, rng,
 };
 
 /// E_q log p(x|z) - KL(q || p(z)) and E_q log p(x, z) + H(q), each written out for a linear decoder
@@ -36,11 +34,7 @@ fn vae_split() -> Outcome {
 
         let elbo = model.log_prob(&x)? - q.kl(&model.posterior(&x)?)?;
         assert_close(expected_likelihood - kl_to_prior, elbo, TOLERANCE);
-        assert_close(
-            expected_likelihood + expected_prior + entropy,
-            elbo,
-            TOLERANCE,
-        );
+        assert_close(expected_likelihood + expected_prior + entropy, elbo, TOLERANCE);
     }
     Ok(())
 }
@@ -74,10 +68,7 @@ fn gaussian_kl_general() -> Outcome {
     let mut rng = rng(302);
     let formula = |p: &Gaussian, q: &Gaussian| -> f64 {
         let (s1, s2) = (p.covariance(), q.covariance());
-        let inverse = s2
-            .clone()
-            .try_inverse()
-            .expect("a positive definite matrix");
+        let inverse = s2.clone().try_inverse().expect("a positive definite matrix");
         let shift = q.mean() - p.mean();
         0.5 * ((s2.determinant() / s1.determinant()).ln() - p.dimension() as f64
             + (&inverse * s1).trace()
@@ -119,22 +110,13 @@ fn reparameterization() {
     for step in 1..=8 {
         let w = 0.5 * f64::from(step);
         let size = (-0.5 * (w * sigma).powi(2)).exp();
-        assert_close(
-            rule.integrate(|eps| (w * z(eps)).cos()),
-            size * (w * mu).cos(),
-            TOLERANCE,
-        );
-        assert_close(
-            rule.integrate(|eps| (w * z(eps)).sin()),
-            size * (w * mu).sin(),
-            TOLERANCE,
-        );
+        assert_close(rule.integrate(|eps| (w * z(eps)).cos()), size * (w * mu).cos(), TOLERANCE);
+        assert_close(rule.integrate(|eps| (w * z(eps)).sin()), size * (w * mu).sin(), TOLERANCE);
     }
     for c in [-0.3, 0.5, 0.7, 1.9] {
-        let below_eps = Rule::gauss_legendre(200, -12.0, (c - mu) / sigma)
-            .integrate(|eps| log_normal(eps, 0.0, 1.0).exp());
-        let below_z = Rule::gauss_legendre(150, -6.0, c)
-            .integrate(|z| log_normal(z, mu, sigma * sigma).exp());
+        let below_eps =
+            Rule::gauss_legendre(200, -12.0, (c - mu) / sigma).integrate(|eps| log_normal(eps, 0.0, 1.0).exp());
+        let below_z = Rule::gauss_legendre(150, -6.0, c).integrate(|z| log_normal(z, mu, sigma * sigma).exp());
         assert_close(below_eps, below_z, TOLERANCE);
     }
 }
@@ -147,9 +129,8 @@ fn monte_carlo_elbo() {
     const STANDARD_ERRORS: f64 = 5.0;
     let (x, s2, mu, sigma): (f64, f64, f64, f64) = (0.9, 0.3, 0.4, 0.5);
     let log_likelihood = |z: f64| log_normal(x, z + (2.0 * z).sin(), s2);
-    let elbo = Rule::gauss_hermite(120).normal(mu, sigma, |z| {
-        log_likelihood(z) + log_normal(z, 0.0, 1.0) - log_normal(z, mu, sigma * sigma)
-    });
+    let elbo = Rule::gauss_hermite(120)
+        .normal(mu, sigma, |z| log_likelihood(z) + log_normal(z, 0.0, 1.0) - log_normal(z, mu, sigma * sigma));
     let kl = 0.5 * (mu * mu + sigma * sigma - 1.0 - (sigma * sigma).ln());
     let mut rng = rng(303);
     for draws in [1, 5] {
@@ -172,10 +153,7 @@ fn f_slope(z: f64) -> f64 {
 /// d/dmu and d/dsigma of E f(z) = e^(-2 sigma^2) sin 2 mu + mu^2 + sigma^2 under N(mu, sigma^2).
 fn slopes_of_mean(mu: f64, sigma: f64) -> (f64, f64) {
     let damped = (-2.0 * sigma * sigma).exp();
-    (
-        2.0 * damped * (2.0 * mu).cos() + 2.0 * mu,
-        -4.0 * sigma * damped * (2.0 * mu).sin() + 2.0 * sigma,
-    )
+    (2.0 * damped * (2.0 * mu).cos() + 2.0 * mu, -4.0 * sigma * damped * (2.0 * mu).sin() + 2.0 * sigma)
 }
 
 /// E f'(mu + sigma eps) and E f'(mu + sigma eps) eps by quadrature, against the slopes of the
@@ -188,16 +166,8 @@ fn reparameterization_gradient() {
     let rule = Rule::gauss_hermite(120);
     for (mu, sigma) in [(0.7, 1.6), (-1.2, 0.3), (0.0, 1.0)] {
         let (by_mu, by_sigma) = slopes_of_mean(mu, sigma);
-        assert_close(
-            rule.integrate(|eps| f_slope(mu + sigma * eps)),
-            by_mu,
-            TOLERANCE,
-        );
-        assert_close(
-            rule.integrate(|eps| f_slope(mu + sigma * eps) * eps),
-            by_sigma,
-            TOLERANCE,
-        );
+        assert_close(rule.integrate(|eps| f_slope(mu + sigma * eps)), by_mu, TOLERANCE);
+        assert_close(rule.integrate(|eps| f_slope(mu + sigma * eps) * eps), by_sigma, TOLERANCE);
     }
 }
 
@@ -213,16 +183,8 @@ fn score_function_gradient() {
         let (by_mu, by_sigma) = slopes_of_mean(mu, sigma);
         let score_mu = |z: f64| (z - mu) / (sigma * sigma);
         let score_sigma = |z: f64| ((z - mu).powi(2) - sigma * sigma) / sigma.powi(3);
-        assert_close(
-            rule.normal(mu, sigma, |z| f(z) * score_mu(z)),
-            by_mu,
-            TOLERANCE,
-        );
-        assert_close(
-            rule.normal(mu, sigma, |z| f(z) * score_sigma(z)),
-            by_sigma,
-            TOLERANCE,
-        );
+        assert_close(rule.normal(mu, sigma, |z| f(z) * score_mu(z)), by_mu, TOLERANCE);
+        assert_close(rule.normal(mu, sigma, |z| f(z) * score_sigma(z)), by_sigma, TOLERANCE);
     }
 }
 
@@ -238,16 +200,8 @@ fn gradient_variance() {
     let (mu, sigma, rule, mut rng) = (0.7, 1.6, Rule::gauss_hermite(120), rng(304));
     type Gradient<'a> = &'a dyn Fn(f64) -> f64;
     let pairs: [(Gradient, Gradient, f64); 2] = [
-        (
-            &|eps| f(mu + sigma * eps) * eps / sigma,
-            &|eps| f_slope(mu + sigma * eps),
-            3.8,
-        ),
-        (
-            &|eps| f(mu + sigma * eps) * (eps * eps - 1.0) / sigma,
-            &|eps| f_slope(mu + sigma * eps) * eps,
-            8.3,
-        ),
+        (&|eps| f(mu + sigma * eps) * eps / sigma, &|eps| f_slope(mu + sigma * eps), 3.8),
+        (&|eps| f(mu + sigma * eps) * (eps * eps - 1.0) / sigma, &|eps| f_slope(mu + sigma * eps) * eps, 8.3),
     ];
     for (score, reparameterized, printed) in pairs {
         let variance = |gradient: Gradient| {
@@ -301,11 +255,7 @@ fn score_function_wins() {
         };
         assert_close(reparameterized, variance(&slope), TOLERANCE);
         assert_close(score, variance(&weighted), TOLERANCE);
-        assert_eq!(
-            score < reparameterized,
-            w >= 2.0,
-            "w = {w}: {score} and {reparameterized}"
-        );
+        assert_eq!(score < reparameterized, w >= 2.0, "w = {w}: {score} and {reparameterized}");
     }
 }
 
@@ -313,9 +263,7 @@ fn score_function_wins() {
 fn pca_data() -> (Vec<Vector>, Vector, Matrix) {
     let mut rng = rng(305);
     let spread = normal_matrix(&mut rng, 5, 3);
-    let points: Vec<Vector> = (0..60)
-        .map(|_| &spread * normals(&mut rng, 3) + normals(&mut rng, 5) * 0.7)
-        .collect();
+    let points: Vec<Vector> = (0..60).map(|_| &spread * normals(&mut rng, 3) + normals(&mut rng, 5) * 0.7).collect();
     let mean = points.iter().sum::<Vector>() / 60.0;
     let centred = points.iter().map(|x| x - &mean);
     let covariance = centred.map(|c| &c * c.transpose()).sum::<Matrix>() / 60.0;
@@ -324,11 +272,7 @@ fn pca_data() -> (Vec<Vector>, Vector, Matrix) {
 
 /// -(1/2)(d ln 2 pi + sum_{j<=k} ln l_j + (d-k) ln s2 + d), s2 the mean of the dropped eigenvalues.
 fn ppca_likelihood_formula(covariance: &Matrix, k: usize) -> f64 {
-    let mut values: Vec<f64> = SymmetricEigen::new(covariance.clone())
-        .eigenvalues
-        .iter()
-        .copied()
-        .collect();
+    let mut values: Vec<f64> = SymmetricEigen::new(covariance.clone()).eigenvalues.iter().copied().collect();
     values.sort_by(|a, b| b.total_cmp(a));
     let d = values.len();
     let s2 = values[k..].iter().sum::<f64>() / (d - k) as f64;
@@ -362,11 +306,8 @@ fn ppca_likelihood() -> Outcome {
         parameters.push(best.likelihood().noise().covariance()[(0, 0)].ln());
         let likelihood = |parameters: &[f64]| -> Result<f64, Error> {
             let (w, rest) = parameters.split_at(5 * k);
-            let model = LinearGaussian::standard(
-                Matrix::from_column_slice(5, k, w),
-                vector(&rest[..5]),
-                rest[5].exp(),
-            )?;
+            let model =
+                LinearGaussian::standard(Matrix::from_column_slice(5, k, w), vector(&rest[..5]), rest[5].exp())?;
             model.marginal()?.expected_log_prob(&mean, &covariance)
         };
         for i in 0..parameters.len() {
@@ -378,10 +319,7 @@ fn ppca_likelihood() -> Outcome {
             assert_close(derivative(along, parameters[i]), 0.0, GRADIENT_TOLERANCE);
         }
         for _ in 0..20 {
-            let moved: Vec<f64> = parameters
-                .iter()
-                .map(|p| p + 0.05 * normal(&mut rng))
-                .collect();
+            let moved: Vec<f64> = parameters.iter().map(|p| p + 0.05 * normal(&mut rng)).collect();
             assert!(likelihood(&moved)? < formula);
         }
     }
@@ -432,15 +370,11 @@ fn linear_vae() -> Outcome {
         let (sv, vsv) = (s * v.transpose(), &v * s * v.transpose());
         let second_moment = &vsv + &d;
         let wtw = w.transpose() * &w;
-        let error =
-            s.trace() - 2.0 * (&w * sv.transpose()).trace() + (&wtw * &second_moment).trace();
+        let error = s.trace() - 2.0 * (&w * sv.transpose()).trace() + (&wtw * &second_moment).trace();
         trained = -2.5 * (TAU * s2).ln()
             - error / (2.0 * s2)
             - 0.5 * (second_moment.trace() - k as f64 - ln_d.iter().sum::<f64>());
-        assert!(
-            trained <= target + TOLERANCE,
-            "an ELBO above the best likelihood"
-        );
+        assert!(trained <= target + TOLERANCE, "an ELBO above the best likelihood");
         let w_slope = (&sv - &w * &second_moment) / s2;
         let v_slope = (w.transpose() * s - &wtw * &v * s) / s2 - &v * s;
         let s2_slope = -2.5 + error / (2.0 * s2);

@@ -6,18 +6,13 @@ use elbo_to_diffusion::oracle::{Chain, Error, Gaussian, LinearConditional, Matri
 use rand_chacha::ChaCha8Rng;
 
 use crate::support::{
-    Outcome, assert_close, assert_relative, normal_matrix, normals, random_covariance,
-    random_gaussian, rng,
+    Outcome, assert_close, assert_relative, normal_matrix, normals, random_covariance, random_gaussian, rng,
 };
 
 /// The sizes of x, z_1, z_2, z_3.
 const SIZES: [usize; 4] = [4, 3, 2, 2];
 
-fn random_conditional(
-    rng: &mut ChaCha8Rng,
-    output: usize,
-    input: usize,
-) -> Result<LinearConditional, Error> {
+fn random_conditional(rng: &mut ChaCha8Rng, output: usize, input: usize) -> Result<LinearConditional, Error> {
     LinearConditional::new(
         normal_matrix(rng, output, input) * 0.7,
         normals(rng, output),
@@ -38,9 +33,7 @@ fn random_model(rng: &mut ChaCha8Rng) -> Result<Chain, Error> {
 fn random_encoder(rng: &mut ChaCha8Rng) -> Result<Chain, Error> {
     let first = random_gaussian(rng, SIZES[1])?;
     let steps = [(SIZES[2], SIZES[1]), (SIZES[3], SIZES[2])];
-    let steps = steps
-        .into_iter()
-        .map(|(output, input)| random_conditional(rng, output, input));
+    let steps = steps.into_iter().map(|(output, input)| random_conditional(rng, output, input));
     Chain::new(first, steps.collect::<Result<_, _>>()?)
 }
 
@@ -60,17 +53,12 @@ fn own_expected_log(c: &Matrix) -> f64 {
 /// term by term, from the means and covariances that q passes from level to level.
 fn elbo_by_terms(model: &Chain, encoder: &Chain, x: &Vector) -> f64 {
     let (decoder, upper) = model.steps().split_last().expect("a decoder");
-    let (mut m, mut s) = (
-        encoder.first().mean().clone(),
-        encoder.first().covariance().clone(),
-    );
+    let (mut m, mut s) = (encoder.first().mean().clone(), encoder.first().covariance().clone());
     // E log p(x|z_1) - E log q(z_1|x).
     let a = decoder.matrix();
-    let mut elbo = expected_log(
-        &(x - a * &m - decoder.noise().mean()),
-        &(a * &s * a.transpose()),
-        decoder.noise().covariance(),
-    ) - own_expected_log(&s);
+    let mut elbo =
+        expected_log(&(x - a * &m - decoder.noise().mean()), &(a * &s * a.transpose()), decoder.noise().covariance())
+            - own_expected_log(&s);
     for (q, p) in encoder.steps().iter().zip(upper.iter().rev()) {
         let (g, a) = (q.matrix(), p.matrix());
         let next_m = g * &m + q.noise().mean();
@@ -163,24 +151,13 @@ fn mhvae_one_level() -> Outcome {
     for _ in 0..20 {
         let (x, q) = (normals(&mut rng, 4), random_gaussian(&mut rng, 2)?);
         let (m, s, w) = (q.mean(), q.covariance(), decoder.matrix());
-        let inverse = decoder
-            .noise()
-            .covariance()
-            .clone()
-            .try_inverse()
-            .expect("a covariance");
+        let inverse = decoder.noise().covariance().clone().try_inverse().expect("a covariance");
         let residual = &x - w * m - decoder.noise().mean();
-        let log_likelihood = decoder
-            .noise()
-            .log_prob(&(&residual + decoder.noise().mean()))?
+        let log_likelihood = decoder.noise().log_prob(&(&residual + decoder.noise().mean()))?
             - 0.5 * (inverse * w * s * w.transpose()).trace();
         let kl = 0.5 * (s.trace() + m.norm_squared() - 2.0 - s.determinant().ln());
         let encoder = Chain::new(q.clone(), Vec::new())?;
-        assert_close(
-            elbo_by_terms(&model, &encoder, &x),
-            log_likelihood - kl,
-            TOLERANCE,
-        );
+        assert_close(elbo_by_terms(&model, &encoder, &x), log_likelihood - kl, TOLERANCE);
     }
     Ok(())
 }

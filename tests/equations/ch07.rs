@@ -1,13 +1,12 @@
 //! Chapter 7: three parameterizations of one denoiser, and Tweedie's formula.
 
 use elbo_to_diffusion::oracle::{
-    Error, Estimate, Gaussian, Level, Matrix, Mixture, Process, Rule, ScalarMixture, Step, Vector,
-    matrix, vector,
+    Error, Estimate, Gaussian, Level, Matrix, Mixture, Process, Rule, ScalarMixture, Step, Vector, matrix, vector,
 };
 
 use crate::support::{
-    Outcome, assert_all_close, assert_close, assert_estimates, assert_relative,
-    assert_vectors_close, derivative, log_normal, normal, normals, rng,
+    Outcome, assert_all_close, assert_close, assert_estimates, assert_relative, assert_vectors_close, derivative,
+    log_normal, normal, normals, rng,
 };
 
 /// The levels on which the tests run.
@@ -32,10 +31,7 @@ fn mixture_2d() -> Result<Mixture, Error> {
         &[0.35, 0.45, 0.2],
         vec![
             Gaussian::new(vector(&[-1.0, 0.3]), matrix(&[&[0.2, 0.05], &[0.05, 0.1]])?)?,
-            Gaussian::new(
-                vector(&[0.8, 0.9]),
-                matrix(&[&[0.1, -0.06], &[-0.06, 0.3]])?,
-            )?,
+            Gaussian::new(vector(&[0.8, 0.9]), matrix(&[&[0.1, -0.06], &[-0.06, 0.3]])?)?,
             Gaussian::new(vector(&[0.4, -1.2]), matrix(&[&[0.4, 0.0], &[0.0, 0.05]])?)?,
         ],
     )
@@ -93,8 +89,8 @@ fn mu_forms() -> Outcome {
         let (x, eps) = (normals(&mut rng, 2), normals(&mut rng, 2));
         let z = &x * abar.sqrt() + &eps * (1.0 - abar).sqrt();
         let score = -&eps / (1.0 - abar).sqrt();
-        let x_form = &z * (alpha.sqrt() * (1.0 - before) / (1.0 - abar))
-            + &x * (before.sqrt() * (1.0 - alpha) / (1.0 - abar));
+        let x_form =
+            &z * (alpha.sqrt() * (1.0 - before) / (1.0 - abar)) + &x * (before.sqrt() * (1.0 - alpha) / (1.0 - abar));
         let eps_form = (&z - &eps * ((1.0 - alpha) / (1.0 - abar).sqrt())) / alpha.sqrt();
         let score_form = (&z + &score * (1.0 - alpha)) / alpha.sqrt();
         let exact = posterior(&process, i + 1, &z, &x)?;
@@ -114,14 +110,9 @@ fn weighted_difference_is_kl(
 ) -> Outcome {
     let (process, mut rng) = (process()?, rng(seed));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
-        let (x, x_hat, eps) = (
-            normals(&mut rng, 3),
-            normals(&mut rng, 3),
-            normals(&mut rng, 3),
-        );
+        let (x, x_hat, eps) = (normals(&mut rng, 3), normals(&mut rng, 3), normals(&mut rng, 3));
         let z = &x * step.t.abar().sqrt() + &eps * step.t.noise().sqrt();
-        let kl =
-            posterior(&process, i + 1, &z, &x)?.kl(&posterior(&process, i + 1, &z, &x_hat)?)?;
+        let kl = posterior(&process, i + 1, &z, &x)?.kl(&posterior(&process, i + 1, &z, &x_hat)?)?;
         assert_relative(weighted(step, &z, [&x, &x_hat]), kl, tolerance);
     }
     Ok(())
@@ -144,11 +135,7 @@ fn eps_weight() -> Outcome {
         let (alpha, noise) = (step.alpha(), step.t.noise());
         let weight = (1.0 - alpha).powi(2) / (2.0 * sigma_q2(step) * noise * alpha);
         assert_relative(weight, 0.5 * (step.s.snr() / step.t.snr() - 1.0), TOLERANCE);
-        assert_relative(
-            weight,
-            0.5 * (step.t.gamma - step.s.gamma).exp_m1(),
-            TOLERANCE,
-        );
+        assert_relative(weight, 0.5 * (step.t.gamma - step.s.gamma).exp_m1(), TOLERANCE);
         assert_relative(step.eps_weight(), weight, TOLERANCE);
         let [eps, eps_hat] = outputs.map(|x| (z - x * step.t.abar().sqrt()) / noise.sqrt());
         weight * (eps - eps_hat).norm_squared()
@@ -207,11 +194,7 @@ fn four_losses() -> Outcome {
     let (process, mut rng) = (process()?, rng(706));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
         let (signal, noise) = (step.t.abar().sqrt(), step.t.noise());
-        let (x, eps, output) = (
-            normals(&mut rng, 3),
-            normals(&mut rng, 3),
-            normals(&mut rng, 3),
-        );
+        let (x, eps, output) = (normals(&mut rng, 3), normals(&mut rng, 3), normals(&mut rng, 3));
         let z = &x * signal + &eps * noise.sqrt();
         let (score, v) = (-&eps / noise.sqrt(), &eps * signal - &x * noise.sqrt());
         let readings = [
@@ -272,10 +255,7 @@ fn tweedie() -> Outcome {
     let prior = mixture_2d()?;
     let noise = matrix(&[&[0.3, 0.1], &[0.1, 0.2]])?;
     // mu and noise are independent, so the covariance of each component of p(z) is a sum.
-    let summed = prior
-        .components()
-        .iter()
-        .map(|c| Gaussian::new(c.mean().clone(), c.covariance() + &noise));
+    let summed = prior.components().iter().map(|c| Gaussian::new(c.mean().clone(), c.covariance() + &noise));
     let marginal = Mixture::new(prior.weights(), summed.collect::<Result<_, _>>()?)?;
     let rule = Rule::gauss_legendre(120, -4.5, 4.5);
     for z in [vector(&[0.3, -0.4]), vector(&[-1.2, 1.0])] {
@@ -339,11 +319,7 @@ fn tweedie_covariance() -> Outcome {
             let z = marginal.sample(&mut rng);
             let curved = Matrix::identity(2, 2) + marginal.hessian(&z)? * level.noise();
             let formula = curved * (level.noise() / level.abar());
-            assert_all_close(
-                &formula,
-                &data.posterior(&z, level)?.covariance(),
-                TOLERANCE,
-            );
+            assert_all_close(&formula, &data.posterior(&z, level)?.covariance(), TOLERANCE);
         }
     }
     Ok(())
@@ -396,9 +372,7 @@ fn marginal_score() -> Outcome {
         let marginal = data.marginal(level);
         for z in [-1.4, -0.3, 0.2, 0.9] {
             let score = marginal.score(z);
-            let conditional = given_z(&data, level, z, |x, _| {
-                (level.abar().sqrt() * x - z) / level.noise()
-            });
+            let conditional = given_z(&data, level, z, |x, _| (level.abar().sqrt() * x - z) / level.noise());
             let eps_mean = given_z(&data, level, z, |_, eps| eps);
             assert_close(score, conditional, TOLERANCE);
             assert_close(score, -eps_mean / level.noise().sqrt(), TOLERANCE);
@@ -436,17 +410,8 @@ fn marginal_score_pointwise() -> Outcome {
 }
 
 /// E over (x, eps) of f(z, x, eps), by Gauss-Hermite over the noise and each component of the data.
-fn over_pairs(
-    data: &ScalarMixture,
-    level: Level,
-    rule: &Rule,
-    f: impl Fn(f64, f64, f64) -> f64,
-) -> f64 {
-    let average = |m: f64, v: f64| {
-        rule.normal(m, v.sqrt(), |x| {
-            rule.integrate(|eps| f(level.noised(x, eps), x, eps))
-        })
-    };
+fn over_pairs(data: &ScalarMixture, level: Level, rule: &Rule, f: impl Fn(f64, f64, f64) -> f64) -> f64 {
+    let average = |m: f64, v: f64| rule.normal(m, v.sqrt(), |x| rule.integrate(|eps| f(level.noised(x, eps), x, eps)));
     data.components().map(|(w, m, v)| w * average(m, v)).sum()
 }
 
@@ -457,24 +422,16 @@ fn over_pairs(
 #[test]
 fn denoising_score_matching() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
-    let (data, pairs, line) = (
-        mixture_1d()?,
-        Rule::gauss_hermite(80),
-        Rule::gauss_legendre(400, -8.0, 8.0),
-    );
+    let (data, pairs, line) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_legendre(400, -8.0, 8.0));
     for gamma in [-2.0, 0.0, 3.0] {
         let level = Level::new(gamma);
         let marginal = data.marginal(level);
         let over_z = |f: &dyn Fn(f64) -> f64| line.integrate(|z| marginal.log_prob(z).exp() * f(z));
         // E|grad log q(z|x)|^2 = E eps^2/(1 - abar) = 1/(1 - abar).
         let constant = 1.0 / level.noise() - over_z(&|z| marginal.score(z).powi(2));
-        let networks: [&dyn Fn(f64) -> f64; 3] = [&|z| marginal.score(z), &|z| -z, &|z| {
-            (2.0 * z).sin() - 0.3 * z * z
-        }];
+        let networks: [&dyn Fn(f64) -> f64; 3] = [&|z| marginal.score(z), &|z| -z, &|z| (2.0 * z).sin() - 0.3 * z * z];
         for s in networks {
-            let denoising = over_pairs(&data, level, &pairs, |z, _, eps| {
-                (s(z) + eps / level.noise().sqrt()).powi(2)
-            });
+            let denoising = over_pairs(&data, level, &pairs, |z, _, eps| (s(z) + eps / level.noise().sqrt()).powi(2));
             let explicit = over_z(&|z| (s(z) - marginal.score(z)).powi(2));
             assert_close(denoising, explicit + constant, TOLERANCE);
         }
@@ -490,24 +447,15 @@ fn denoising_score_matching() -> Outcome {
 #[test]
 fn score_excess() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
-    let (data, pairs, hermite) = (
-        mixture_1d()?,
-        Rule::gauss_hermite(80),
-        Rule::gauss_hermite(120),
-    );
+    let (data, pairs, hermite) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_hermite(120));
     for (gamma_s, gamma_t) in [(-2.0, -1.5), (-0.5, 0.4), (2.0, 3.0)] {
         let step = Step::new(gamma_s, gamma_t);
         let marginal = data.marginal(step.t);
-        let c = over_pairs(&data, step.t, &pairs, |z, _, eps| {
-            (-eps / step.t.noise().sqrt() - marginal.score(z)).powi(2)
-        });
+        let c =
+            over_pairs(&data, step.t, &pairs, |z, _, eps| (-eps / step.t.noise().sqrt() - marginal.score(z)).powi(2));
         let weight = (1.0 - step.alpha()).powi(2) / (2.0 * sigma_q2(&step) * step.alpha());
         let mmse = data.mmse(step.t, &hermite);
-        assert_close(
-            weight * c,
-            0.5 * (step.s.snr() - step.t.snr()) * mmse,
-            TOLERANCE,
-        );
+        assert_close(weight * c, 0.5 * (step.s.snr() - step.t.snr()) * mmse, TOLERANCE);
     }
     Ok(())
 }

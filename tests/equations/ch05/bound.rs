@@ -3,15 +3,11 @@
 use std::f64::consts::TAU;
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
-use elbo_to_diffusion::oracle::{
-    DiffusionBound, Error, Estimate, Gaussian, LinearGaussian, Process, matrix, vector,
-};
+use elbo_to_diffusion::oracle::{DiffusionBound, Error, Estimate, Gaussian, LinearGaussian, Process, matrix, vector};
 use rand::RngExt;
 
 use super::{Powers, Reverse, linear_abar, processes};
-use crate::support::{
-    Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng,
-};
+use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng};
 
 /// KL(N(m1, v1) || N(m2, v2)) averaged over a difference of means with this second moment.
 pub(super) fn kl(v1: f64, v2: f64, squared_difference: f64) -> f64 {
@@ -38,11 +34,7 @@ pub(super) fn denoising(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
     let b = before.sqrt() * (1.0 - alpha) / (1.0 - abar);
     let sigma_q2 = (1.0 - alpha) * (1.0 - before) / (1.0 - abar);
     let mean = (a - p.a[t]) * abar.sqrt() * x + b * x - p.b[t];
-    kl(
-        sigma_q2,
-        p.c[t],
-        mean * mean + (a - p.a[t]).powi(2) * (1.0 - abar),
-    )
+    kl(sigma_q2, p.c[t], mean * mean + (a - p.a[t]).powi(2) * (1.0 - abar))
 }
 
 /// E KL(q(z_T|z_{T-1}) || N(0, 1)) over z_{T-1} given x (x itself for T = 1).
@@ -59,9 +51,8 @@ pub(super) fn consistency(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64
     let next = powers.alpha[t + 1];
     // z_t - a z_{t+1} - b = (1 - a sqrt(alpha)) z_t - a sqrt(1 - alpha) eps - b.
     let keep = 1.0 - a * next.sqrt();
-    let squares = (keep * powers.abar[t].sqrt() * x - b).powi(2)
-        + keep * keep * (1.0 - powers.abar[t])
-        + a * a * (1.0 - next);
+    let squares =
+        (keep * powers.abar[t].sqrt() * x - b).powi(2) + keep * keep * (1.0 - powers.abar[t]) + a * a * (1.0 - next);
     let log_p = -0.5 * ((TAU * c).ln() + squares / c);
     let log_q = -0.5 * ((TAU * (1.0 - powers.alpha[t])).ln() + 1.0);
     log_p - log_q
@@ -76,11 +67,7 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
     cases.push(linear_abar(30)?);
     cases.push(Process::ddpm()?);
     for process in cases {
-        let by = if process.step_count() > 100 {
-            0.02
-        } else {
-            0.3
-        };
+        let by = if process.step_count() > 100 { 0.02 } else { 0.3 };
         let reverse = Reverse::near_exact(&process, by, &mut rng);
         let x = normal(&mut rng);
         let exact = exact_elbo(&process, &reverse.chain()?, &vector(&[x]))?;
@@ -166,10 +153,7 @@ fn prior_kl() -> Outcome {
         let leading = 0.5 * abar * x.norm_squared() + 0.75 * abar * abar;
         let remainder = formula - leading;
         assert!(remainder > 0.0 || abar < 1e-3, "{remainder}");
-        assert!(
-            remainder < abar.powi(3) + TOLERANCE,
-            "{remainder} at abar {abar}"
-        );
+        assert!(remainder < abar.powi(3) + TOLERANCE, "{remainder} at abar {abar}");
     }
     Ok(())
 }
@@ -201,14 +185,10 @@ fn denoising_kl_x() -> Outcome {
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let Powers { alpha, abar } = Powers::of(&process);
     let (x, x_hat) = (normals(&mut rng, 2), normals(&mut rng, 2));
-    let (joint, joint_hat) = (
-        process.forward(&x)?.joint()?,
-        process.forward(&x_hat)?.joint()?,
-    );
+    let (joint, joint_hat) = (process.forward(&x)?.joint()?, process.forward(&x_hat)?.joint()?);
     for t in 2..=20 {
         let sigma_q2 = (1.0 - alpha[t]) * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
-        let weight =
-            abar[t - 1] * (1.0 - alpha[t]).powi(2) / (2.0 * sigma_q2 * (1.0 - abar[t]).powi(2));
+        let weight = abar[t - 1] * (1.0 - alpha[t]).powi(2) / (2.0 * sigma_q2 * (1.0 - abar[t]).powi(2));
         let z_t = normals(&mut rng, 2);
         let (before, now) = ([2 * t - 4, 2 * t - 3], [2 * t - 2, 2 * t - 1]);
         let q = joint.regression(&before, &now)?.given(&z_t)?;

@@ -1,9 +1,7 @@
 //! The consistency decomposition: what its terms are, and what they are not.
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
-use elbo_to_diffusion::oracle::{
-    Chain, DiffusionBound, Gaussian, LinearConditional, Matrix, Process, vector,
-};
+use elbo_to_diffusion::oracle::{Chain, DiffusionBound, Gaussian, LinearConditional, Matrix, Process, vector};
 
 use super::bound::{expected_prior_kl, kl, reconstruction};
 use super::{Powers, Reverse, linear_abar};
@@ -16,9 +14,7 @@ fn printed_kl(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
     // The means differ by sqrt(alpha_t) z_{t-1} - a z_{t+1} - b, and z_{t+1} is
     // sqrt(alpha_{t+1} alpha_t) z_{t-1} plus noise of variance 1 - alpha_{t+1} alpha_t.
     let keep = alpha.sqrt() * (1.0 - a * next.sqrt());
-    let squares = (keep * before.sqrt() * x - b).powi(2)
-        + keep * keep * (1.0 - before)
-        + a * a * (1.0 - next * alpha);
+    let squares = (keep * before.sqrt() * x - b).powi(2) + keep * keep * (1.0 - before) + a * a * (1.0 - next * alpha);
     kl(1.0 - alpha, c, squares)
 }
 
@@ -37,9 +33,7 @@ fn consistency_kl_wrong() -> Outcome {
     let x = 0.8;
     let printed = |process: &Process, reverse: &Reverse| -> f64 {
         let powers = Powers::of(process);
-        let sum: f64 = (1..process.step_count())
-            .map(|t| printed_kl(&powers, reverse, x, t))
-            .sum();
+        let sum: f64 = (1..process.step_count()).map(|t| printed_kl(&powers, reverse, x, t)).sum();
         reconstruction(&powers, reverse, x) - expected_prior_kl(&powers, x) - sum
     };
     let mut cases = Vec::new();
@@ -49,11 +43,7 @@ fn consistency_kl_wrong() -> Outcome {
         let harmonic: f64 = (1..steps).map(|k| k as f64 / (k + 2) as f64).sum();
         let elbo = exact_elbo(&process, &exact.chain()?, &vector(&[x]))?;
         assert_close(elbo, log_normal(x, 0.0, 1.0), TOLERANCE);
-        assert_close(
-            printed(&process, &exact),
-            log_normal(x, 0.0, 1.0) - harmonic,
-            TOLERANCE,
-        );
+        assert_close(printed(&process, &exact), log_normal(x, 0.0, 1.0) - harmonic, TOLERANCE);
         cases.push((process.clone(), exact));
         let moved = Reverse::near_exact(&process, 0.3, &mut rng);
         cases.push((process, moved));
@@ -74,10 +64,7 @@ fn consistency_kl_wrong() -> Outcome {
             })
             .sum();
         let wrong = printed(&process, &reverse);
-        assert!(
-            (wrong - elbo).abs() > LEAST_DIFFERENCE,
-            "{wrong} should not be {elbo}"
-        );
+        assert!((wrong - elbo).abs() > LEAST_DIFFERENCE, "{wrong} should not be {elbo}");
         assert_close(wrong, elbo - error, TOLERANCE);
         let bound = DiffusionBound::new(&process, &reverse.chain()?, &vector(&[x]))?;
         assert_close(bound.printed_elbo(), wrong, TOLERANCE);
@@ -122,8 +109,7 @@ fn consistency_kl_corrected() -> Outcome {
             )?;
             let joint = three.joint()?;
             let log_q = three.steps()[0].expected_log_prob(&joint, 1..2, 0..1)?;
-            let log_p =
-                LinearConditional::scalar(a, b, c)?.expected_log_prob(&joint, 1..2, 2..3)?;
+            let log_p = LinearConditional::scalar(a, b, c)?.expected_log_prob(&joint, 1..2, 2..3)?;
             assert_close(formula, log_q - log_p, TOLERANCE);
         }
     }
@@ -139,11 +125,7 @@ fn consistency_kl_corrected() -> Outcome {
 fn consistency_prior() -> Outcome {
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(523);
-    for process in [
-        Process::linear_gamma(-8.0, 5.0, 20)?,
-        linear_abar(7)?,
-        Process::ddpm()?,
-    ] {
+    for process in [Process::linear_gamma(-8.0, 5.0, 20)?, linear_abar(7)?, Process::ddpm()?] {
         let (powers, x, last) = (Powers::of(&process), normal(&mut rng), process.step_count());
         let (alpha, abar) = (powers.alpha[last], powers.abar[last]);
         let formula = expected_prior_kl(&powers, x);
@@ -154,18 +136,10 @@ fn consistency_prior() -> Outcome {
         // I(z_{T-1}; z_T | x) as KL(joint || product of marginals).
         let product = Chain::new(
             before,
-            vec![LinearConditional::new(
-                Matrix::zeros(1, 1),
-                end.mean().clone(),
-                end.covariance().clone(),
-            )?],
+            vec![LinearConditional::new(Matrix::zeros(1, 1), end.mean().clone(), end.covariance().clone())?],
         )?;
         let information = pair.kl(&product.joint()?)?;
-        assert_close(
-            -0.5 * ((1.0 - alpha) / (1.0 - abar)).ln(),
-            information,
-            TOLERANCE,
-        );
+        assert_close(-0.5 * ((1.0 - alpha) / (1.0 - abar)).ln(), information, TOLERANCE);
         let prior_kl = end.kl(&Gaussian::standard(1)?)?;
         assert_close(formula, prior_kl + information, TOLERANCE);
         if last == 1000 {

@@ -9,18 +9,13 @@ use crate::support::{Outcome, assert_close, log_normal, normal, rng};
 
 /// The grey levels x_k = 2 (k + 1/2)/V - 1.
 fn levels(count: usize) -> Vec<f64> {
-    (0..count)
-        .map(|k| 2.0 * (k as f64 + 0.5) / count as f64 - 1.0)
-        .collect()
+    (0..count).map(|k| 2.0 * (k as f64 + 0.5) / count as f64 - 1.0).collect()
 }
 
 /// log p(x_k|z) for every level: the log-softmax of -(1/2) e^-gamma (z/sqrt(abar) - x_k)^2.
 fn log_decoder(z: f64, gamma: f64, levels: &[f64]) -> Vec<f64> {
     let scaled = z / sigmoid(-gamma).sqrt();
-    let logits: Vec<f64> = levels
-        .iter()
-        .map(|x| -0.5 * (-gamma).exp() * (scaled - x).powi(2))
-        .collect();
+    let logits: Vec<f64> = levels.iter().map(|x| -0.5 * (-gamma).exp() * (scaled - x).powi(2)).collect();
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let normalizer = logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln() + largest;
     logits.iter().map(|l| l - normalizer).collect()
@@ -39,15 +34,9 @@ fn decoder_normalised() {
         for _ in 0..20 {
             let (abar, noise) = (sigmoid(-gamma), sigmoid(gamma));
             let z = abar.sqrt() * levels[count / 3] + noise.sqrt() * 2.0 * normal(&mut rng);
-            let p: Vec<f64> = log_decoder(z, gamma, &levels)
-                .iter()
-                .map(|l| l.exp())
-                .collect();
+            let p: Vec<f64> = log_decoder(z, gamma, &levels).iter().map(|l| l.exp()).collect();
             assert_close(p.iter().sum(), 1.0, TOLERANCE);
-            let q: Vec<f64> = levels
-                .iter()
-                .map(|x| log_normal(z, abar.sqrt() * x, noise).exp())
-                .collect();
+            let q: Vec<f64> = levels.iter().map(|x| log_normal(z, abar.sqrt() * x, noise).exp()).collect();
             let total: f64 = q.iter().sum();
             for (p, q) in p.iter().zip(&q) {
                 assert_close(*p, q / total, TOLERANCE);

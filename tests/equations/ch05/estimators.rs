@@ -21,17 +21,12 @@ struct Setting {
 impl Setting {
     fn new(steps: usize, shift: f64) -> Result<Self, Error> {
         let last = (steps - 1) as f64;
-        let betas: Vec<f64> = (0..steps)
-            .map(|i| 1000.0 / steps as f64 * (1e-4 + (0.02 - 1e-4) * i as f64 / last))
-            .collect();
+        let betas: Vec<f64> =
+            (0..steps).map(|i| 1000.0 / steps as f64 * (1e-4 + (0.02 - 1e-4) * i as f64 / last)).collect();
         let process = Process::from_betas(&betas)?;
         let mut p = Reverse::near_exact(&process, 0.0, &mut rng(0));
         p.b = p.c.iter().map(|c| shift * c).collect();
-        Ok(Self {
-            powers: Powers::of(&process),
-            process,
-            p,
-        })
+        Ok(Self { powers: Powers::of(&process), process, p })
     }
 
     fn steps(&self) -> usize {
@@ -51,11 +46,7 @@ impl Setting {
     }
 
     fn log_forward(&self, t: usize, before: f64, z: f64) -> f64 {
-        log_normal(
-            z,
-            self.powers.alpha[t].sqrt() * before,
-            1.0 - self.powers.alpha[t],
-        )
+        log_normal(z, self.powers.alpha[t].sqrt() * before, 1.0 - self.powers.alpha[t])
     }
 
     /// log p(z_{t-1}|z_t); for t = 1 the decoder.
@@ -89,11 +80,7 @@ impl Setting {
         let z = self.draw(t, rng);
         let mean = a * z + bx;
         if analytic {
-            -kl(
-                sigma_q2,
-                self.p.c[t],
-                (mean - self.p.a[t] * z - self.p.b[t]).powi(2),
-            )
+            -kl(sigma_q2, self.p.c[t], (mean - self.p.a[t] * z - self.p.b[t]).powi(2))
         } else {
             let before = mean + sigma_q2.sqrt() * normal(rng);
             self.log_reverse(t, before, z) - log_normal(before, mean, sigma_q2)
@@ -111,11 +98,7 @@ impl Setting {
     fn residual(&self, t: usize) -> (f64, f64, f64) {
         let (a, bx, sigma_q2) = self.posterior(t);
         let (keep, abar) = (a - self.p.a[t], self.powers.abar[t]);
-        (
-            keep * abar.sqrt() * X + bx - self.p.b[t],
-            keep * keep * (1.0 - abar) + sigma_q2,
-            sigma_q2.sqrt(),
-        )
+        (keep * abar.sqrt() * X + bx - self.p.b[t], keep * keep * (1.0 - abar) + sigma_q2, sigma_q2.sqrt())
     }
 
     fn reconstruction_variance(&self) -> f64 {
@@ -147,10 +130,7 @@ impl Setting {
     /// The variance of n term(t) at a random t, from the mean and the variance of each term.
     fn random_time(&self, terms: &[(f64, f64)]) -> f64 {
         let n = terms.len() as f64;
-        let second_moment: f64 = terms
-            .iter()
-            .map(|(mean, variance)| mean * mean + variance)
-            .sum();
+        let second_moment: f64 = terms.iter().map(|(mean, variance)| mean * mean + variance).sum();
         let mean: f64 = terms.iter().map(|(mean, _)| mean).sum();
         n * second_moment - mean * mean
     }
@@ -164,13 +144,7 @@ fn log_ratio_variance(mean: f64, variance: f64, c: f64, shared: Option<f64>) -> 
 }
 
 /// M draws of an estimator of the ELBO, against the exact mean and the exact variance.
-fn check(
-    draws: usize,
-    mean: f64,
-    variance: f64,
-    standard_errors: f64,
-    mut estimator: impl FnMut() -> f64,
-) {
+fn check(draws: usize, mean: f64, variance: f64, standard_errors: f64, mut estimator: impl FnMut() -> f64) {
     let mut squares = Estimate::default();
     let values = Estimate::of(draws, || {
         let value = estimator();
@@ -212,28 +186,16 @@ fn estimator_variance() -> Outcome {
         });
         let path_variance = weights.dot(&(joint.covariance() * &weights));
         path_variances.push(path_variance);
-        check(draws, elbo, path_variance, STANDARD_ERRORS, || {
-            path_log_ratios(&setting, rng).0
-        });
+        check(draws, elbo, path_variance, STANDARD_ERRORS, || path_log_ratios(&setting, rng).0);
 
         // The consistency form, independent triples; the last pair for the prior term.
-        let consistency_terms: Vec<(f64, f64)> = (1..last)
-            .map(|t| {
-                (
-                    consistency(powers, p, X, t),
-                    setting.consistency_variance(t),
-                )
-            })
-            .collect();
+        let consistency_terms: Vec<(f64, f64)> =
+            (1..last).map(|t| (consistency(powers, p, X, t), setting.consistency_variance(t))).collect();
         let end = powers.abar[last];
         let last_noise = (1.0 - powers.alpha[last]).sqrt();
-        let rest = setting.reconstruction_variance()
-            + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
-        let consistency_variance = rest
-            + consistency_terms
-                .iter()
-                .map(|(_, variance)| variance)
-                .sum::<f64>();
+        let rest =
+            setting.reconstruction_variance() + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
+        let consistency_variance = rest + consistency_terms.iter().map(|(_, variance)| variance).sum::<f64>();
         let last_term = |rng: &mut ChaCha8Rng| {
             let before = setting.draw(last - 1, rng);
             let z = setting.next(last, before, rng);
@@ -245,26 +207,18 @@ fn estimator_variance() -> Outcome {
         });
 
         // The denoising form: a sampled pair per t, then the KL in closed form per t.
-        let pair_variance = setting.reconstruction_variance()
-            + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
+        let pair_variance =
+            setting.reconstruction_variance() + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
         check(draws, elbo, pair_variance, STANDARD_ERRORS, || {
-            let sum: f64 = (2..=last)
-                .map(|t| setting.draw_denoising(t, false, rng))
-                .sum();
+            let sum: f64 = (2..=last).map(|t| setting.draw_denoising(t, false, rng)).sum();
             setting.draw_reconstruction(rng) - prior_kl + sum
         });
-        let denoising_terms: Vec<(f64, f64)> = (2..=last)
-            .map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t)))
-            .collect();
-        let denoising_variance = setting.reconstruction_variance()
-            + denoising_terms
-                .iter()
-                .map(|(_, variance)| variance)
-                .sum::<f64>();
+        let denoising_terms: Vec<(f64, f64)> =
+            (2..=last).map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t))).collect();
+        let denoising_variance =
+            setting.reconstruction_variance() + denoising_terms.iter().map(|(_, variance)| variance).sum::<f64>();
         check(draws, elbo, denoising_variance, STANDARD_ERRORS, || {
-            let sum: f64 = (2..=last)
-                .map(|t| setting.draw_denoising(t, true, rng))
-                .sum();
+            let sum: f64 = (2..=last).map(|t| setting.draw_denoising(t, true, rng)).sum();
             setting.draw_reconstruction(rng) - prior_kl + sum
         });
 
@@ -276,8 +230,7 @@ fn estimator_variance() -> Outcome {
             let term = setting.draw_consistency(t, rng);
             setting.draw_reconstruction(rng) + last_term(rng) + n * term
         });
-        let one_denoising =
-            setting.reconstruction_variance() + setting.random_time(&denoising_terms);
+        let one_denoising = setting.reconstruction_variance() + setting.random_time(&denoising_terms);
         check(100_000, elbo, one_denoising, STANDARD_ERRORS, || {
             let t = rng.random_range(2..=last);
             let term = setting.draw_denoising(t, true, rng);
@@ -297,11 +250,7 @@ fn estimator_variance() -> Outcome {
     for _ in 0..100 {
         let (by_consistency, by_denoising) = path_log_ratios(&moved, rng);
         assert_close(by_consistency, by_denoising, TOLERANCE);
-        assert_close(
-            path_log_ratios(&exact, rng).0,
-            log_normal(X, 0.0, 1.0),
-            TOLERANCE,
-        );
+        assert_close(path_log_ratios(&exact, rng).0, log_normal(X, 0.0, 1.0), TOLERANCE);
     }
     assert!(expected_prior_kl(&exact.powers, X) > prior(&exact.powers, X));
     Ok(())
@@ -318,15 +267,13 @@ fn path_log_ratios(setting: &Setting, rng: &mut ChaCha8Rng) -> (f64, f64) {
     let log_prior = log_normal(path[last], 0.0, 1.0);
     let mut consistency = log_prior - setting.log_forward(last, path[last - 1], path[last]);
     for t in 1..last {
-        consistency += setting.log_reverse(t + 1, path[t], path[t + 1])
-            - setting.log_forward(t, path[t - 1], path[t]);
+        consistency += setting.log_reverse(t + 1, path[t], path[t + 1]) - setting.log_forward(t, path[t - 1], path[t]);
     }
     let abar = setting.powers.abar[last];
     let mut denoising = log_prior - log_normal(path[last], abar.sqrt() * X, 1.0 - abar);
     for t in 2..=last {
         let (a, bx, sigma_q2) = setting.posterior(t);
-        denoising += setting.log_reverse(t, path[t - 1], path[t])
-            - log_normal(path[t - 1], a * path[t] + bx, sigma_q2);
+        denoising += setting.log_reverse(t, path[t - 1], path[t]) - log_normal(path[t - 1], a * path[t] + bx, sigma_q2);
     }
     (reconstruction + consistency, reconstruction + denoising)
 }

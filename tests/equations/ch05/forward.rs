@@ -115,14 +115,8 @@ fn bayes_step() -> Outcome {
             let before = abar[t - 1].sqrt() * x + (1.0 - abar[t - 1]).sqrt() * normal(&mut rng);
             let after = alpha[t].sqrt() * before + (1.0 - alpha[t]).sqrt() * normal(&mut rng);
             let step = log_normal(after, alpha[t].sqrt() * before, 1.0 - alpha[t]);
-            let back = posterior
-                .given(&vector(&[after]))?
-                .log_prob(&vector(&[before]))?;
-            assert_close(
-                step,
-                back + marginal(after, t) - marginal(before, t - 1),
-                TOLERANCE,
-            );
+            let back = posterior.given(&vector(&[after]))?.log_prob(&vector(&[before]))?;
+            assert_close(step, back + marginal(after, t) - marginal(before, t - 1), TOLERANCE);
         }
     }
     Ok(())
@@ -154,18 +148,10 @@ fn forward_posterior() -> Outcome {
             }
             assert_close(0.0, posterior.covariance()[(0, 1)], TOLERANCE);
             assert_close(a * abar[t].sqrt() + b, abar[t - 1].sqrt(), TOLERANCE);
-            assert_close(
-                a * a * (1.0 - abar[t]) + variance,
-                1.0 - abar[t - 1],
-                TOLERANCE,
-            );
+            assert_close(a * a * (1.0 - abar[t]) + variance, 1.0 - abar[t - 1], TOLERANCE);
 
             let step = process.steps()[t - 1];
-            assert_close(
-                step.posterior_mean(z_t[0], x[0]),
-                a * z_t[0] + b * x[0],
-                TOLERANCE,
-            );
+            assert_close(step.posterior_mean(z_t[0], x[0]), a * z_t[0] + b * x[0], TOLERANCE);
             assert_close(step.posterior_variance(), variance, TOLERANCE);
         }
     }
@@ -190,11 +176,8 @@ fn posterior_precision() -> Outcome {
         let z_t = normal(&mut rng);
         let precision = alpha[t] / (1.0 - alpha[t]) + 1.0 / (1.0 - abar[t - 1]);
         let one_fraction = (1.0 - abar[t]) / ((1.0 - alpha[t]) * (1.0 - abar[t - 1]));
-        let linear =
-            alpha[t].sqrt() * z_t / (1.0 - alpha[t]) + abar[t - 1].sqrt() * x / (1.0 - abar[t - 1]);
-        let posterior = joint
-            .regression(&[t - 2], &[t - 1])?
-            .given(&vector(&[z_t]))?;
+        let linear = alpha[t].sqrt() * z_t / (1.0 - alpha[t]) + abar[t - 1].sqrt() * x / (1.0 - abar[t - 1]);
+        let posterior = joint.regression(&[t - 2], &[t - 1])?.given(&vector(&[z_t]))?;
         let variance = posterior.covariance()[(0, 0)];
         assert_close(precision * variance, 1.0, TOLERANCE);
         assert_close(one_fraction * variance, 1.0, TOLERANCE);
@@ -245,15 +228,10 @@ fn reverse_variance() -> Outcome {
         let formula = sigma_q2 + b * b * data_given_z;
         // Point data: the chain from a fixed x. Otherwise the coordinates are x, z_1, z_2.
         let exact = if v == 0.0 {
-            process
-                .forward(&vector(&[0.3]))?
-                .joint()?
-                .regression(&[0], &[1])?
+            process.forward(&vector(&[0.3]))?.joint()?.regression(&[0], &[1])?
         } else {
             let data = Gaussian::scalar(0.3, v)?;
-            Chain::new(data, process.conditionals(1)?)?
-                .joint()?
-                .regression(&[1], &[2])?
+            Chain::new(data, process.conditionals(1)?)?.joint()?.regression(&[1], &[2])?
         };
         assert_close(formula, exact.noise().covariance()[(0, 0)], TOLERANCE);
         assert_close(formula, printed, PRINTED);

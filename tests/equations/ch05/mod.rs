@@ -60,10 +60,7 @@ impl Reverse {
 
 /// The forward processes on which the tests run: gamma linear from -8 to 5, T = 2, 5, 20, 100.
 fn processes() -> Result<Vec<Process>, Error> {
-    [2, 5, 20, 100]
-        .into_iter()
-        .map(|steps| Process::linear_gamma(-8.0, 5.0, steps))
-        .collect()
+    [2, 5, 20, 100].into_iter().map(|steps| Process::linear_gamma(-8.0, 5.0, steps)).collect()
 }
 
 /// The schedule abar_t = 1 - t/(T + 1), for which alpha_t = (T + 1 - t)/(T + 2 - t).

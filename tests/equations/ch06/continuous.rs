@@ -32,10 +32,7 @@ fn continuous_limit() -> Outcome {
     };
     let excesses: Vec<f64> = (4..=10).map(|power| excess(1 << power)).collect();
     for (power, pair) in (4..).zip(excesses.windows(2)) {
-        assert!(
-            0.0 < pair[1] && pair[1] < pair[0],
-            "T = 2^{power}: {pair:?}"
-        );
+        assert!(0.0 < pair[1] && pair[1] < pair[0], "T = 2^{power}: {pair:?}");
         if power >= 8 {
             assert_close(pair[0] / pair[1], 2.0, TOLERANCE);
         }
@@ -103,8 +100,7 @@ fn schedule_invariance() -> Outcome {
     for (gamma, slope) in SCHEDULES {
         assert_close(gamma(0.0), GAMMA_MIN, TOLERANCE);
         assert_close(gamma(1.0), GAMMA_MAX, TOLERANCE);
-        let loss = 0.5
-            * unit.integrate(|t| slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite));
+        let loss = 0.5 * unit.integrate(|t| slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite));
         assert_close(loss, by_snr, TOLERANCE);
     }
     Ok(())
@@ -117,10 +113,7 @@ fn schedule_invariance() -> Outcome {
 #[test]
 fn gaussian_limit() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
-    let (data, hermite) = (
-        ScalarMixture::new(&[1.0], &[0.0], &[1.0])?,
-        Rule::gauss_hermite(10),
-    );
+    let (data, hermite) = (ScalarMixture::new(&[1.0], &[0.0], &[1.0])?, Rule::gauss_hermite(10));
     for (gamma_min, gamma_max) in [(-8.0_f64, 5.0_f64), (-13.3, 5.0), (-2.0, 1.0)] {
         let formula = 0.5 * ((1.0 + (-gamma_min).exp()) / (1.0 + (-gamma_max).exp())).ln();
         let loss = 0.5
@@ -161,11 +154,7 @@ fn low_discrepancy() -> Outcome {
             let expectation = f64::from(k) * panel.integrate(average);
             let variance = f64::from(k) * panel.integrate(|u| (average(u) - mean).powi(2));
             assert_close(expectation, mean, TOLERANCE);
-            assert_close(
-                average(0.3 / f64::from(k)),
-                average(1.3 / f64::from(k)),
-                TOLERANCE,
-            );
+            assert_close(average(0.3 / f64::from(k)), average(1.3 / f64::from(k)), TOLERANCE);
             let leading = (f(1.0) - f(0.0)).powi(2) / (12.0 * f64::from(k * k));
             assert_relative(variance, leading, LEADING_TOLERANCE);
             assert!(variance < independent / f64::from(k) / (0.5 * f64::from(k)));
@@ -189,8 +178,7 @@ fn variance_exploding() -> Outcome {
         for z in [-1.5, -0.2, 0.6, 2.0] {
             let preserving = data.posterior(z, level).mean();
             let exploding = z / level.abar().sqrt();
-            let weight =
-                |x: f64| (data.log_prob(x) + log_normal(exploding, x, 1.0 / level.snr())).exp();
+            let weight = |x: f64| (data.log_prob(x) + log_normal(exploding, x, 1.0 / level.snr())).exp();
             let mean = rule.integrate(|x| x * weight(x)) / rule.integrate(weight);
             assert_close(preserving, mean, TOLERANCE);
         }

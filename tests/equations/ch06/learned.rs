@@ -5,9 +5,7 @@ use elbo_to_diffusion::oracle::{Error, Estimate, Level, MonotoneNetwork, Rule, S
 use rand::RngExt;
 
 use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
-use crate::support::{
-    Outcome, assert_close, assert_estimates, assert_relative, derivative, normal, rng,
-};
+use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, derivative, normal, rng};
 
 /// gamma'(t) of the monotone network as the page writes it, against central differences of
 /// gamma(t), for random parameters of every sign; above zero on 2001 points; and gamma(0), gamma(1)
@@ -20,14 +18,11 @@ fn monotone_derivative() -> Outcome {
     let mut rng = rng(611);
     for gammas in [(-13.3, 5.0), (-8.0, 5.0), (0.1, 0.3)] {
         for _ in 0..5 {
-            let mut draw =
-                |scale: f64| -> Vec<f64> { (0..8).map(|_| scale * normal(&mut rng)).collect() };
+            let mut draw = |scale: f64| -> Vec<f64> { (0..8).map(|_| scale * normal(&mut rng)).collect() };
             let (a, b, c, w) = (draw(1.0), draw(5.0), draw(3.0), -0.4_f64);
             let network = MonotoneNetwork::new(gammas, w, &a, &b, &c)?;
             let hidden = |f: &dyn Fn(f64) -> f64, t: f64, power: i32| -> f64 {
-                (0..8)
-                    .map(|j| a[j].abs() * b[j].abs().powi(power) * f(b[j].abs() * t + c[j]))
-                    .sum()
+                (0..8).map(|j| a[j].abs() * b[j].abs().powi(power) * f(b[j].abs() * t + c[j])).sum()
             };
             let g = |t: f64| w.abs() * t + hidden(&sigmoid, t, 0);
             let slope = |t: f64| {
@@ -54,11 +49,7 @@ fn monotone_derivative() -> Outcome {
 fn fourth_moment(data: &ScalarMixture, gamma: f64, rule: &Rule) -> f64 {
     let level = Level::new(gamma);
     let moment = |z: f64| data.posterior(z, level).central_moments().1;
-    let average: f64 = data
-        .marginal(level)
-        .components()
-        .map(|(w, m, v)| w * rule.normal(m, v.sqrt(), moment))
-        .sum();
+    let average: f64 = data.marginal(level).components().map(|(w, m, v)| w * rule.normal(m, v.sqrt(), moment)).sum();
     level.snr().powi(2) * average
 }
 
@@ -108,28 +99,19 @@ fn schedule_variance() -> Outcome {
     }
 
     // Training reads the fourth moment from a table, 0.02 apart in gamma.
-    let table: Vec<f64> = (0..=650)
-        .map(|i| fourth_moment(&data, GAMMA_MIN + 0.02 * f64::from(i), &hermite))
-        .collect();
+    let table: Vec<f64> = (0..=650).map(|i| fourth_moment(&data, GAMMA_MIN + 0.02 * f64::from(i), &hermite)).collect();
     let lookup = |gamma: f64| {
         let place = ((gamma - GAMMA_MIN) / 0.02).clamp(0.0, 649.999);
         let (i, part) = (place as usize, place.fract());
         table[i] * (1.0 - part) + table[i + 1] * part
     };
     let network = |p: &[f64]| -> Result<MonotoneNetwork, Error> {
-        MonotoneNetwork::new(
-            (GAMMA_MIN, GAMMA_MAX),
-            p[0],
-            &p[1..7],
-            &p[7..13],
-            &p[13..19],
-        )
+        MonotoneNetwork::new((GAMMA_MIN, GAMMA_MAX), p[0], &p[1..7], &p[7..13], &p[13..19])
     };
     let coarse = Rule::gauss_legendre(60, 0.0, 1.0);
     let objective = |p: &[f64]| -> f64 {
         network(p).map_or(f64::NAN, |network| {
-            let squares =
-                coarse.integrate(|t| network.derivative(t).powi(2) * lookup(network.gamma(t)));
+            let squares = coarse.integrate(|t| network.derivative(t).powi(2) * lookup(network.gamma(t)));
             (0.25 * squares).ln()
         })
     };
@@ -158,11 +140,7 @@ fn schedule_variance() -> Outcome {
     let reached = second_moment(&gamma, &slope);
     assert!(reached > least * (1.0 - 1e-6));
     assert_relative(reached, least, TRAINED_TOLERANCE);
-    assert!(
-        variances
-            .iter()
-            .all(|variance| reached - mean * mean < 0.8 * variance)
-    );
+    assert!(variances.iter().all(|variance| reached - mean * mean < 0.8 * variance));
     let losses = Estimate::of(40_000, || draw(&data, gamma, slope, &mut rng));
     assert_estimates(&losses, mean, STANDARD_ERRORS);
     assert!(losses.variance() < 0.9 * variances[0]);
@@ -206,13 +184,8 @@ fn variance_gradient() -> Outcome {
     }
     let fine = Rule::gauss_hermite(80);
     let variance = |eta: f64| -> f64 {
-        let mean = 0.5
-            * unit.integrate(|t| {
-                slope(eta, t) * (-gamma(eta, t)).exp() * mmse(&data, gamma(eta, t), &fine)
-            });
-        0.25 * unit
-            .integrate(|t| slope(eta, t).powi(2) * fourth_moment(&data, gamma(eta, t), &fine))
-            - mean * mean
+        let mean = 0.5 * unit.integrate(|t| slope(eta, t) * (-gamma(eta, t)).exp() * mmse(&data, gamma(eta, t), &fine));
+        0.25 * unit.integrate(|t| slope(eta, t).powi(2) * fourth_moment(&data, gamma(eta, t), &fine)) - mean * mean
     };
     assert_close(drift, 0.0, TOLERANCE);
     assert_close(pathwise, derivative(variance, eta), TOLERANCE);
