@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Instant};
 
 use burn::tensor::{Tensor, TensorData};
 use elbo_to_diffusion::{
-    bound::Bound,
+    bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Marginals},
     denoiser::{Denoiser, DenoiserConfig},
@@ -131,7 +131,8 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
     let gammas = SCHEDULE.grid(LATENTS);
     let bits = |nats: f64| data.bits_per_dim(nats);
     chapter.report.section("The bound");
-    let bound = |images| Bound::discrete(images, &gammas, denoise, 2, chapter.seed(), &chapter.device);
+    let draws = Draws { passes: 2, seed: chapter.seed() };
+    let bound = |images| Bound::discrete(images, &gammas, denoise, draws, &chapter.device);
     let (validation, test) = (bound(&data.validation)?, bound(&data.test)?);
     for (name, bound) in [("validation", &validation), ("test", &test)] {
         for (term, nats, tolerance, decimals) in [
@@ -160,9 +161,10 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
 
 fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: Bound) -> Result<()> {
     let denoise = |z, gamma| model.denoise(z, gamma, None);
+    let draws = Draws { passes: 2, seed: chapter.seed() };
     let bound = |latents: usize| match latents {
         LATENTS => Ok(full.clone()),
-        _ => Bound::discrete(&data.test, &SCHEDULE.grid(latents), denoise, 2, chapter.seed(), &chapter.device),
+        _ => Bound::discrete(&data.test, &SCHEDULE.grid(latents), denoise, draws, &chapter.device),
     };
     let mut rows = Vec::new();
     for latents in [10, 25, 50, 100, LATENTS] {
