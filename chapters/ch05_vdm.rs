@@ -14,9 +14,8 @@ use elbo_to_diffusion::{
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
     schedule::{Linear, Schedule},
-    training::Training,
+    training::{SHARDS, Shard, Training},
 };
-use rand::RngExt;
 
 /// Number of latents in the chain.
 const LATENTS: usize = 200;
@@ -93,23 +92,26 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
     let gammas = SCHEDULE.grid(LATENTS);
     let terms = gammas.len() - 1;
 
-    let mut progress = chapter.progress("training", steps);
-    let loss = |model: &Denoiser, step: usize| {
-        let x = data.train.sample(BATCH, &mut rng(seed, Stream::Batch, step as u64)).values(&device);
-        let noise = &mut rng(seed, Stream::Training, step as u64);
+    let loss = |model: &Denoiser, shard: Shard| {
+        const N: usize = BATCH / SHARDS;
+        let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
         // One t from each of B equal parts of 2..=T, so that every batch sees all noise levels.
-        let offset = noise.random::<f64>();
-        let t = (0..BATCH).map(|i| 1 + ((i as f64 + offset) / BATCH as f64 * terms as f64) as usize);
+        let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
         let (gamma, weight): (Vec<f32>, Vec<f32>) =
             t.map(|t| (gammas[t] as f32, denoising_weight(gammas[t - 1], gammas[t]) as f32)).unzip();
-        let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [BATCH]), &device);
-        let weight = Tensor::<1>::from_data(TensorData::new(weight, [BATCH]), &device);
+        let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [N]), &device);
+        let weight = Tensor::<1>::from_data(TensorData::new(weight, [N]), &device);
 
-        let z = diffuse(x.clone(), gamma.clone(), normal([BATCH, data.train.dim()], noise, &device));
-        let x_hat = model.denoise(z, gamma, Some(&mut rng(seed, Stream::Dropout, step as u64)));
+        let eps = normal([N, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
+        let z = diffuse(x.clone(), gamma.clone(), eps);
+        let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
-    let trained = training.run(model, loss, |step, loss| progress.set(step, &format!("{loss:.3} bits/dim")))?;
+    let mut progress = chapter.progress("training", steps);
+    let trained = training.run(model, loss, |_, step, loss| {
+        progress.set(step, &format!("{loss:.3} bits/dim"));
+        Ok(())
+    })?;
     drop(progress);
     chapter.timing("train_steps_per_second", trained.steps_per_second);
 
