@@ -7,7 +7,7 @@ use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Marginals},
-    denoiser::{Denoiser, DenoiserConfig},
+    denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
     figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
@@ -63,16 +63,8 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
 
 // ANCHOR: network
 fn network(data: &Dataset) -> DenoiserConfig {
-    let marginals = Marginals::fit(&data.train, 0.1);
-    DenoiserConfig {
-        levels: data.train.level_values(),
-        log_marginals: marginals.log_probs.iter().map(|&p| p as f32).collect(),
-        gamma_min: SCHEDULE.gamma_min,
-        gamma_max: SCHEDULE.gamma_max,
-        hidden: 192,
-        blocks: 2,
-        dropout: 0.4,
-    }
+    let Linear { gamma_min, gamma_max } = SCHEDULE;
+    DenoiserConfig::for_images(&data.train, TrunkConfig { gamma_min, gamma_max, hidden: 192, blocks: 2, dropout: 0.4 })
 }
 // ANCHOR_END: network
 

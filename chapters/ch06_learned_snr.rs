@@ -13,8 +13,8 @@ use burn::{
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
-    data::{Dataset, Marginals},
-    denoiser::{Denoiser, DenoiserConfig},
+    data::Dataset,
+    denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{denoising_kl, diffuse},
     error::Result,
     figure::{Axis, Plot, Series, Style},
@@ -93,16 +93,9 @@ fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Learned)> {
         clip_norm: 1.0,
         ema_decay: 0.999,
     };
-    let marginals = Marginals::fit(&data.train, 0.1);
-    let config = DenoiserConfig {
-        levels: data.train.level_values(),
-        log_marginals: marginals.log_probs.iter().map(|&p| p as f32).collect(),
-        gamma_min: GAMMA_MIN,
-        gamma_max: GAMMA_MAX,
-        hidden: 192,
-        blocks: 2,
-        dropout: 0.4,
-    };
+    let trunk =
+        TrunkConfig { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX, hidden: 192, blocks: 2, dropout: 0.4 };
+    let config = DenoiserConfig::for_images(&data.train, trunk);
     let init = &mut rng(seed, Stream::Initialisation, 0);
     let schedule = Learned::new(GAMMA_MIN, GAMMA_MAX, init, &device).train();
     let mut optimizer = AdamConfig::new().init();
