@@ -93,8 +93,7 @@ fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Learned)> {
         clip_norm: 1.0,
         ema_decay: 0.999,
     };
-    let trunk =
-        TrunkConfig { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX, hidden: 192, blocks: 2, dropout: 0.4 };
+    let trunk = TrunkConfig { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX, hidden: 192, blocks: 2, dropout: 0.4 };
     let config = DenoiserConfig::for_images(&data.train, trunk);
     let init = &mut rng(seed, Stream::Initialisation, 0);
     let schedule = Learned::new(GAMMA_MIN, GAMMA_MAX, init, &device).train();
