@@ -182,7 +182,7 @@ pub fn build(
         .context("mdBook cannot write the pages")?;
     report_warnings(layout, &pages, &warnings, &mut problems);
     copy_fonts(layout, site)?;
-    finish(site, &written)?;
+    finish(site, &pages, &written, &mut problems)?;
     links::check(
         site,
         &pages,
@@ -336,15 +336,33 @@ fn copy_fonts(layout: &Layout, site: &Path) -> Result<()> {
 
 const FOOTER: &str = "</main>\n<footer class=\"book-footer\">Text: <a rel=\"license\" href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>. Code: MIT or Apache-2.0.</footer>";
 
+/// A chapter stays below this many bytes, so that it is drawn at once on a phone.
+const LARGEST_PAGE: usize = 1_000_000;
+
 /// Fills the slots of every page and adds the licence line.
-fn finish(site: &Path, written: &pages::Written) -> Result<()> {
+fn finish(
+    site: &Path,
+    pages: &[Page],
+    written: &pages::Written,
+    problems: &mut Problems,
+) -> Result<()> {
     for path in links::html_files(site)? {
-        let page = fs::read_to_string(&path)?;
-        let print = path.file_name().is_some_and(|name| name == "print.html");
+        let markup = fs::read_to_string(&path)?;
+        let name = problem::display(site, &path);
         let filled = written
             .slots
-            .fill(&page, print)
+            .fill(&markup, name == "print.html")
             .replacen("</main>", FOOTER, 1);
+        if let Some(page) = pages.iter().find(|page| page.html() == name)
+            && filled.len() > LARGEST_PAGE
+        {
+            let size = filled.len() / 1000;
+            let message = format!(
+                "the page takes {size} kB, more than {} kB; split the chapter",
+                LARGEST_PAGE / 1000
+            );
+            problems.add(&page.file, 1, message);
+        }
         fs::write(&path, filled)?;
     }
     Ok(())
