@@ -192,6 +192,17 @@ pub fn build(
     Ok(problems.sorted())
 }
 
+/// The path under which the site is published.
+///
+/// # Errors
+/// Where book.toml cannot be read.
+pub fn site_url(layout: &Layout) -> Result<String> {
+    let html = config(layout, &layout.site())?
+        .html_config()
+        .unwrap_or_default();
+    Ok(html.site_url.unwrap_or_else(|| "/".to_owned()))
+}
+
 /// book.toml, with what this tool decides.
 fn config(layout: &Layout, site: &Path) -> Result<Config> {
     let file = layout.book.join("book.toml");

@@ -219,6 +219,24 @@ fn a_figure_is_inline_numbered_and_described() {
 }
 
 #[test]
+fn an_edited_chapter_brings_its_new_figure() {
+    let (fixture, page) = right("ch02_elbo.html");
+    let label =
+        |page: &Html| texts(page, "figure.figure svg text").contains(&"loss in nats".to_owned());
+    assert!(!label(&page));
+    // What the program reads without saying so is not noticed; an edited program is.
+    fixture.edit(
+        "programs/ch02_elbo.sh",
+        "cp programs/loss.svg",
+        "sed s,bits/dim,nats, programs/loss.svg >",
+    );
+    assert_eq!(fixture.problems(), Vec::<String>::new());
+    assert!(label(&Html::parse_document(
+        &fixture.page("ch02_elbo.html")
+    )));
+}
+
+#[test]
 fn citations_lead_to_the_cited_works_alone() {
     let (fixture, page) = right("ch02_elbo.html");
     assert_eq!(
