@@ -48,14 +48,7 @@ impl Pixels {
         }
         let mut paths: Vec<(Vec<(String, String)>, String)> = Vec::new();
         for pixel in pixels {
-            let Pixel {
-                x,
-                y,
-                width,
-                height,
-                shade,
-                ..
-            } = pixel;
+            let Pixel { x, y, width, height, shade, .. } = pixel;
             let square = format!("M{x} {y}h{width}v{height}h-{width}z");
             match paths.iter_mut().find(|(other, _)| *other == shade) {
                 Some((_, path)) => path.push_str(&square),
@@ -82,22 +75,10 @@ impl Pixel {
         let mut place = [None; 4];
         let mut shade = Vec::new();
         for attribute in element.attributes().flatten() {
-            let value = quick_xml::escape::unescape(&attribute.value)
-                .ok()?
-                .into_owned();
+            let value = quick_xml::escape::unescape(&attribute.value).ok()?.into_owned();
             let key = attribute.key.as_ref();
-            match ["x", "y", "width", "height"]
-                .iter()
-                .position(|name| *name == key)
-            {
-                Some(index) => {
-                    place[index] = Some(
-                        value
-                            .parse::<f64>()
-                            .ok()
-                            .filter(|number| number.is_finite())?,
-                    )
-                }
+            match ["x", "y", "width", "height"].iter().position(|name| *name == key) {
+                Some(index) => place[index] = Some(value.parse::<f64>().ok().filter(|number| number.is_finite())?),
                 None if key == "stroke" && value == "none" => {}
                 None if key == "opacity" && value == "1" => {}
                 None if matches!(key, "fill" | "opacity") => shade.push((key.to_owned(), value)),
@@ -110,14 +91,7 @@ impl Pixel {
         };
         shade.sort();
         let element = element.clone();
-        (width > 0.0 && height > 0.0).then_some(Self {
-            element,
-            x,
-            y,
-            width,
-            height,
-            shade,
-        })
+        (width > 0.0 && height > 0.0).then_some(Self { element, x, y, width, height, shade })
     }
 }
 
@@ -137,9 +111,7 @@ fn overlap(pixels: &[Pixel]) -> bool {
 mod tests {
     fn written(rects: &str) -> String {
         let svg = format!("<svg viewBox=\"0 0 9 9\">{rects}<line/></svg>");
-        crate::figure::inline(&svg, "f", "alt")
-            .expect("a drawing")
-            .svg
+        crate::figure::inline(&svg, "f", "alt").expect("a drawing").svg
     }
 
     fn grid(shade: impl Fn(usize) -> &'static str) -> String {
@@ -165,12 +137,7 @@ mod tests {
     #[test]
     fn rectangles_that_overlap_or_are_few_stay_in_their_order() {
         let one = "<rect x=\"1\" y=\"1\" width=\"2\" height=\"2\" fill=\"#ffffff\"/>";
-        assert_eq!(
-            written(&format!("{}{one}", grid(|_| "1")))
-                .matches("<rect")
-                .count(),
-            17
-        );
+        assert_eq!(written(&format!("{}{one}", grid(|_| "1"))).matches("<rect").count(), 17);
         assert_eq!(written(one).matches("<rect").count(), 1);
     }
 }

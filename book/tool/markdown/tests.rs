@@ -3,40 +3,21 @@
 use super::*;
 
 fn read(text: &str) -> (Vec<String>, Vec<(usize, String)>) {
-    let source = Fragment {
-        text: text.to_owned(),
-        line: 1,
-    };
+    let source = Fragment { text: text.to_owned(), line: 1 };
     let mut problems = Problems::default();
     let scan = scan(&source, "page.md", &mut problems);
-    assert_eq!(
-        scan.masked.len(),
-        text.len(),
-        "the mask keeps every byte in its place"
-    );
+    assert_eq!(scan.masked.len(), text.len(), "the mask keeps every byte in its place");
     let items = scan.items.iter().map(|item| match &item.kind {
-        Kind::Display { tex, attributes } => format!(
-            "display {} {}",
-            tex.trim(),
-            attributes.as_deref().unwrap_or("-")
-        ),
+        Kind::Display { tex, attributes } => format!("display {} {}", tex.trim(), attributes.as_deref().unwrap_or("-")),
         Kind::Inline(tex) => format!("inline {tex}"),
         Kind::Dollar => "dollar".to_owned(),
-        Kind::Directive {
-            name,
-            argument,
-            alone,
-        } => format!("directive {name} {argument} {alone}"),
+        Kind::Directive { name, argument, alone } => format!("directive {name} {argument} {alone}"),
         Kind::Citation(inside) => format!("citation {inside}"),
         Kind::Figure { alt, path, caption } => {
             format!("figure {} {path} {}", alt.text, caption.text)
         }
     });
-    let problems = problems
-        .sorted()
-        .into_iter()
-        .map(|problem| (problem.line, problem.message))
-        .collect();
+    let problems = problems.sorted().into_iter().map(|problem| (problem.line, problem.message)).collect();
     (items.collect(), problems)
 }
 
@@ -48,37 +29,15 @@ fn items(text: &str) -> Vec<String> {
 
 #[test]
 fn inline_maths_is_found_wherever_prose_is() {
-    assert_eq!(
-        items("Let $x$, $y_1$ and $a_1 b_1$."),
-        ["inline x", "inline y_1", "inline a_1 b_1"]
-    );
-    assert_eq!(
-        items("**$x$** _$y$_ [$z$](a.md) \"$w$\""),
-        ["inline x", "inline y", "inline z", "inline w"]
-    );
-    assert_eq!(
-        items("- $x$\n  1. $y$\n\n> $z$\n"),
-        ["inline x", "inline y", "inline z"]
-    );
-    assert_eq!(
-        items("| $p(x|z)$ | $\\|a\\|$ |\n|---|---|\n| $a|b$ | c |\n").len(),
-        3
-    );
+    assert_eq!(items("Let $x$, $y_1$ and $a_1 b_1$."), ["inline x", "inline y_1", "inline a_1 b_1"]);
+    assert_eq!(items("**$x$** _$y$_ [$z$](a.md) \"$w$\""), ["inline x", "inline y", "inline z", "inline w"]);
+    assert_eq!(items("- $x$\n  1. $y$\n\n> $z$\n"), ["inline x", "inline y", "inline z"]);
+    assert_eq!(items("| $p(x|z)$ | $\\|a\\|$ |\n|---|---|\n| $a|b$ | c |\n").len(), 3);
     assert_eq!(items("A line $a\n+ b$ goes on."), ["inline a\n+ b"]);
-    assert_eq!(
-        items("$a < b$ and $c > d$, $e<f>g$"),
-        ["inline a < b", "inline c > d", "inline e<f>g"]
-    );
-    assert_eq!(
-        items("$f[i](x)$ and $\\text{\\$}$"),
-        ["inline f[i](x)", "inline \\text{\\$}"]
-    );
+    assert_eq!(items("$a < b$ and $c > d$, $e<f>g$"), ["inline a < b", "inline c > d", "inline e<f>g"]);
+    assert_eq!(items("$f[i](x)$ and $\\text{\\$}$"), ["inline f[i](x)", "inline \\text{\\$}"]);
     assert_eq!(items("é $ü$ — $x$"), ["inline ü", "inline x"]);
-    assert_eq!(
-        items("$\\bar{{x}}$"),
-        ["inline \\bar{{x}}"],
-        "double braces in maths are TeX"
-    );
+    assert_eq!(items("$\\bar{{x}}$"), ["inline \\bar{{x}}"], "double braces in maths are TeX");
 }
 
 #[test]
@@ -96,15 +55,8 @@ fn code_tags_and_escapes_are_left_alone() {
     ] {
         assert_eq!(items(text), Vec::<String>::new(), "{text}");
     }
-    assert_eq!(
-        items("It costs \\$5, not \\$6, for $x$."),
-        ["dollar", "dollar", "inline x"]
-    );
-    assert_eq!(
-        items("an open ` and $x$"),
-        ["inline x"],
-        "a lone backtick opens no code"
-    );
+    assert_eq!(items("It costs \\$5, not \\$6, for $x$."), ["dollar", "dollar", "inline x"]);
+    assert_eq!(items("an open ` and $x$"), ["inline x"], "a lone backtick opens no code");
 }
 
 #[test]
@@ -115,15 +67,9 @@ fn display_maths_is_a_block_with_a_label() {
         items("$$\na\n= b\n- c\n+ d\n# e\n$$ {#eq:x .definition}\n"),
         ["display a\n= b\n- c\n+ d\n# e #eq:x .definition"]
     );
-    assert_eq!(
-        items("> $$ a\n> + b $$\n> and $c$"),
-        ["display a\n+ b -", "inline c"]
-    );
+    assert_eq!(items("> $$ a\n> + b $$\n> and $c$"), ["display a\n+ b -", "inline c"]);
     assert_eq!(items("- item\n\n  $$ a\n  + b $$\n"), ["display a\n+ b -"]);
-    assert_eq!(
-        items("$$ `a` $$\n\n$$ b $$"),
-        ["display `a` -", "display b -"]
-    );
+    assert_eq!(items("$$ `a` $$\n\n$$ b $$"), ["display `a` -", "display b -"]);
     assert_eq!(items("$$ a $$\n$$ b $$\n"), ["display a -", "display b -"]);
 }
 
@@ -131,35 +77,15 @@ fn display_maths_is_a_block_with_a_label() {
 fn directives_citations_and_figures_are_found() {
     assert_eq!(
         items("See {{eqref a-b}} and {{value x:y z:w|pm}}."),
-        [
-            "directive eqref a-b false",
-            "directive value x:y z:w|pm false"
-        ]
+        ["directive eqref a-b false", "directive value x:y z:w|pm false"]
     );
+    assert_eq!(items("See {{value x:a\nb:c}}."), ["directive value x:a b:c false"]);
+    assert_eq!(items("> {{#listing a.rs:b}}\n"), ["directive #listing a.rs:b true"]);
+    assert_eq!(items("{{#exercise On $\\bar{{x}}$}}\n"), ["directive #exercise On $\\bar{{x}}$ true"]);
+    assert_eq!(items("{{/solution}} {{/exercise}}"), ["directive /solution  true", "directive /exercise  true"]);
+    assert_eq!(items("As [@a] and [@b, eq. 2; @c] and [link](x.md) [^1]"), ["citation @a", "citation @b, eq. 2; @c"]);
     assert_eq!(
-        items("See {{value x:a\nb:c}}."),
-        ["directive value x:a b:c false"]
-    );
-    assert_eq!(
-        items("> {{#listing a.rs:b}}\n"),
-        ["directive #listing a.rs:b true"]
-    );
-    assert_eq!(
-        items("{{#exercise On $\\bar{{x}}$}}\n"),
-        ["directive #exercise On $\\bar{{x}}$ true"]
-    );
-    assert_eq!(
-        items("{{/solution}} {{/exercise}}"),
-        ["directive /solution  true", "directive /exercise  true"]
-    );
-    assert_eq!(
-        items("As [@a] and [@b, eq. 2; @c] and [link](x.md) [^1]"),
-        ["citation @a", "citation @b, eq. 2; @c"]
-    );
-    assert_eq!(
-        items(
-            "![Alt [with] brackets](figure:ch01/a.svg \"Caption $x$ (b) \\\"q\\\"\")\n\n![photo](a.png)"
-        ),
+        items("![Alt [with] brackets](figure:ch01/a.svg \"Caption $x$ (b) \\\"q\\\"\")\n\n![photo](a.png)"),
         ["figure Alt [with] brackets ch01/a.svg Caption $x$ (b) \\\"q\\\""]
     );
     assert_eq!(
@@ -183,9 +109,6 @@ fn what_cannot_be_read_names_its_line() {
     ] {
         let (_, problems) = read(text);
         assert!(problems.len() == 1, "{text}: {problems:?}");
-        assert!(
-            problems[0].0 == line && problems[0].1.contains(says),
-            "{text}: {problems:?}"
-        );
+        assert!(problems[0].0 == line && problems[0].1.contains(says), "{text}: {problems:?}");
     }
 }

@@ -42,14 +42,7 @@ pub fn number(pages: &[Page], problems: &mut Problems) -> BTreeMap<String, Figur
             }
             let count = counts.entry(page.prefix.as_str()).or_default();
             *count += 1;
-            figures.insert(
-                path.clone(),
-                Figure {
-                    number: page.numbered(*count),
-                    page: index,
-                    line: item.line,
-                },
-            );
+            figures.insert(path.clone(), Figure { number: page.numbered(*count), page: index, line: item.line });
         }
     }
     figures
@@ -78,20 +71,10 @@ pub fn run_chapters(
     }
     let known: BTreeSet<String> = wanted
         .keys()
-        .filter(|chapter| {
-            sources
-                .root
-                .join("chapters")
-                .join(format!("{chapter}.rs"))
-                .is_file()
-        })
+        .filter(|chapter| sources.root.join("chapters").join(format!("{chapter}.rs")).is_file())
         .cloned()
         .collect();
-    let compiled = if known.is_empty() {
-        Ok(BTreeMap::new())
-    } else {
-        programs.compile(&known)
-    };
+    let compiled = if known.is_empty() { Ok(BTreeMap::new()) } else { programs.compile(&known) };
     for (chapter, figure) in &wanted {
         let run = match &compiled {
             Err(message) => Err(message.clone()),
@@ -124,20 +107,12 @@ impl Writer<'_> {
         let here = |message: String| (item.line, message);
         let alt = self.alt_text(alt)?;
         let chapter_and_file = path.split_once('/').filter(|(_, file)| {
-            file.ends_with(".svg")
-                && file
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+            file.ends_with(".svg") && file.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         });
-        let (chapter, file) = chapter_and_file.ok_or_else(|| {
-            here(format!(
-                "figure:{path} names no figure; write figure:chapter/name.svg"
-            ))
-        })?;
+        let (chapter, file) = chapter_and_file
+            .ok_or_else(|| here(format!("figure:{path} names no figure; write figure:chapter/name.svg")))?;
         if caption.text.trim().is_empty() {
-            return Err(here(format!(
-                "the figure {path} has no caption; add one in quotes behind the address"
-            )));
+            return Err(here(format!("the figure {path} has no caption; add one in quotes behind the address")));
         }
         let caption = self.fragment(caption);
         // A chapter that could not be run is reported once, by the run.
@@ -146,31 +121,17 @@ impl Writer<'_> {
         };
         let svg = fs::read_to_string(folder.join(file)).map_err(|_| {
             let mut names: Vec<String> = fs::read_dir(folder)
-                .map(|entries| {
-                    entries.filter_map(|entry| {
-                        Some(entry.ok()?.file_name().to_string_lossy().into_owned())
-                    })
-                })
+                .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())))
                 .map(|names| names.filter(|name| name.ends_with(".svg")).collect())
                 .unwrap_or_default();
             names.sort();
-            let wrote = if names.is_empty() {
-                "no figures".to_owned()
-            } else {
-                names.join(", ")
-            };
-            here(format!(
-                "the run of {chapter} wrote no {file}; it wrote {wrote}"
-            ))
+            let wrote = if names.is_empty() { "no figures".to_owned() } else { names.join(", ") };
+            here(format!("the run of {chapter} wrote no {file}; it wrote {wrote}"))
         })?;
         let id = figure::id(path);
         let inlined = figure::inline(&svg, &id, &alt)
             .map_err(|message| here(format!("the figure {path} cannot be shown: {message}")))?;
-        let number = self
-            .sources
-            .figures
-            .get(path)
-            .map_or_else(String::new, |figure| figure.number.clone());
+        let number = self.sources.figures.get(path).map_or_else(String::new, |figure| figure.number.clone());
         let slot = self.slots.keep(figure::boxed(&inlined), &alt);
         Ok(block(
             &item.margin,
@@ -191,18 +152,13 @@ impl Writer<'_> {
             from = item.range.end;
             match &item.kind {
                 Kind::Directive { name, argument, .. } if name == "value" => {
-                    let value = self
-                        .sources
-                        .snapshots
-                        .value(argument)
-                        .map_err(|message| (item.line, message))?;
+                    let value = self.sources.snapshots.value(argument).map_err(|message| (item.line, message))?;
                     text.push_str(&value.0);
                 }
-                Kind::Directive { name, argument, .. } if name == "given" => {
-                    text.push_str(argument)
-                }
+                Kind::Directive { name, argument, .. } if name == "given" => text.push_str(argument),
                 _ => {
-                    let message = "alt text is read aloud: it holds words and {{value …}} alone; say the maths in words";
+                    let message =
+                        "alt text is read aloud: it holds words and {{value …}} alone; say the maths in words";
                     return Err((item.line, message.to_owned()));
                 }
             }
@@ -212,9 +168,7 @@ impl Writer<'_> {
         if text.chars().count() < 20 {
             return Err((
                 alt.line,
-                format!(
-                    "the alt text \"{text}\" is too short; say in a sentence what the figure shows"
-                ),
+                format!("the alt text \"{text}\" is too short; say in a sentence what the figure shows"),
             ));
         }
         Ok(text)

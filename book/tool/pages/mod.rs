@@ -49,23 +49,14 @@ pub struct Written {
 
 impl<'a> Sources<'a> {
     /// Reads tests, macros and references, and numbers equations and figures.
-    pub fn read(
-        layout: &Layout,
-        pages: &'a [Page],
-        repository: Repository,
-        problems: &mut Problems,
-    ) -> Self {
+    pub fn read(layout: &Layout, pages: &'a [Page], repository: Repository, problems: &mut Problems) -> Self {
         let file = |name: &str| fs::read_to_string(layout.book.join(name)).unwrap_or_default();
         let math = Math::new(&file("macros.tex"), "book/macros.tex", problems);
         let references = References::read(&file("references.bib"), "book/references.bib", problems);
-        let tests =
-            EquationTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
+        let tests = EquationTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
         let equations = Equations::collect(pages, &math, &tests, problems);
         let holds = |page: &Page, wanted: &str| {
-            page.scan
-                .items
-                .iter()
-                .any(|item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted))
+            page.scan.items.iter().any(|item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted))
         };
         Self {
             root: layout.root.clone(),
@@ -82,17 +73,9 @@ impl<'a> Sources<'a> {
 }
 
 /// Writes all pages.
-pub fn write_all(
-    sources: &Sources<'_>,
-    programs: &dyn Programs,
-    cache: &Cache,
-    problems: &mut Problems,
-) -> Written {
+pub fn write_all(sources: &Sources<'_>, programs: &dyn Programs, cache: &Cache, problems: &mut Problems) -> Written {
     let runs = figures::run_chapters(sources, programs, cache, problems);
-    let mut written = Written {
-        markdown: Vec::new(),
-        slots: Slots::default(),
-    };
+    let mut written = Written { markdown: Vec::new(), slots: Slots::default() };
     let mut cited = cited_works(sources);
     let mut exercises = Exercises::default();
     for (index, page) in sources.pages.iter().enumerate() {
@@ -170,20 +153,8 @@ impl Writer<'_> {
         if !previews.is_empty() {
             let templates: String = previews
                 .iter()
-                .filter_map(|name| {
-                    self.sources
-                        .equations
-                        .get(name)?
-                        .rendered
-                        .as_ref()
-                        .map(|rendered| (name, rendered))
-                })
-                .map(|(name, rendered)| {
-                    format!(
-                        "<template data-preview=\"{name}\">{}</template>",
-                        rendered.html
-                    )
-                })
+                .filter_map(|name| self.sources.equations.get(name)?.rendered.as_ref().map(|rendered| (name, rendered)))
+                .map(|(name, rendered)| format!("<template data-preview=\"{name}\">{}</template>", rendered.html))
                 .collect();
             let slot = self.slots.keep_for_pages(templates);
             markdown.push_str(&format!("\n\n<div hidden>{slot}</div>\n"));
@@ -221,44 +192,32 @@ impl Writer<'_> {
             Kind::Dollar => Ok("<span class=\"dollar\">&#36;</span>".to_owned()),
             Kind::Inline(tex) => {
                 let tex = self.values_in_maths(tex).map_err(here)?;
-                let rendered = self.sources.math.render(&tex, false).map_err(|error| {
-                    (
-                        item.line + error.line,
-                        format!("malformed maths ${tex}$: {}", error.message),
-                    )
-                })?;
+                let rendered =
+                    self.sources.math.render(&tex, false).map_err(|error| {
+                        (item.line + error.line, format!("malformed maths ${tex}$: {}", error.message))
+                    })?;
                 Ok(self.slots.keep(rendered.html, &rendered.plain))
             }
             Kind::Display { tex, attributes } => {
                 let tex = self.values_in_maths(tex).map_err(here)?;
-                let rendered = self.sources.math.render(&tex, true).map_err(|error| {
-                    (
-                        item.line + error.line,
-                        format!("malformed maths: {}", error.message),
-                    )
-                })?;
+                let rendered = self
+                    .sources
+                    .math
+                    .render(&tex, true)
+                    .map_err(|error| (item.line + error.line, format!("malformed maths: {}", error.message)))?;
                 // A label that cannot be read is reported by the registry.
-                let label = attributes
-                    .as_ref()
-                    .and_then(|attributes| Label::parse(attributes).ok());
+                let label = attributes.as_ref().and_then(|attributes| Label::parse(attributes).ok());
                 let equation = label.and_then(|label| self.sources.equations.get(&label.name));
                 let html = match equation {
                     Some(equation) => {
-                        let html =
-                            equations::display(equation, &rendered.html, &self.sources.repository);
+                        let html = equations::display(equation, &rendered.html, &self.sources.repository);
                         let plain = format!("{} ({})", equation.label.name, equation.number);
                         let slot = self.slots.keep(html, &plain);
-                        format!(
-                            "<div class=\"equation\" id=\"{}\">{slot}</div>",
-                            Label::id(&equation.label.name)
-                        )
+                        format!("<div class=\"equation\" id=\"{}\">{slot}</div>", Label::id(&equation.label.name))
                     }
                     None => {
                         let body = format!("<div class=\"equation-body\">{}</div>", rendered.html);
-                        format!(
-                            "<div class=\"equation\">{}</div>",
-                            self.slots.keep(body, "")
-                        )
+                        format!("<div class=\"equation\">{}</div>", self.slots.keep(body, ""))
                     }
                 };
                 Ok(block(&item.margin, &html))
@@ -269,22 +228,13 @@ impl Writer<'_> {
                 })?;
                 let href = self.page.link_to(&self.sources.pages[bibliography], None);
                 let keys = self.cited.entry(self.index).or_default();
-                self.sources
-                    .references
-                    .cite(inside, &href, keys)
-                    .map_err(here)
+                self.sources.references.cite(inside, &href, keys).map_err(here)
             }
             Kind::Figure { alt, path, caption } => self.figure(item, alt, path, caption),
-            Kind::Directive {
-                name,
-                argument,
-                alone,
-            } => {
+            Kind::Directive { name, argument, alone } => {
                 let blocks = name.starts_with(['#', '/']);
                 if blocks && !alone {
-                    return Err(here(format!(
-                        "{{{{{name}}}}} needs a line of its own; move it there"
-                    )));
+                    return Err(here(format!("{{{{{name}}}}} needs a line of its own; move it there")));
                 }
                 self.directive(item, name, argument).map_err(here)
             }
@@ -301,35 +251,25 @@ impl Writer<'_> {
                 if equation.page != self.index {
                     self.previews.borrow_mut().insert(argument.to_owned());
                 }
-                let href = self
-                    .page
-                    .link_to(&sources.pages[equation.page], Some(&Label::id(argument)));
+                let href = self.page.link_to(&sources.pages[equation.page], Some(&Label::id(argument)));
                 Ok(equations::reference(equation, &href))
             }
             "figref" => {
                 let figure = sources.figures.get(argument).ok_or_else(|| {
                     format!("no figure is named \"{argument}\"; name it as its figure: address does, like ch05_vdm/samples.svg")
                 })?;
-                let href = self
-                    .page
-                    .link_to(&sources.pages[figure.page], Some(&figure::id(argument)));
+                let href = self.page.link_to(&sources.pages[figure.page], Some(&figure::id(argument)));
                 Ok(figure::reference(&figure.number, &href))
             }
             "value" => {
                 let (value, origin) = sources.snapshots.value(argument)?;
-                Ok(format!(
-                    "<span class=\"value\" title=\"{}\">{}</span>",
-                    escape(&origin),
-                    literal(&value)
-                ))
+                Ok(format!("<span class=\"value\" title=\"{}\">{}</span>", escape(&origin), literal(&value)))
             }
             "quoted" | "given" => {
                 if argument.chars().any(|c| c.is_ascii_digit()) {
                     Ok(literal(argument))
                 } else {
-                    Err(format!(
-                        "{{{{{name} …}}}} holds a number, like {{{{{name} 0.5}}}}"
-                    ))
+                    Err(format!("{{{{{name} …}}}} holds a number, like {{{{{name} 0.5}}}}"))
                 }
             }
             "#listing" => {
@@ -340,24 +280,15 @@ impl Writer<'_> {
                     None => format!("{file}, {lines}"),
                 };
                 let caption = format!("<figcaption>{name}</figcaption>");
-                Ok(code_figure(
-                    &item.margin,
-                    "listing",
-                    &caption,
-                    listing::language(&file),
-                    &listing.code,
-                ))
+                Ok(code_figure(&item.margin, "listing", &caption, listing::language(&file), &listing.code))
             }
             "#output" => {
                 let (chapter, heading) = argument
                     .split_once(':')
                     .map(|(chapter, heading)| (chapter.trim(), heading.trim()))
-                    .ok_or(
-                        "an output names a chapter and a section: {{#output ch05_vdm:The bound}}",
-                    )?;
-                let section = |section: &crate::snapshot::Section| {
-                    (section.lines.join("\n"), section.line, section.lines.len())
-                };
+                    .ok_or("an output names a chapter and a section: {{#output ch05_vdm:The bound}}")?;
+                let section =
+                    |section: &crate::snapshot::Section| (section.lines.join("\n"), section.line, section.lines.len());
                 let (text, line, count) = sources.snapshots.section(chapter, heading, section)?;
                 let file = format!("tests/snapshots/{chapter}.snap");
                 let source = match sources.repository.lines(&file, (line, line + count)) {
@@ -371,29 +302,16 @@ impl Writer<'_> {
             }
             "#equations" => Ok(block(
                 &item.margin,
-                &equations::table(
-                    &sources.equations,
-                    sources.pages,
-                    self.page,
-                    &sources.repository,
-                ),
+                &equations::table(&sources.equations, sources.pages, self.page, &sources.repository),
             )),
             "#equation-map" => {
                 let map = equation_map::map(&sources.equations, sources.pages, self.page);
                 Ok(block(&item.margin, &map))
             }
-            "#bibliography" => Ok(block(
-                &item.margin,
-                &sources
-                    .references
-                    .list(self.cited, sources.pages, self.page),
-            )),
+            "#bibliography" => Ok(block(&item.margin, &sources.references.list(self.cited, sources.pages, self.page))),
             "#exercise" | "/exercise" | "#solution" | "/solution" => {
                 let opened = self.exercises.step(name, argument, item.line, self.page)?;
-                let title = Fragment {
-                    text: argument.to_owned(),
-                    line: item.line,
-                };
+                let title = Fragment { text: argument.to_owned(), line: item.line };
                 let title = self.fragment(&title);
                 Ok(block(&item.margin, &opened.markdown(&title)))
             }
@@ -433,19 +351,12 @@ impl Writer<'_> {
 fn placeholder(item: &Item) -> String {
     let id = match &item.kind {
         Kind::Figure { path, .. } => figure::id(path),
-        Kind::Display {
-            attributes: Some(attributes),
-            ..
-        } => Label::parse(attributes)
-            .map(|label| Label::id(&label.name))
-            .unwrap_or_default(),
+        Kind::Display { attributes: Some(attributes), .. } => {
+            Label::parse(attributes).map(|label| Label::id(&label.name)).unwrap_or_default()
+        }
         _ => String::new(),
     };
-    if id.is_empty() {
-        "<span></span>".to_owned()
-    } else {
-        block(&item.margin, &format!("<div id=\"{id}\"></div>"))
-    }
+    if id.is_empty() { "<span></span>".to_owned() } else { block(&item.margin, &format!("<div id=\"{id}\"></div>")) }
 }
 
 /// `html` (which begins behind the margin of its line) as a block of its own inside its quote or list.
@@ -466,8 +377,6 @@ fn block(margin: &str, html: &str) -> String {
 /// A code block with its caption.
 fn code_figure(margin: &str, class: &str, caption: &str, language: &str, code: &str) -> String {
     let fence = listing::fence(code);
-    let figure = format!(
-        "<figure class=\"{class}\">{caption}\n\n{fence}{language}\n{code}\n{fence}\n\n</figure>"
-    );
+    let figure = format!("<figure class=\"{class}\">{caption}\n\n{fence}{language}\n{code}\n{fence}\n\n</figure>");
     block(margin, &figure)
 }

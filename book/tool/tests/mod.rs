@@ -17,9 +17,7 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let fixture = Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        };
+        let fixture = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         let book = Path::new(env!("CARGO_MANIFEST_DIR"));
         copy(&book.join("tests/fixture"), &fixture.root());
         copy(&book.join("theme"), &fixture.root().join("book/theme"));
@@ -65,12 +63,8 @@ impl Fixture {
 
     fn problems(&self) -> Vec<String> {
         let site = self.folder.path().join("site");
-        let problems = book::build(&self.layout(), &self.scripts(), &self.cache(), &site)
-            .expect("a readable book");
-        problems
-            .into_iter()
-            .map(|problem| problem.to_string())
-            .collect()
+        let problems = book::build(&self.layout(), &self.scripts(), &self.cache(), &site).expect("a readable book");
+        problems.into_iter().map(|problem| problem.to_string()).collect()
     }
 
     fn page(&self, name: &str) -> String {
@@ -85,31 +79,18 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder of the fixture") {
         let path = entry.expect("an entry").path();
         let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &target)
-        } else {
-            fs::copy(&path, &target).map(|_| ()).expect("a file")
-        }
+        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(|_| ()).expect("a file") }
     }
 }
 
 fn select<'a>(document: &'a Html, selector: &str) -> Vec<scraper::ElementRef<'a>> {
-    document
-        .select(&Selector::parse(selector).expect("a selector"))
-        .collect()
+    document.select(&Selector::parse(selector).expect("a selector")).collect()
 }
 
 fn texts(document: &Html, selector: &str) -> Vec<String> {
     select(document, selector)
         .iter()
-        .map(|element| {
-            element
-                .text()
-                .collect::<String>()
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
+        .map(|element| element.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "))
         .collect()
 }
 
@@ -124,45 +105,25 @@ fn right(name: &str) -> (Fixture, Html) {
 #[test]
 fn equations_are_numbered_by_chapter_and_marked() {
     let (_fixture, page) = right("ch02_elbo.html");
-    assert_eq!(
-        texts(&page, ".equation-number"),
-        ["(2.1)", "(2.2)", "(2.3)"]
-    );
+    assert_eq!(texts(&page, ".equation-number"), ["(2.1)", "(2.2)", "(2.3)"]);
     assert_eq!(texts(&page, ".mark"), ["definition", "tested", "tested"]);
     let mark = select(&page, "#eq-elbo-gap a.mark")[0];
-    assert_eq!(
-        mark.attr("href"),
-        Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11")
-    );
-    assert_eq!(
-        mark.attr("title"),
-        Some("cargo test --test equations elbo_gap (closed form), within 1e-10")
-    );
+    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11"));
+    assert_eq!(mark.attr("title"), Some("cargo test --test equations elbo_gap (closed form), within 1e-10"));
     assert_eq!(select(&page, "annotation").len(), 0);
     // Every formula is there for the eye and for the ear.
     let formulas = select(&page, ".katex").len();
     assert!(formulas >= 6);
     assert_eq!(select(&page, ".katex math").len(), formulas);
-    assert_eq!(
-        select(&page, ".katex .katex-html[aria-hidden=true]").len(),
-        formulas
-    );
+    assert_eq!(select(&page, ".katex .katex-html[aria-hidden=true]").len(), formulas);
 }
 
 #[test]
 fn references_lead_across_chapters_and_carry_their_preview() {
     let (_fixture, page) = right("ch01_latent.html");
     let links = select(&page, "a.eqref");
-    let target = |index: usize| {
-        (
-            links[index].attr("href"),
-            links[index].text().collect::<String>(),
-        )
-    };
-    assert_eq!(
-        target(0),
-        (Some("ch02_elbo.html#eq-elbo"), "(2.1)".to_owned())
-    );
+    let target = |index: usize| (links[index].attr("href"), links[index].text().collect::<String>());
+    assert_eq!(target(0), (Some("ch02_elbo.html#eq-elbo"), "(2.1)".to_owned()));
     assert_eq!(target(1), (Some("#eq-chain-rule"), "(1.2)".to_owned()));
     // Only the equation of the other page comes along, for its preview.
     let templates = select(&page, "template[data-preview]");
@@ -174,28 +135,17 @@ fn references_lead_across_chapters_and_carry_their_preview() {
 fn listings_outputs_and_values_come_from_their_files() {
     let (_fixture, page) = right("ch02_elbo.html");
     assert_eq!(texts(&page, ".value"), ["2.098 ± 0.020", "2.11 bits/dim"]);
-    let output = select(&page, ".output pre code")[0]
-        .text()
-        .collect::<String>();
-    assert!(
-        output.starts_with("test bound            2.098 ± 0.020 bits/dim\n  reconstruction"),
-        "{output}"
-    );
+    let output = select(&page, ".output pre code")[0].text().collect::<String>();
+    assert!(output.starts_with("test bound            2.098 ± 0.020 bits/dim\n  reconstruction"), "{output}");
     assert!(texts(&page, ".output figcaption")[0].contains("cargo run --example ch02_elbo"));
     let page = Html::parse_document(&_fixture.page("ch01_latent.html"));
     let listings = select(&page, ".listing pre code.language-rust");
     assert_eq!(listings.len(), 2);
     let code = listings[0].text().collect::<String>();
-    assert!(
-        code.starts_with("// One latent per observation.\nlet z"),
-        "{code}"
-    );
+    assert!(code.starts_with("// One latent per observation.\nlet z"), "{code}");
     assert!(!code.contains("ANCHOR"), "{code}");
     let source = select(&page, ".listing figcaption a")[0].attr("href");
-    assert_eq!(
-        source,
-        Some("https://example.org/small-book/blob/main/chapters/ch01_latent.rs#L5-L11")
-    );
+    assert_eq!(source, Some("https://example.org/small-book/blob/main/chapters/ch01_latent.rs#L5-L11"));
     assert_eq!(texts(&page, ".value"), ["1.25"]);
 }
 
@@ -204,69 +154,41 @@ fn a_figure_is_inline_numbered_and_described() {
     let (_fixture, page) = right("ch02_elbo.html");
     let svg = select(&page, "figure#fig-ch02-elbo-loss svg[role=img]")[0];
     let alt = svg.attr("aria-label").expect("alt text");
-    assert!(
-        alt.ends_with("levels off at 2.098 bits per dimension."),
-        "{alt}"
-    );
+    assert!(alt.ends_with("levels off at 2.098 bits per dimension."), "{alt}");
     let caption = &texts(&page, ".figure figcaption")[0];
     assert!(caption.starts_with("Figure 2.1 Training loss"), "{caption}");
     assert!(select(&page, ".figure figcaption .katex").len() == 1);
     let link = select(&page, "a.figref")[0];
-    assert_eq!(
-        (link.attr("href"), texts(&page, "a.figref")[0].as_str()),
-        (Some("#fig-ch02-elbo-loss"), "Figure 2.1")
-    );
+    assert_eq!((link.attr("href"), texts(&page, "a.figref")[0].as_str()), (Some("#fig-ch02-elbo-loss"), "Figure 2.1"));
 }
 
 #[test]
 fn an_edited_chapter_brings_its_new_figure() {
     let (fixture, page) = right("ch02_elbo.html");
-    let label =
-        |page: &Html| texts(page, "figure.figure svg text").contains(&"loss in nats".to_owned());
+    let label = |page: &Html| texts(page, "figure.figure svg text").contains(&"loss in nats".to_owned());
     assert!(!label(&page));
     // What the program reads without saying so is not noticed; an edited program is.
-    fixture.edit(
-        "programs/ch02_elbo.sh",
-        "cp programs/loss.svg",
-        "sed s,bits/dim,nats, programs/loss.svg >",
-    );
+    fixture.edit("programs/ch02_elbo.sh", "cp programs/loss.svg", "sed s,bits/dim,nats, programs/loss.svg >");
     assert_eq!(fixture.problems(), Vec::<String>::new());
-    assert!(label(&Html::parse_document(
-        &fixture.page("ch02_elbo.html")
-    )));
+    assert!(label(&Html::parse_document(&fixture.page("ch02_elbo.html"))));
 }
 
 #[test]
 fn citations_lead_to_the_cited_works_alone() {
     let (fixture, page) = right("ch02_elbo.html");
-    assert_eq!(
-        texts(&page, ".citation"),
-        ["Luo (2022)", "Kingma et al. (2021, eq. 12)", "Luo (2022)"]
-    );
-    assert_eq!(
-        select(&page, ".citation")[0].attr("href"),
-        Some("bibliography.html#ref-luo2022")
-    );
+    assert_eq!(texts(&page, ".citation"), ["Luo (2022)", "Kingma et al. (2021, eq. 12)", "Luo (2022)"]);
+    assert_eq!(select(&page, ".citation")[0].attr("href"), Some("bibliography.html#ref-luo2022"));
     let bibliography = Html::parse_document(&fixture.page("bibliography.html"));
     let works = texts(&bibliography, ".bibliography li");
     assert_eq!(works.len(), 2, "{works:?}");
-    assert!(
-        works[0].starts_with("Kingma, D. P., Salimans, T., Poole, B. and Ho, J. (2021)."),
-        "{works:?}"
-    );
-    assert!(
-        works[0].ends_with("Cited in The evidence lower bound."),
-        "{works:?}"
-    );
+    assert!(works[0].starts_with("Kingma, D. P., Salimans, T., Poole, B. and Ho, J. (2021)."), "{works:?}");
+    assert!(works[0].ends_with("Cited in The evidence lower bound."), "{works:?}");
 }
 
 #[test]
 fn exercises_are_numbered_and_their_solutions_closed() {
     let (_fixture, page) = right("ch01_latent.html");
-    assert_eq!(
-        texts(&page, ".exercise h3")[0],
-        "Exercise 1.1. The other order"
-    );
+    assert_eq!(texts(&page, ".exercise h3")[0], "Exercise 1.1. The other order");
     assert_eq!(select(&page, ".exercise h3#exercise-1-2").len(), 1);
     let solution = select(&page, ".exercise details.solution")[0];
     assert!(solution.attr("open").is_none());
@@ -280,16 +202,9 @@ fn the_appendix_lists_and_maps_every_equation() {
     let (_fixture, page) = right("equations.html");
     let rows = texts(&page, "table.equations tbody tr:not(.table-group)");
     assert_eq!(rows.len(), 5);
-    let gap = rows
-        .iter()
-        .find(|row| row.contains("elbo-gap"))
-        .expect("a row");
+    let gap = rows.iter().find(|row| row.contains("elbo-gap")).expect("a row");
     assert_eq!(gap, "(2.2)elbo-gapclosed formwithin 1e-10elbo_gap");
-    assert!(
-        rows.iter()
-            .any(|row| row.contains("Monte Carlowithin 5.0 standard errors")),
-        "{rows:?}"
-    );
+    assert!(rows.iter().any(|row| row.contains("Monte Carlowithin 5.0 standard errors")), "{rows:?}");
     let nodes = texts(&page, ".map-body li");
     assert_eq!(nodes.len(), 5);
     assert_eq!(nodes[3], "(2.2) elbo-gap from (2.1) (1.2)");
@@ -303,23 +218,12 @@ fn pages_carry_numbers_kickers_edit_links_and_the_licence() {
     assert_eq!(texts(&page, ".kicker"), ["Chapter 2"]);
     assert!(texts(&page, ".book-footer")[0].contains("CC BY 4.0"));
     let edit = select(&page, "a[rel=edit]")[0].attr("href");
-    assert_eq!(
-        edit,
-        Some("https://example.org/small-book/edit/main/book/src/ch02_elbo.md")
-    );
+    assert_eq!(edit, Some("https://example.org/small-book/edit/main/book/src/ch02_elbo.md"));
     let appendix = Html::parse_document(&fixture.page("equations.html"));
     assert_eq!(texts(&appendix, ".kicker"), ["Appendix A"]);
-    assert!(
-        fixture
-            .page("404.html")
-            .contains("<base href=\"/small-book/\">")
-    );
+    assert!(fixture.page("404.html").contains("<base href=\"/small-book/\">"));
     assert!(!fixture.page("ch02_elbo.html").contains("playground\""));
-    assert!(
-        fixture
-            .page("preface.html")
-            .contains("It costs <span class=\"dollar\">$</span>5")
-    );
+    assert!(fixture.page("preface.html").contains("It costs <span class=\"dollar\">$</span>5"));
 }
 
 #[test]
@@ -331,21 +235,9 @@ fn search_knows_labels_and_words_but_no_markup_of_formulas() {
         .find(|path| path.to_string_lossy().contains("searchindex"))
         .expect("a search index");
     let index = fs::read_to_string(index).expect("the search index");
-    assert!(
-        index.contains("elbo-gap (2.2)"),
-        "labels are indexed with their numbers"
-    );
-    assert!(
-        index.contains("latent z from a prior"),
-        "formulas are indexed as their symbols"
-    );
-    for markup in [
-        "katex",
-        "mathbb",
-        "application/x-tex",
-        "1998/Math",
-        "data-slot",
-    ] {
+    assert!(index.contains("elbo-gap (2.2)"), "labels are indexed with their numbers");
+    assert!(index.contains("latent z from a prior"), "formulas are indexed as their symbols");
+    for markup in ["katex", "mathbb", "application/x-tex", "1998/Math", "data-slot"] {
         assert!(!index.contains(markup), "{markup} is in the search index");
     }
 }
@@ -364,27 +256,15 @@ fn the_print_page_holds_every_chapter_and_no_previews() {
 fn two_builds_are_the_same_bytes() {
     let (first, _) = right("preface.html");
     let (second, _) = right("preface.html");
-    for name in [
-        "ch01_latent.html",
-        "ch02_elbo.html",
-        "equations.html",
-        "print.html",
-        "404.html",
-    ] {
-        assert!(
-            first.page(name) == second.page(name),
-            "{name} differs between two builds"
-        );
+    for name in ["ch01_latent.html", "ch02_elbo.html", "equations.html", "print.html", "404.html"] {
+        assert!(first.page(name) == second.page(name), "{name} differs between two builds");
     }
 }
 
 #[test]
 fn a_faulty_book_leaves_the_published_site_alone() {
     let fixture = Fixture::new();
-    let publish = || {
-        book::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache())
-            .expect("a readable book")
-    };
+    let publish = || book::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache()).expect("a readable book");
     assert_eq!(publish(), []);
     let page = fixture.root().join("book/book/ch02_elbo.html");
     let good = fs::read_to_string(&page).expect("the published page");
@@ -393,13 +273,7 @@ fn a_faulty_book_leaves_the_published_site_alone() {
     assert_eq!(fs::read_to_string(&page).expect("the published page"), good);
     let left: Vec<_> = fs::read_dir(fixture.root().join("book"))
         .expect("the book")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .filter(|name| name.starts_with(".site"))
         .collect();
     assert_eq!(left, Vec::<String>::new(), "nothing half-written is left");
@@ -418,37 +292,20 @@ fn the_book_is_found_from_its_own_folder_too() {
 /// The colours of the figures keep their contrast on every theme's page.
 #[test]
 fn figures_keep_their_contrast_on_every_theme() {
-    let css = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("theme/pages.css"))
-        .expect("the stylesheet");
-    let themes = [
-        "\n.light,",
-        "\n.rust {",
-        "\n.coal {",
-        "\n.navy {",
-        "\n.ayu {",
-        "\n    html {",
-    ];
+    let css =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("theme/pages.css")).expect("the stylesheet");
+    let themes = ["\n.light,", "\n.rust {", "\n.coal {", "\n.navy {", "\n.ayu {", "\n    html {"];
     for theme in themes {
-        let block = css
-            .split_once(theme)
-            .and_then(|(_, rest)| rest.split_once('}'))
-            .expect(theme)
-            .0;
+        let block = css.split_once(theme).and_then(|(_, rest)| rest.split_once('}')).expect(theme).0;
         let colour = |name: &str| {
-            let value = block
-                .split_once(&format!("--{name}: #"))
-                .unwrap_or_else(|| panic!("{theme} {name}"))
-                .1;
+            let value = block.split_once(&format!("--{name}: #")).unwrap_or_else(|| panic!("{theme} {name}")).1;
             u32::from_str_radix(&value[..6], 16).expect("a colour")
         };
         let paper = luminance(colour("fig-paper"));
         let check = |name: &str, least: f64| {
             let other = luminance(colour(name));
             let contrast = (paper.max(other) + 0.05) / (paper.min(other) + 0.05);
-            assert!(
-                contrast >= least,
-                "{theme} {name}: {contrast:.2} is less than {least}"
-            );
+            assert!(contrast >= least, "{theme} {name}: {contrast:.2} is less than {least}");
         };
         for text in ["fig-ink", "fig-muted", "ink-muted", "links", "tested"] {
             check(text, 4.5);
@@ -463,11 +320,7 @@ fn figures_keep_their_contrast_on_every_theme() {
 fn luminance(colour: u32) -> f64 {
     let channel = |shift: u32| {
         let value = f64::from((colour >> shift) & 255) / 255.0;
-        if value <= 0.04045 {
-            value / 12.92
-        } else {
-            ((value + 0.055) / 1.055).powf(2.4)
-        }
+        if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
     };
     0.2126 * channel(16) + 0.7152 * channel(8) + 0.0722 * channel(0)
 }
