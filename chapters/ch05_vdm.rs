@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch05_vdm",
         about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights],
+        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -99,13 +99,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
-    let mut progress = chapter.progress("training", steps);
-    let trained = training.run(model, loss, |_, step, loss| {
-        progress.set(step, &format!("{loss:.3} bits/dim"));
-        Ok(())
-    })?;
-    drop(progress);
-    chapter.timing("train_steps_per_second", trained.steps_per_second);
+    let trained = chapter.train("training", &training, &model, loss)?;
 
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));

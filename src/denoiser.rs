@@ -7,7 +7,7 @@ use burn::{
     nn::Linear,
     tensor::{
         Device, Tensor, TensorData,
-        activation::{sigmoid, silu, softmax},
+        activation::sigmoid,
     },
 };
 use rand::Rng;
@@ -17,6 +17,7 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::{
     data::{Images, Marginals},
     host::upload,
+    kernels::{silu, softmax},
     random::dropout_mask,
 };
 
@@ -39,7 +40,7 @@ pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, dev
 }
 
 /// h / sqrt(mean(h^2) + 1e-5) over the last dimension. Zhang and Sennrich (2019), without the learned gain.
-fn rms_norm(h: Tensor<2>) -> Tensor<2> {
+pub fn rms_norm(h: Tensor<2>) -> Tensor<2> {
     let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
     h / scale
 }
@@ -189,7 +190,7 @@ impl Denoiser {
         let alone = posterior_logits(marginals, x.clone(), z, gamma.clone());
         let x = x.unsqueeze::<3>();
         let f = self.correction(alone.clone(), x.clone(), gamma, dropout);
-        (softmax(alone + f, 2) * x).sum_dim(2).squeeze_dim(2)
+        (softmax(alone + f) * x).sum_dim(2).squeeze_dim(2)
     }
     // ANCHOR_END: denoise
 
@@ -204,7 +205,7 @@ impl Denoiser {
     ) -> Tensor<3> {
         let [batch, d, k] = alone.dims();
         // Mean and twice the standard deviation of each pixel alone.
-        let p = softmax(alone, 2);
+        let p = softmax(alone);
         let mean = (p.clone() * x.clone()).sum_dim(2);
         let deviation = (p * (x - mean.clone()).square()).sum_dim(2).sqrt() * 2.0;
         let features = Tensor::cat(vec![mean.squeeze_dim::<2>(2), deviation.squeeze_dim::<2>(2)], 1);
@@ -238,7 +239,7 @@ impl Regressor {
 }
 
 /// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the normalised gamma.
-fn time_features(u: Tensor<1>) -> Tensor<2> {
+pub fn time_features(u: Tensor<1>) -> Tensor<2> {
     let device = u.device();
     let frequencies = upload((0..8).map(|i| PI / 2.0 * f64::from(1 << i)), &device);
     let u = u.unsqueeze_dim::<2>(1);

@@ -7,6 +7,7 @@
 //! | [`error`] | the one error type |
 //! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
+//! | [`kernels`] | SiLU and softmax as vector loops |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
@@ -18,6 +19,7 @@
 //! | [`bound`] | the bound on a set of images |
 //! | [`training`] | the training loop |
 //! | [`weights`] | trained weights as safetensors files |
+//! | [`checkpoint`] | the state of a run in files |
 //! | [`figure`] | figures as SVG |
 //! | [`chapter`] | what all programs share: arguments, device, report |
 //!
@@ -39,6 +41,7 @@
 
 pub mod bound;
 pub mod chapter;
+pub mod checkpoint;
 pub mod data;
 pub mod denoiser;
 pub mod diffusion;
@@ -47,6 +50,7 @@ pub mod figure;
 mod files;
 pub mod gaussian;
 pub mod host;
+pub mod kernels;
 pub mod oracle;
 pub mod parameterization;
 pub mod random;
