@@ -8,7 +8,10 @@ mod w1;
 
 use std::{path::Path, process::Command, time::Instant};
 
-use burn::{module::Module, tensor::{Device, Tensor}};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     data::digits::digits,
@@ -40,11 +43,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let python = option("--python", "python3");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
-    let script = |name: &str| vec![python.clone(), folder.join(name).display().to_string(), "--steps".into(), steps.clone()];
+    let script =
+        |name: &str| vec![python.clone(), folder.join(name).display().to_string(), "--steps".into(), steps.clone()];
     let this = std::env::current_exe()?.display().to_string();
     let ours = ["--ours", "--steps", &steps, "--threads", &threads].map(String::from);
     let torch = [script("digits_vdm_torch.py"), vec!["--threads".into(), threads.clone()]].concat();
-    let mut programs = vec![("here", [vec![this], ours.to_vec()].concat()), ("PyTorch", torch), ("JAX", script("digits_vdm_jax.py"))];
+    let mut programs =
+        vec![("here", [vec![this], ours.to_vec()].concat()), ("PyTorch", torch), ("JAX", script("digits_vdm_jax.py"))];
 
     let mut results: Vec<Vec<Value>> = vec![Vec::new(); programs.len()];
     for round in 1..=rounds.parse::<usize>()? {
@@ -120,7 +125,9 @@ fn ours(steps: usize) -> Result<Value, Box<dyn std::error::Error>> {
         let n = z.dims()[0];
         model.denoise(z, Tensor::full([n], gamma, &device), None)
     };
-    let sample = |n: usize, gammas: &[f64]| ancestral([n, 64], gammas, at, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {});
+    let sample = |n: usize, gammas: &[f64]| {
+        ancestral([n, 64], gammas, at, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
+    };
     sample(16, &gammas[..4]).into_data();
     let start = Instant::now();
     sample(IMAGES, &gammas).into_data();

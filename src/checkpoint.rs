@@ -119,7 +119,9 @@ impl Checkpoints {
         let contents = fs::read(file).map_err(|e| Unusable::Damaged(format!("unreadable ({e})")))?;
         if !contents.starts_with(&MAGIC[..MAGIC.len().min(contents.len())]) {
             let name = file.display();
-            return Err(Unusable::Foreign(Error::failure(format!("{name} is no checkpoint of this program; remove it"))));
+            return Err(Unusable::Foreign(Error::failure(format!(
+                "{name} is no checkpoint of this program; remove it"
+            ))));
         }
         let truncated = || Unusable::Damaged("cut off or damaged".into());
         let body = contents.len().checked_sub(32).filter(|&n| n >= MAGIC.len()).ok_or_else(truncated)?;
@@ -221,7 +223,8 @@ mod tests {
         Checkpoints::new(folder.path().into(), "seed 1".into()).write("a", 1, &[b"state"]).unwrap();
         let error = Checkpoints::new(folder.path().into(), "seed 2".into()).latest("a").unwrap_err().to_string();
         assert!(error.contains("another run (seed 1, not seed 2)"), "{error}");
-        fs::write(folder.path().join("b-00000001.checkpoint"), "a text about something else entirely, long enough").unwrap();
+        fs::write(folder.path().join("b-00000001.checkpoint"), "a text about something else entirely, long enough")
+            .unwrap();
         let error = Checkpoints::new(folder.path().into(), "seed 1".into()).latest("b").unwrap_err().to_string();
         assert!(error.contains("no checkpoint of this program"), "{error}");
     }

@@ -5,10 +5,7 @@ use std::f64::consts::PI;
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    tensor::{
-        Device, Tensor, TensorData,
-        activation::sigmoid,
-    },
+    tensor::{Device, Tensor, TensorData, activation::sigmoid},
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;

@@ -110,9 +110,10 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             }
         }
 
-        match Silu.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(x.primitive.clone(), B::fast_silu(x.primitive)),
-            OpsKind::UnTracked(prep) => prep.finish(B::fast_silu(x.primitive)),
+        let (x, node) = x.into_parts();
+        match Silu.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.clone(), B::fast_silu(x)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_silu(x)),
         }
     }
 
@@ -129,12 +130,13 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             }
         }
 
-        match Softmax.prepare::<C>([logits.node()]).compute_bound().stateful() {
+        let (logits, node) = logits.into_parts();
+        match Softmax.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let output = B::fast_softmax(logits.primitive);
+                let output = B::fast_softmax(logits);
                 prep.finish(output.clone(), output)
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::fast_softmax(logits.primitive)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_softmax(logits)),
         }
     }
 }
@@ -200,7 +202,7 @@ impl Kernels for Flex {
 /// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the vector unit of this machine.
 fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor {
     let mut data = x.to_contiguous().into_data();
-    let width = data.shape.last().copied().unwrap_or(1).max(1);
+    let width = data.shape().last().copied().unwrap_or(1).max(1);
     let run = |values: &mut [f32]| {
         Arch::new().dispatch(
             #[inline(always)]
@@ -208,7 +210,7 @@ fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor
         );
     };
     if data.as_mut_slice::<f32>().is_err() {
-        data = TensorData::new(values(&data).into_owned(), data.shape.clone());
+        data = TensorData::new(values(&data).into_owned(), data.shape().clone());
     }
     match data.as_mut_slice::<f32>() {
         Ok(values) => run(values),
@@ -277,27 +279,23 @@ mod tests {
     #[test]
     fn silu_and_softmax_agree_with_burn() {
         let x = inputs();
-        silu(x.clone()).into_data().assert_approx_eq::<f32>(
-            &activation::silu(x.clone()).into_data(),
-            Tolerance::rel_abs(1e-6, 1e-7),
-        );
-        softmax(x.clone()).into_data().assert_approx_eq::<f32>(
-            &activation::softmax(x, 2).into_data(),
-            Tolerance::rel_abs(1e-6, 1e-7),
-        );
+        silu(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::silu(x.clone()).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+        softmax(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::softmax(x, 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
     }
 
     #[test]
     fn views_that_are_not_contiguous_are_read_in_their_order() {
         let x = inputs().swap_dims(1, 2).slice([1..4, 2..11, 0..6]);
-        softmax(x.clone()).into_data().assert_approx_eq::<f32>(
-            &activation::softmax(x.clone(), 2).into_data(),
-            Tolerance::rel_abs(1e-6, 1e-7),
-        );
-        silu(x.clone()).into_data().assert_approx_eq::<f32>(
-            &activation::silu(x).into_data(),
-            Tolerance::rel_abs(1e-6, 1e-7),
-        );
+        softmax(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::softmax(x.clone(), 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+        silu(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::silu(x).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
     }
 
     #[test]

@@ -102,8 +102,10 @@ impl<M: Module> State<M> {
     pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
         let cannot = || Error::failure("the checkpoint does not fit this network; start the run anew without --resume");
         let [model, ema, optimizer, losses] = parts else { return Err(cannot()) };
-        let record = |bytes: &[u8]| ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot());
-        let losses: Vec<f64> = losses.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect();
+        let record =
+            |bytes: &[u8]| ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot());
+        let losses: Vec<f64> =
+            losses.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect();
         Ok(Self {
             step: losses.len(),
             losses,
@@ -133,11 +135,8 @@ impl<M: Module> State<M> {
 impl Training {
     /// The state before the first step.
     pub fn begin<M: Module>(&self, model: &M) -> State<M> {
-        let optimizer = AdamWConfig::new()
-            .with_beta_2(0.99)
-            .with_epsilon(1e-8)
-            .with_weight_decay(self.weight_decay as f32)
-            .init();
+        let optimizer =
+            AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(self.weight_decay as f32).init();
         State {
             step: 0,
             losses: Vec::with_capacity(self.steps),

@@ -134,7 +134,8 @@ impl Args {
         let data = self.data.unwrap_or(DataChoice::Digits);
         let preset = self.preset.unwrap_or(Preset::Quick);
         let steps = self.steps.map_or("default".into(), |n| n.to_string());
-        format!("{name} --data {data:?} --preset {preset:?} --steps {steps} --seed {}", self.seed.unwrap_or(0)).to_lowercase()
+        format!("{name} --data {data:?} --preset {preset:?} --steps {steps} --seed {}", self.seed.unwrap_or(0))
+            .to_lowercase()
     }
 
     /// Refuses what the chapter cannot use and values that make no sense.

@@ -6,7 +6,11 @@ mod interrupt;
 mod report;
 mod terminal;
 
-use std::{path::PathBuf, process::ExitCode, time::{Duration, Instant}};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use burn::{
     module::Module,
@@ -28,8 +32,10 @@ use crate::{
     weights,
 };
 
-/// How often a checkpoint is written.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+/// Writing checkpoints may take one part in this many of the time...
+const CHECKPOINT_SHARE: u32 = 50;
+/// ... but they are never closer together than this.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a chapter is called and which flags it can use.
 pub struct Spec {
@@ -202,17 +208,18 @@ impl Chapter {
             None => fresh,
         };
         let mut progress = Progress::new(stage, training.steps);
-        let mut written = Instant::now();
+        let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
         let interrupt = interrupt::while_training()?;
         let trained = training.run(state, loss, |state| {
             if let Some(loss) = state.losses.last() {
                 progress.set(state.step, &format!("{loss:.3}"));
             }
             let last = state.step == training.steps;
-            if interrupt.requested() || last || written.elapsed() >= CHECKPOINT_INTERVAL {
+            if interrupt.requested() || last || written.elapsed() >= interval {
+                written = Instant::now();
                 let parts = state.save()?;
                 self.checkpoints.write(stage, state.step, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-                written = Instant::now();
+                interval = CHECKPOINT_INTERVAL.max(written.elapsed() * CHECKPOINT_SHARE);
             }
             if interrupt.requested() {
                 let folder = self.out.display();

@@ -3,6 +3,7 @@
 mod command_line;
 mod comparator;
 mod program;
+mod resume;
 
 use comparator::WithinTolerance;
 use program::run;
