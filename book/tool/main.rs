@@ -1,2 +1,140 @@
-//! x
-fn main() {}
+//! Builds and checks the book *From ELBO to Diffusion*.
+//!
+//! The tool reads pages, chapters, snapshots and tests as text; it imports none of them. A page is scanned
+//! ([`markdown`]), its parts are written ([`pages`], which calls a small module per kind of part), mdBook makes
+//! the site, and the finished HTML is checked ([`links`]). Faults are collected over the whole book
+//! ([`problem`]).
+
+mod book;
+mod citation;
+mod equation_map;
+mod equation_tests;
+mod equations;
+mod exercise;
+mod figure;
+mod links;
+mod listing;
+mod markdown;
+mod math;
+mod numbers;
+mod pages;
+mod pdf;
+mod problem;
+mod programs;
+mod serve;
+mod slots;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod warnings;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::book::Layout;
+use crate::problem::Problem;
+use crate::programs::{Cache, Cargo};
+
+/// Builds and checks the book.
+#[derive(Parser)]
+#[command(name = "book")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Write the site to book/book
+    Build,
+    /// Serve the site to this machine and build it again when a page, chapter, snapshot or test changes
+    Serve {
+        /// The port to listen on
+        #[arg(long, default_value_t = 3000)]
+        port: u16,
+    },
+    /// Check everything and write nothing
+    Check,
+    /// Print the whole book to a PDF with an installed Chromium
+    Pdf {
+        /// The file to write [default: book/book/from-elbo-to-diffusion.pdf]
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Option<Task>) -> Result<ExitCode> {
+    let Some(task) = task else {
+        Arguments::command().print_help()?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let here = env::current_dir().context("the current folder cannot be read")?;
+    let layout = Layout::find(&here)?;
+    let programs = Cargo {
+        root: layout.root.clone(),
+    };
+    let cache = Cache::of(&layout.root);
+    match task {
+        Task::Build => {
+            let problems = book::publish(&layout, &programs, &cache)?;
+            Ok(report(
+                &problems,
+                "the book is in book/book: open book/book/index.html",
+            ))
+        }
+        Task::Check => {
+            let folder = tempfile::tempdir()?;
+            let problems = book::build(&layout, &programs, &cache, &folder.path().join("book"))?;
+            Ok(report(&problems, "the book is right"))
+        }
+        Task::Serve { port } => {
+            serve::serve(&layout, port)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Pdf { out } => {
+            let problems = book::publish(&layout, &programs, &cache)?;
+            if !problems.is_empty() {
+                return Ok(report(&problems, ""));
+            }
+            let pdf = out.unwrap_or_else(|| layout.site().join("from-elbo-to-diffusion.pdf"));
+            pdf::print(&layout.site(), &pdf)?;
+            println!("the book is in {}", pdf.display());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints the faults, or `fine` where there are none.
+fn report(problems: &[Problem], fine: &str) -> ExitCode {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    match problems.len() {
+        0 => {
+            println!("{fine}");
+            ExitCode::SUCCESS
+        }
+        count => {
+            eprintln!(
+                "{count} {} in the book; nothing was written",
+                if count == 1 { "fault" } else { "faults" }
+            );
+            ExitCode::FAILURE
+        }
+    }
+}

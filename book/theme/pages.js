@@ -1,0 +1,124 @@
+// Previews of referenced equations, and keyboard access to what mdBook and long formulas leave out of its
+// reach. Nothing is fetched.
+(() => {
+    "use strict";
+
+    // Boxes that scroll can be reached with the keyboard; the others stay out of its way.
+    const boxes = [
+        [".equation-body", "Equation"],
+        [".figure-body", "Figure"],
+        ["pre > code", "Code"],
+        [".table-wrapper", "Table"],
+    ];
+
+    function markScrolling() {
+        for (const [selector, name] of boxes) {
+            for (const box of document.querySelectorAll(selector)) {
+                if (box.scrollWidth > box.clientWidth + 1) {
+                    box.tabIndex = 0;
+                    box.setAttribute("role", "region");
+                    box.setAttribute("aria-label", `${name}, scrolls sideways`);
+                } else if (box.getAttribute("role") === "region") {
+                    box.removeAttribute("tabindex");
+                    box.removeAttribute("role");
+                    box.removeAttribute("aria-label");
+                }
+                if (selector === ".equation-body") {
+                    box.style.setProperty("--natural", Math.max(box.scrollWidth, 580));
+                }
+            }
+        }
+    }
+
+    let waiting = 0;
+    window.addEventListener("resize", () => {
+        cancelAnimationFrame(waiting);
+        waiting = requestAnimationFrame(markScrolling);
+    });
+    markScrolling();
+    document.fonts?.ready.then(markScrolling);
+
+    // mdBook's sidebar switch is a label; say that it is a button, and let the keyboard press it.
+    const toggle = document.getElementById("mdbook-sidebar-toggle");
+    if (toggle) {
+        toggle.setAttribute("role", "button");
+        toggle.tabIndex = 0;
+        toggle.addEventListener("keydown", (event) => {
+            if (event.key === "Enter" || event.key === " ") {
+                event.preventDefault();
+                toggle.click();
+            }
+        });
+    }
+
+    // Solutions are printed open.
+    let opened = [];
+    window.addEventListener("beforeprint", () => {
+        opened = [...document.querySelectorAll("details.solution:not([open])")];
+        opened.forEach((solution) => { solution.open = true; });
+    });
+    window.addEventListener("afterprint", () => {
+        opened.forEach((solution) => { solution.open = false; });
+    });
+
+    // A reference shows its equation while it is pointed at or has the focus.
+    let preview = null;
+    let closing = 0;
+
+    function equationOf(label) {
+        const here = document.querySelector(`#eq-${label} .equation-body`);
+        const elsewhere = document.querySelector(`template[data-preview="${label}"]`);
+        return here ? here.innerHTML : elsewhere?.innerHTML;
+    }
+
+    function close() {
+        clearTimeout(closing);
+        preview?.remove();
+        preview = null;
+    }
+
+    function closeSoon() {
+        clearTimeout(closing);
+        closing = setTimeout(close, 150);
+    }
+
+    function open(link) {
+        const html = equationOf(link.dataset.eq);
+        if (!html || preview?.dataset.eq === link.dataset.eq) {
+            clearTimeout(closing);
+            return;
+        }
+        close();
+        preview = document.createElement("div");
+        preview.className = "preview";
+        preview.id = "equation-preview";
+        preview.dataset.eq = link.dataset.eq;
+        preview.setAttribute("role", "tooltip");
+        preview.innerHTML = html;
+        preview.addEventListener("mouseenter", () => clearTimeout(closing));
+        preview.addEventListener("mouseleave", closeSoon);
+        document.body.append(preview);
+        link.setAttribute("aria-describedby", preview.id);
+
+        const at = link.getBoundingClientRect();
+        const box = preview.getBoundingClientRect();
+        const margin = 12;
+        const right = document.documentElement.clientWidth - box.width - margin;
+        const below = at.bottom + 6;
+        const fits = below + box.height < window.innerHeight;
+        preview.style.left = `${window.scrollX + Math.max(margin, Math.min(at.left, right))}px`;
+        preview.style.top = `${window.scrollY + (fits ? below : at.top - box.height - 6)}px`;
+    }
+
+    for (const link of document.querySelectorAll("a.eqref")) {
+        link.addEventListener("mouseenter", () => open(link));
+        link.addEventListener("focus", () => open(link));
+        link.addEventListener("mouseleave", closeSoon);
+        link.addEventListener("blur", close);
+    }
+    document.addEventListener("keydown", (event) => {
+        if (event.key === "Escape") {
+            close();
+        }
+    });
+})();
