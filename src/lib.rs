@@ -14,6 +14,7 @@
 //! | [`denoiser`] | the network |
 //! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
+//! | [`class_mixture`] | a mixture of classes of images, with an exact likelihood |
 //! | [`training`] | the training loop |
 //! | [`weights`] | weights as safetensors files |
 //! | [`figure`] | figures as SVG |
@@ -37,6 +38,7 @@
 
 pub mod bound;
 pub mod chapter;
+pub mod class_mixture;
 pub mod data;
 pub mod denoiser;
 pub mod diffusion;

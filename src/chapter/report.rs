@@ -12,17 +12,23 @@ pub struct Number {
     value: f64,
     decimals: usize,
     tolerance: Option<f64>,
+    scientific: bool,
 }
 
 impl Number {
     /// A number that is the same on every machine.
     pub fn exact(value: f64, decimals: usize) -> Self {
-        Self { value, decimals, tolerance: None }
+        Self { value, decimals, tolerance: None, scientific: false }
     }
 
     /// A number that agrees within `tolerance` between machines, thread counts and backends.
     pub fn within(value: f64, tolerance: f64, decimals: usize) -> Self {
-        Self { value, decimals, tolerance: Some(tolerance) }
+        Self { value, decimals, tolerance: Some(tolerance), scientific: false }
+    }
+
+    /// A number that is the same on every machine, as a power of ten: `4.4e7`.
+    pub fn scientific(value: f64, decimals: usize) -> Self {
+        Self { value, decimals, tolerance: None, scientific: true }
     }
 
     /// A count.
@@ -33,6 +39,9 @@ impl Number {
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scientific {
+            return f.pad(&format!("{:.*e}", self.decimals, self.value));
+        }
         // No minus sign in front of a number that rounds to zero.
         let value = if self.value.abs() < 0.5 * 10f64.powi(-(self.decimals as i32)) { 0.0 } else { self.value };
         let text = match self.tolerance {

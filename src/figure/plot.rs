@@ -80,6 +80,12 @@ impl Axis {
     }
 }
 
+/// The plotting area within an SVG: from left to right, and from top to bottom.
+pub(super) struct Frame {
+    pub x: (f64, f64),
+    pub y: (f64, f64),
+}
+
 /// A line chart.
 #[derive(Clone, Debug)]
 pub struct Plot {
@@ -94,6 +100,11 @@ pub struct Plot {
 impl Plot {
     /// Draws the chart; returns the SVG. Fails if there is nothing to draw or a log axis gets a value <= 0.
     pub fn draw(&self) -> Result<String> {
+        Ok(self.draw_framed()?.0)
+    }
+
+    /// The SVG, and the rectangle of the plotting area in it.
+    pub(super) fn draw_framed(&self) -> Result<(String, Frame)> {
         let points = || self.series.iter().flat_map(|s| &s.points).copied();
         if points().next().is_none() {
             return Err(Error::failure("cannot draw the figure: it has no points"));
@@ -110,7 +121,7 @@ impl Plot {
         }
     }
 
-    fn draw_on<X, Y>(&self, x: X, y: Y) -> Result<String>
+    fn draw_on<X, Y>(&self, x: X, y: Y) -> Result<(String, Frame)>
     where
         X: AsRangedCoord<Value = f64>,
         Y: AsRangedCoord<Value = f64>,
@@ -120,7 +131,7 @@ impl Plot {
         let legend_rows = self.series.iter().filter(|s| !s.name.is_empty()).count() as u32;
         let legend_height = if legend_rows > 1 { legend_rows.div_ceil(2) * (TEXT + 6) + 6 } else { 0 };
         let mut svg = String::new();
-        {
+        let frame = {
             let area = SVGBackend::with_string(&mut svg, (480, 300 + legend_height)).into_drawing_area();
             let (legend, chart_area) = area.split_vertically(legend_height);
             if legend_height > 0 {
@@ -167,8 +178,10 @@ impl Plot {
                 }
             }
             area.present().map_err(drawing)?;
-        }
-        Ok(merge_rectangles(&svg))
+            let (x, y) = chart.plotting_area().get_pixel_range();
+            Frame { x: (f64::from(x.start), f64::from(x.end)), y: (f64::from(y.start), f64::from(y.end)) }
+        };
+        Ok((merge_rectangles(&svg), frame))
     }
 
     /// The colour of series `i`: muted for references, otherwise the next of the palette.

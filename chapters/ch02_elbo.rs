@@ -1,0 +1,2 @@
+//! Chapter 2: the evidence lower bound.
+fn main() {}
