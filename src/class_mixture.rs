@@ -120,3 +120,68 @@ fn row_of(i: usize, level: u8, levels: usize, classes: usize) -> std::ops::Range
     let start = (i * levels + usize::from(level)) * classes;
     start..start + classes
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::data::digits::digits;
+
+    fn fit(classes: usize, rounds: usize) -> (Images, ClassMixture) {
+        let images = digits().unwrap().train.range(0, 300);
+        let model = ClassMixture::fit(&images, classes, 2.0, rounds, &mut ChaCha8Rng::seed_from_u64(1));
+        (images, model)
+    }
+
+    #[test]
+    fn every_table_is_a_distribution() {
+        let (images, model) = fit(4, 5);
+        assert!((model.prior().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        for pixel in model.log_likelihood.chunks(17 * 4) {
+            for c in 0..4 {
+                assert!(((0..17).map(|v| pixel[v * 4 + c].exp()).sum::<f64>() - 1.0).abs() < 1e-12);
+            }
+        }
+        for x in images.iter() {
+            assert!((model.posterior(x).iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn one_class_without_imaginary_images_is_the_model_of_independent_pixels() {
+        let images = digits().unwrap().train;
+        let model = ClassMixture::fit(&images, 1, 0.0, 1, &mut ChaCha8Rng::seed_from_u64(2));
+        assert!((model.nats(&images) - Marginals::fit(&images, 0.0).nats(&images)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn no_round_lowers_what_it_climbs() {
+        let average = Marginals::fit(&digits().unwrap().train.range(0, 300), 0.1);
+        let climbed = |rounds| {
+            let (images, model) = fit(6, rounds);
+            // The log likelihood, and the log density of the imaginary images under the tables.
+            let imaginary = average.log_probs.iter().zip(model.log_likelihood.chunks(6));
+            let pull: f64 = imaginary.map(|(l, row)| 2.0 * l.exp() * row.iter().sum::<f64>()).sum();
+            pull + model.log_prior.iter().sum::<f64>() - images.len() as f64 * model.nats(&images)
+        };
+        let values: Vec<f64> = (0..12).map(climbed).collect();
+        assert!(values.windows(2).all(|pair| pair[1] >= pair[0]), "{values:?}");
+        assert!(values[11] - values[0] > 100.0, "{values:?}");
+    }
+
+    #[test]
+    fn draws_have_the_mean_levels_of_their_class() {
+        let (_, model) = fit(3, 5);
+        let noise = &mut ChaCha8Rng::seed_from_u64(3);
+        let mut sum = [0.0; 64];
+        for _ in 0..4000 {
+            sum.iter_mut().zip(model.sample(1, noise)).for_each(|(sum, level)| *sum += f64::from(level));
+        }
+        for (sum, mean) in sum.iter().zip(model.mean_levels(1)) {
+            // Levels lie in 0..=16, so a deviation is at most 8 and five standard errors at most 0.64.
+            assert!((sum / 4000.0 - mean).abs() < 0.64, "{} {mean}", sum / 4000.0);
+        }
+    }
+}

@@ -93,6 +93,18 @@ impl Report {
         self.line(&format!("{label:<34}  {number:>9} {unit}"));
     }
 
+    /// A table of exact numbers with this many decimals.
+    pub fn exact_table<const N: usize>(
+        &mut self,
+        header: &[&str],
+        decimals: usize,
+        rows: impl IntoIterator<Item = (String, [f64; N])>,
+    ) {
+        let number = |value| Number::exact(value, decimals);
+        let rows: Vec<_> = rows.into_iter().map(|(label, values)| (label, values.map(number).to_vec())).collect();
+        self.table(header, &rows);
+    }
+
     /// A table: a header, then a label and numbers per row.
     pub fn table(&mut self, header: &[&str], rows: &[(String, Vec<Number>)]) {
         let mut cells: Vec<Vec<String>> = vec![header.iter().map(ToString::to_string).collect()];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Axis, FONT, INK, Plot, SERIES, Series, TEXT, contour::contours};
+use super::{Axis, FONT, INK, MUTED, Plot, Series, TEXT, contour::contours, plot::Frame};
 use crate::error::{Error, Result};
 
 /// A map of f(x, y): darker where f is lower, one contour line per level, and paths on top.
@@ -32,9 +32,9 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
         let values: Vec<Vec<f64>> = (0..=ROWS).map(row).collect();
 
         let (svg, frame) = Plot { x: self.x, y: self.y, series: self.paths }.draw_framed()?;
-        let (mut bands, mut labels) = (String::new(), String::new());
+        let (mut bands, mut labels, mut taken) = (String::new(), String::new(), Vec::new());
         let rgb = |c: plotters::style::RGBColor| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
-        let (blue, ink) = (rgb(SERIES[0]), rgb(INK));
+        let (grey, ink) = (rgb(MUTED), rgb(INK));
         for &level in &self.levels {
             let curves: Vec<Vec<(f64, f64)>> = contours(&values, level)
                 .into_iter()
@@ -48,9 +48,11 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
                 .collect();
             let outline = curves.iter().fold(String::new(), |path, curve| path + &closed(curve));
             // Bands lie on top of each other, so the colour deepens towards the lowest level.
-            let style = format!("fill=\"{blue}\" fill-opacity=\"0.12\" stroke=\"{blue}\" stroke-opacity=\"0.6\"");
+            let style = format!("fill=\"{grey}\" fill-opacity=\"0.15\" stroke=\"{grey}\" stroke-opacity=\"0.8\"");
             let _ = writeln!(bands, "<path d=\"{outline}\" fill-rule=\"evenodd\" {style}/>");
-            for (across, down) in curves.iter().filter_map(|curve| lowest(curve)) {
+            for curve in &curves {
+                let Some((across, down)) = label_place(curve, &frame, &taken) else { continue };
+                taken.push((across, down));
                 let place = format!("x=\"{across:.0}\" y=\"{:.0}\" text-anchor=\"middle\"", down - 4.0);
                 let font = format!("font-family=\"{FONT}\" font-size=\"{}\" fill=\"{ink}\"", TEXT - 3);
                 let _ = writeln!(labels, "<text {place} {font}>{level}</text>");
@@ -74,12 +76,16 @@ fn closed(curve: &[(f64, f64)]) -> String {
     path + "z"
 }
 
-/// The place of a curve that lies lowest in the figure, in the middle if it is a whole stretch.
-fn lowest(curve: &[(f64, f64)]) -> Option<(f64, f64)> {
-    let bottom = curve.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
-    let stretch: Vec<f64> = curve.iter().filter(|p| p.1 > bottom - 0.5).map(|p| p.0).collect();
-    let middle = stretch.iter().sum::<f64>() / stretch.len() as f64;
-    middle.is_finite().then_some((middle, bottom))
+/// Where the label of a curve stands: at its lowest, leftmost, rightmost or highest point, whichever is the first that
+/// lies off the frame and clear of the labels that are `taken`.
+fn label_place(curve: &[(f64, f64)], frame: &Frame, taken: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let extreme = |key: fn(&(f64, f64)) -> f64| curve.iter().copied().max_by(|a, b| key(a).total_cmp(&key(b)));
+    let candidates = [extreme(|p| p.1), extreme(|p| -p.0), extreme(|p| p.0), extreme(|p| -p.1)];
+    let inside = |(x, y): &(f64, f64)| {
+        *x > frame.x.0 + 16.0 && *x < frame.x.1 - 16.0 && *y > frame.y.0 + 20.0 && *y < frame.y.1 - 3.0
+    };
+    let clear = |(x, y): &(f64, f64)| taken.iter().all(|(a, b)| (x - a).abs() > 30.0 || (y - b).abs() > 16.0);
+    candidates.into_iter().flatten().find(|place| inside(place) && clear(place))
 }
 
 #[cfg(test)]
