@@ -1,26 +1,25 @@
 //! Chapter 5: a variational diffusion model of the digits, in discrete time.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use burn::tensor::{Tensor, TensorData};
 use elbo_to_diffusion::{
-    bound::Bound,
-    chapter::{self, Chapter, Flag, Number, Spec, blocks},
+    bound::{Bound, Draws},
+    chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Marginals},
-    denoiser::{Denoiser, DenoiserConfig},
+    denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
     figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
     schedule::{Linear, Schedule},
-    training::Training,
+    training::{SHARDS, Shard, Training},
 };
-use rand::RngExt;
 
 /// Number of latents in the chain.
-const LATENTS: usize = 100;
-/// log SNR falls from 8, where 17 levels are just told apart, to -5, where nothing is left to see.
+const LATENTS: usize = 200;
+/// log SNR falls from 8, where 17 levels are just told apart, to -5, where almost nothing is left to see.
 const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
 
 fn main() -> ExitCode {
@@ -44,45 +43,18 @@ fn run(chapter: &mut Chapter) -> Result<()> {
         None => train(chapter, &data, fresh)?,
     };
     chapter.save_weights(&model)?;
-    let denoise = |z: Tensor<2>, gamma: Tensor<1>| model.denoise(z, gamma, None);
-    let gammas = SCHEDULE.grid(LATENTS);
-
-    chapter.report.section("The bound");
-    let mut evaluation = rng(chapter.seed(), Stream::Evaluation, 0);
-    for (name, images) in [("validation", &data.validation), ("test", &data.test)] {
-        let bound = Bound::discrete(images, &gammas, denoise, 2, &mut evaluation, &chapter.device)?;
-        let bits = |nats: f64| data.bits_per_dim(nats);
-        let report = &mut chapter.report;
-        let mut row = |what: &str, value, tolerance, decimals| {
-            report.row(&format!("{name} {what}"), &Number::within(bits(value), tolerance, decimals), "bits/dim");
-        };
-        row("reconstruction", bound.reconstruction, 0.0010, 4);
-        row("prior", bound.prior, 0.0001, 4);
-        row("denoising", bound.denoising.iter().sum(), 0.02, 3);
-        row("bound", bound.total(), 0.02, 3);
-        row("standard error", bound.standard_error, 0.001, 4);
-        chapter.metric(&format!("{name}_bits_per_dim"), bits(bound.total()));
-        chapter.metric(&format!("{name}_bits_per_dim_stderr"), bits(bound.standard_error));
-        if name == "test" {
-            let terms = (2..).zip(&bound.denoising).map(|(t, &nats)| (f64::from(t), bits(nats)));
-            let plot = Plot {
-                x: Axis::linear("time step t"),
-                y: Axis::linear("denoising term (bits/dim)"),
-                series: vec![Series::new("", Style::Line, terms)],
-            };
-            chapter.figure("denoising_term", &plot.draw()?)?;
-        }
-    }
-
-    sample(chapter, &data, &model)
+    let test = report_bound(chapter, &data, &model)?;
+    fewer_latents(chapter, &data, &model, test)?;
+    sample(chapter, &data, &model)?;
+    step_by_step(chapter, &data, &model)
 }
 
 fn baselines(chapter: &mut Chapter, data: &Dataset) {
-    let uniform = data.train.level_count() as f64;
     let independent = Marginals::fit(&data.train, 0.1);
-    chapter.report.section("Baselines");
     let report = &mut chapter.report;
-    report.row("uniform levels", &Number::exact(uniform.log2(), 3), "bits/dim");
+    report.section("Baselines");
+    let uniform = (data.train.level_count() as f64).log2();
+    report.row("uniform levels", &Number::exact(uniform, 3), "bits/dim");
     for (name, images) in [("validation", &data.validation), ("test", &data.test)] {
         let bits = data.bits_per_dim(independent.nats(images));
         report.row(&format!("independent pixels, {name}"), &Number::exact(bits, 3), "bits/dim");
@@ -91,23 +63,16 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
 
 // ANCHOR: network
 fn network(data: &Dataset) -> DenoiserConfig {
-    let marginals = Marginals::fit(&data.train, 0.1);
-    DenoiserConfig {
-        levels: data.train.level_values(),
-        log_marginals: marginals.log_probs.iter().map(|&p| p as f32).collect(),
-        gamma_min: SCHEDULE.gamma_min,
-        gamma_max: SCHEDULE.gamma_max,
-        hidden: 192,
-        blocks: 2,
-        dropout: 0.4,
-    }
+    let Linear { gamma_min, gamma_max } = SCHEDULE;
+    DenoiserConfig::for_images(&data.train, TrunkConfig { gamma_min, gamma_max, hidden: 192, blocks: 2, dropout: 0.4 })
 }
 // ANCHOR_END: network
 
 // ANCHOR: train
 fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoiser> {
+    const BATCH: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    let steps = chapter.steps(1000);
+    let steps = chapter.steps(1200);
     let training = Training {
         steps,
         learning_rate: 2e-3,
@@ -117,29 +82,28 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         ema_decay: 0.999,
     };
     let gammas = SCHEDULE.grid(LATENTS);
-    const BATCH: usize = 128;
+    let terms = gammas.len() - 1;
 
+    let loss = |model: &Denoiser, shard: Shard| {
+        const N: usize = BATCH / SHARDS;
+        let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
+        // One t from each of B equal parts of 2..=T, so that every batch sees all noise levels.
+        let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
+        let (gamma, weight): (Vec<f32>, Vec<f32>) =
+            t.map(|t| (gammas[t] as f32, denoising_weight(gammas[t - 1], gammas[t]) as f32)).unzip();
+        let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [N]), &device);
+        let weight = Tensor::<1>::from_data(TensorData::new(weight, [N]), &device);
+
+        let eps = normal([N, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
+        let z = diffuse(x.clone(), gamma.clone(), eps);
+        let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
+        denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
+    };
     let mut progress = chapter.progress("training", steps);
-    let trained = training.run(
-        model,
-        |model: &Denoiser, step| {
-            let x = data.train.sample(BATCH, &mut rng(seed, Stream::Batch, step as u64)).values(&device);
-            let noise = &mut rng(seed, Stream::Training, step as u64);
-            let terms = gammas.len() - 1;
-            let offset = noise.random::<f64>();
-            // One t from each of B equal parts of 2..=T, so that the batch sees all noise levels.
-            let t = (0..BATCH).map(|i| 1 + ((i as f64 + offset) / BATCH as f64 * terms as f64) as usize);
-            let (gamma, weight): (Vec<f32>, Vec<f32>) =
-                t.map(|t| (gammas[t] as f32, denoising_weight(gammas[t - 1], gammas[t]) as f32)).unzip();
-            let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [BATCH]), &device);
-            let weight = Tensor::<1>::from_data(TensorData::new(weight, [BATCH]), &device);
-            let eps = normal([BATCH, data.train.dim()], noise, &device);
-            let z = diffuse(x.clone(), gamma.clone(), eps);
-            let x_hat = model.denoise(z, gamma, Some(&mut rng(seed, Stream::Dropout, step as u64)));
-            denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
-        },
-        |step, loss| progress.set(step, &format!("{loss:.3} bits/dim")),
-    )?;
+    let trained = training.run(model, loss, |_, step, loss| {
+        progress.set(step, &format!("{loss:.3} bits/dim"));
+        Ok(())
+    })?;
     drop(progress);
     chapter.timing("train_steps_per_second", trained.steps_per_second);
 
@@ -155,28 +119,111 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
 }
 // ANCHOR_END: train
 
+// ANCHOR: bound
+fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<Bound> {
+    let denoise = |z, gamma| model.denoise(z, gamma, None);
+    let gammas = SCHEDULE.grid(LATENTS);
+    let bits = |nats: f64| data.bits_per_dim(nats);
+    chapter.report.section("The bound");
+    let draws = Draws { passes: 2, seed: chapter.seed() };
+    let bound = |images| Bound::discrete(images, &gammas, denoise, draws, &chapter.device);
+    let (validation, test) = (bound(&data.validation)?, bound(&data.test)?);
+    for (name, bound) in [("validation", &validation), ("test", &test)] {
+        for (term, nats, tolerance, decimals) in [
+            ("reconstruction", bound.reconstruction, 0.001, 4),
+            ("prior", bound.prior, 0.0001, 4),
+            ("denoising", bound.denoising.iter().sum(), 0.02, 3),
+            ("bound", bound.total(), 0.02, 3),
+            ("standard error", bound.standard_error, 0.001, 4),
+        ] {
+            let number = Number::within(bits(nats), tolerance, decimals);
+            chapter.report.row(&format!("{name} {term}"), &number, "bits/dim");
+        }
+        chapter.metric(&format!("{name}_bits_per_dim"), bits(bound.total()));
+        chapter.metric(&format!("{name}_bits_per_dim_stderr"), bits(bound.standard_error));
+    }
+    let terms = (2..).zip(&test.denoising).map(|(t, &nats)| (f64::from(t), bits(nats)));
+    let plot = Plot {
+        x: Axis::linear("time step t"),
+        y: Axis::linear("denoising term (bits/dim)"),
+        series: vec![Series::new("", Style::Line, terms)],
+    };
+    chapter.figure("denoising_term", &plot.draw()?)?;
+    Ok(test)
+}
+// ANCHOR_END: bound
+
+fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: Bound) -> Result<()> {
+    let denoise = |z, gamma| model.denoise(z, gamma, None);
+    let draws = Draws { passes: 2, seed: chapter.seed() };
+    let bound = |latents: usize| match latents {
+        LATENTS => Ok(full.clone()),
+        _ => Bound::discrete(&data.test, &SCHEDULE.grid(latents), denoise, draws, &chapter.device),
+    };
+    let mut rows = Vec::new();
+    for latents in [10, 25, 50, 100, LATENTS] {
+        let bound = bound(latents)?;
+        let bits = |nats, tolerance, decimals| Number::within(data.bits_per_dim(nats), tolerance, decimals);
+        rows.push((latents.to_string(), vec![bits(bound.total(), 0.02, 3), bits(bound.standard_error, 0.002, 4)]));
+    }
+    chapter.report.section("Fewer latents");
+    chapter.report.table(&["latents T", "test bound (bits/dim)", "standard error"], &rows);
+    Ok(())
+}
+
+// ANCHOR: sample
 fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()> {
     const SAMPLES: usize = 64;
-    let (device, d, side) = (&chapter.device, data.train.dim(), data.train.side());
-    let gammas = SCHEDULE.grid(LATENTS);
-    let start = std::time::Instant::now();
-    let noise = &mut rng(chapter.seed(), Stream::Sampling, 0);
+    let start = Instant::now();
+    let (gammas, device) = (SCHEDULE.grid(LATENTS), &chapter.device);
     let denoise = |z, gamma| model.denoise(z, Tensor::full([SAMPLES], gamma, device), None);
-    let z = ancestral([SAMPLES, d], &gammas, denoise, noise, device, |_, _, _| {});
-    let levels = Tensor::<1>::from_floats(data.train.level_values().as_slice(), device);
-    let pixels: Vec<u8> = decode(z, SCHEDULE.gamma_min, levels).into_data().iter::<i64>().map(|k| k as u8).collect();
+    let noise = &mut rng(chapter.seed(), Stream::Sampling, 0);
+    let z = ancestral([SAMPLES, data.train.dim()], &gammas, denoise, noise, device, |_, _, _| {});
+    let digits = decode(z, SCHEDULE.gamma_min, &data.train.level_values())?;
+    // ANCHOR_END: sample
     let seconds = start.elapsed().as_secs_f64();
     chapter.timing("sample_images_per_second", SAMPLES as f64 / seconds);
-    let images: Vec<&[u8]> = pixels.chunks(d).collect();
-    eprint!("{}", blocks(&images[..6], side, data.train.level_count()));
-    let real: Vec<&[u8]> = data.train.iter().take(SAMPLES).collect();
-    let row =
-        |label: &str, images: &[&[u8]]| ImageRow::from_levels(label, images.iter().copied(), data.train.level_count());
-    let mut rows = Vec::new();
-    for (what, set) in [("Samples from the model", &images), ("Digits from the training set", &real)] {
-        for (i, chunk) in set.chunks(16).enumerate() {
-            rows.push(row(if i == 0 { what } else { "" }, chunk));
-        }
-    }
+    let (side, level_count) = (data.train.side(), data.train.level_count());
+    chapter.show(&digits, side, level_count);
+    let mut rows = ImageRow::from_levels("Samples from the model", digits.chunks(side * side), level_count).wrap(16);
+    let real = ImageRow::from_levels("Digits from the training set", data.train.iter().take(SAMPLES), level_count);
+    rows.extend(real.wrap(16));
     chapter.figure("samples", &image_rows(&rows, side)?)
+}
+
+fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()> {
+    let (gammas, device, dim) = (SCHEDULE.grid(LATENTS), &chapter.device, data.train.dim());
+    let denoise = |z, gamma| model.denoise(z, Tensor::full([1], gamma, device), None);
+    let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
+    let shown: Vec<usize> = (0..10).map(|i| 1 + i * (LATENTS - 1) / 9).collect();
+    let mut rows: [Vec<f32>; 4] = Default::default();
+    let read = |tensor: &Tensor<2>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
+
+    let x = data.test.range(0, 1).values(device);
+    for &t in &shown {
+        let z = diffuse(x.clone(), Tensor::full([1], gammas[t - 1], device), normal([1, dim], noise, device));
+        rows[0].extend(read(&z));
+        rows[1].extend(read(&denoise(z, gammas[t - 1])));
+    }
+    let mut path = vec![];
+    let z = ancestral([1, dim], &gammas, denoise, noise, device, |t, z, x_hat| {
+        if shown.contains(&t) {
+            path.push((read(z), read(x_hat)));
+        }
+    });
+    rows[2].extend(read(&z));
+    rows[3].extend(read(&denoise(z, gammas[0])));
+    for (z, x_hat) in path.iter().rev() {
+        rows[2].extend(z);
+        rows[3].extend(x_hat);
+    }
+    let labels = [
+        "A test digit diffused: z_t from little noise (left) to all noise (right)",
+        "What the network makes of each z_t above",
+        "Sampling: z_t on the way from noise (right) to a digit (left)",
+        "What the network expects the digit to be at each of these steps",
+    ];
+    let rows: Vec<ImageRow> =
+        labels.iter().zip(&rows).map(|(label, values)| ImageRow::from_values(*label, values, dim)).collect();
+    chapter.figure("step_by_step", &image_rows(&rows, data.train.side())?)
 }

@@ -1,77 +1,166 @@
 //! The variational bound of a diffusion model, estimated on a set of images.
 
-use burn::tensor::{Device, Tensor};
-use rand::Rng;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::{
     data::Images,
-    diffusion::{decoder_log_probs, denoising_kl, denoising_weight, diffuse, prior_kl, reconstruction},
+    diffusion::{
+        decoder_log_probs, denoising_kl, denoising_weight, diffuse, diffusion_weight, prior_kl, reconstruction,
+    },
     error::{Error, Result},
-    random::normal,
+    random::{Stream, normal, rng},
+    schedule::Schedule,
 };
 
 /// The three terms of the bound in nats per image; their sum bounds -log p(x) from above. Equation `elbo-denoising`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
-    /// -E log p(x | z_1).
+    /// -E log p(x | z) at the least noise.
     pub reconstruction: f64,
-    /// KL(q(z_T | x) || p(z_T)).
+    /// KL(q(z | x) || p(z)) at the most noise.
     pub prior: f64,
-    /// The denoising term of each t = 2, ..., T.
+    /// The denoising term, in parts: one for each t = 2, ..., T, or one for each of equal intervals of [0, 1].
     pub denoising: Vec<f64>,
     /// Standard error of the total that comes from the finite number of noise draws.
     pub standard_error: f64,
+    /// Variance of the denoising term as estimated from one image, one uniform t and one noise draw, nats^2.
+    pub draw_variance: f64,
+}
+
+/// Images that are evaluated together. Small enough for the processor's cache, and the unit that threads share out; the
+/// noise is drawn per group, so the result does not depend on the number of threads.
+const GROUP: usize = 64;
+
+/// How carefully a bound is estimated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draws {
+    /// Independent repetitions, at least 2: their spread gives the standard error.
+    pub passes: usize,
+    /// Seed of the noise.
+    pub seed: u64,
 }
 
 impl Bound {
     // ANCHOR: discrete
-    /// The bound of the chain gamma_1, ..., gamma_T: every t, and `passes` (at least 2) noise draws per image and t.
+    /// The bound of the chain gamma_1, ..., gamma_T: every t, with one noise draw per image, t and pass.
     ///
-    /// `denoise(z_t, gamma_t)` returns x_hat for z_t of shape [N, d] and gamma_t of shape [N].
+    /// `denoise(z_t, gamma_t)` returns x_hat for z_t of shape [B, d] and gamma_t of shape [B].
     pub fn discrete(
         images: &Images,
         gammas: &[f64],
-        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2>,
-        passes: usize,
-        rng: &mut impl Rng,
+        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
+        draws: Draws,
         device: &Device,
     ) -> Result<Self> {
-        let (n, d) = (images.len(), images.dim());
-        let (x, level) = (images.values(device), images.levels(device));
-        let grid = Tensor::<1>::from_floats(images.level_values().as_slice(), device);
-        let mut per_pass = Vec::with_capacity(passes);
-        let mut denoising = vec![0.0; gammas.len().saturating_sub(1)];
-        let mut reconstruction_mean = 0.0;
-
-        for _ in 0..passes {
-            let noisy = |gamma: f64, rng: &mut _| {
-                let gamma = Tensor::<1>::full([n], gamma, device);
-                diffuse(x.clone(), gamma, normal([n, d], rng, device))
-            };
-            let z_1 = noisy(gammas[0], rng);
-            let log_probs = decoder_log_probs(z_1, gammas[0], grid.clone());
-            let mut total = read(reconstruction(level.clone(), log_probs))?;
-            reconstruction_mean += mean(&total) / passes as f64;
-            for t in 1..gammas.len() {
-                let x_hat = denoise(noisy(gammas[t], rng), Tensor::full([n], gammas[t], device));
-                let weight = Tensor::full([n], denoising_weight(gammas[t - 1], gammas[t]), device);
-                let kl = read(denoising_kl(x.clone(), x_hat, weight))?;
-                denoising[t - 1] += mean(&kl) / passes as f64;
-                total.iter_mut().zip(&kl).for_each(|(total, kl)| *total += kl);
-            }
-            per_pass.push(total);
-        }
-        let gamma_max = gammas.last().copied().unwrap_or_default();
-        let prior = mean(&read(prior_kl(x.clone(), gamma_max))?);
-        let standard_error = noise_error(&per_pass);
-        Ok(Self { reconstruction: reconstruction_mean, prior, denoising, standard_error })
+        let ends = (gammas[0], gammas[gammas.len() - 1]);
+        let term = |i: usize, _: &mut _| (gammas[i + 1], denoising_weight(gammas[i], gammas[i + 1]));
+        Self::estimate(images, ends, gammas.len() - 1, term, denoise, draws, device)
     }
     // ANCHOR_END: discrete
+
+    // ANCHOR: continuous
+    /// The bound in continuous time: per image and pass, one t from each of `strata` equal intervals of [0, 1].
+    /// Equation `continuous-loss`; Kingma et al. (2021), eq. 17.
+    pub fn continuous(
+        images: &Images,
+        schedule: &(impl Schedule + Sync),
+        strata: usize,
+        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
+        draws: Draws,
+        device: &Device,
+    ) -> Result<Self> {
+        let term = |i: usize, noise: &mut ChaCha8Rng| {
+            let t = (i as f64 + noise.random::<f64>()) / strata as f64;
+            (schedule.gamma(t), diffusion_weight(schedule, t) / strata as f64)
+        };
+        Self::estimate(images, (schedule.gamma(0.0), schedule.gamma(1.0)), strata, term, denoise, draws, device)
+    }
+    // ANCHOR_END: continuous
+
+    /// Estimates reconstruction, prior and `terms` denoising terms, of which `term(i, rng)` draws gamma and the weight of
+    /// |x - x_hat|^2.
+    fn estimate(
+        images: &Images,
+        (gamma_min, gamma_max): (f64, f64),
+        terms: usize,
+        term: impl Fn(usize, &mut ChaCha8Rng) -> (f64, f64) + Sync,
+        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
+        draws: Draws,
+        device: &Device,
+    ) -> Result<Self> {
+        let group = |group: usize| -> Result<Group> {
+            let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
+            let noise = &mut rng(draws.seed, Stream::Evaluation, group as u64);
+            let (x, n) = (images.values(device), images.len());
+            let column = |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values, [n]), device);
+            let level_values = Tensor::<1>::from_floats(images.level_values().as_slice(), device);
+            let prior = prior_kl(x.clone(), gamma_max);
+            let mut rows = Vec::with_capacity(draws.passes * (terms + 1));
+            for _ in 0..draws.passes {
+                let gamma = Tensor::full([n], gamma_min, device);
+                let z = diffuse(x.clone(), gamma, normal([n, images.dim()], noise, device));
+                let log_probs = decoder_log_probs(z, gamma_min, level_values.clone());
+                rows.push(reconstruction(images.levels(device), log_probs));
+                for i in 0..terms {
+                    let (gamma, weight): (Vec<f32>, Vec<f32>) =
+                        (0..n).map(|_| term(i, noise)).map(|(gamma, weight)| (gamma as f32, weight as f32)).unzip();
+                    let gamma = column(gamma);
+                    let z = diffuse(x.clone(), gamma.clone(), normal([n, images.dim()], noise, device));
+                    rows.push(denoising_kl(x.clone(), denoise(z, gamma), column(weight)));
+                }
+            }
+            Ok(Group { prior: read(prior)?, rows: read(Tensor::cat(rows, 0))? })
+        };
+        let groups = (0..images.len().div_ceil(GROUP)).into_par_iter().map(group).collect::<Result<Vec<_>>>()?;
+        Ok(Self::average(&groups, terms, draws.passes))
+    }
+
+    /// Averages the terms of all groups.
+    fn average(groups: &[Group], terms: usize, passes: usize) -> Self {
+        let images: usize = groups.iter().map(|group| group.prior.len()).sum();
+        let draws = (images * passes) as f64;
+        let mut per_row = vec![0.0; terms + 1];
+        let mut per_pass = vec![Vec::with_capacity(images); passes];
+        let mut squares = 0.0;
+        for group in groups {
+            let n = group.prior.len();
+            let mut totals = vec![0.0; passes * n];
+            for (row, values) in group.rows.chunks(n).enumerate() {
+                let (pass, term) = (row / (terms + 1), row % (terms + 1));
+                per_row[term] += values.iter().sum::<f64>() / draws;
+                if term > 0 {
+                    // A uniform t estimates the sum of the terms by their number times one of them.
+                    squares += values.iter().map(|v| (v * terms as f64).powi(2)).sum::<f64>() / (draws * terms as f64);
+                }
+                totals[pass * n..][..n].iter_mut().zip(values).for_each(|(total, value)| *total += value);
+            }
+            per_pass.iter_mut().zip(totals.chunks(n)).for_each(|(pass, totals)| pass.extend(totals));
+        }
+        let denoising = per_row[1..].to_vec();
+        Self {
+            reconstruction: per_row[0],
+            prior: groups.iter().flat_map(|group| &group.prior).sum::<f64>() / images as f64,
+            draw_variance: squares - denoising.iter().sum::<f64>().powi(2),
+            denoising,
+            standard_error: noise_error(&per_pass),
+        }
+    }
 
     /// Reconstruction + prior + denoising.
     pub fn total(&self) -> f64 {
         self.reconstruction + self.prior + self.denoising.iter().sum::<f64>()
     }
+}
+
+/// What one group of images yields, in nats.
+struct Group {
+    /// The prior term of each image.
+    prior: Vec<f64>,
+    /// For each pass, the reconstruction and then each denoising term, of each image.
+    rows: Vec<f64>,
 }
 
 /// Standard error of the mean over images and passes, from the spread between passes of one image.
@@ -85,12 +174,8 @@ fn noise_error(per_pass: &[Vec<f64>]) -> f64 {
     (squares.sum::<f64>() / passes).sqrt() / images as f64
 }
 
-/// Reads one number per image from the device.
+/// Reads numbers from the device.
 fn read(values: Tensor<1>) -> Result<Vec<f64>> {
     let values = values.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the bound: {e}")))?;
     Ok(values.into_iter().map(f64::from).collect())
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

@@ -5,7 +5,7 @@
 
 use burn::tensor::{Int, Tensor, activation::log_softmax, activation::sigmoid};
 
-use crate::schedule::signal_power;
+use crate::schedule::{Schedule, signal_power};
 
 // ANCHOR: diffuse
 /// z_t ~ q(z_t | x) = N(sqrt(abar_t) x, (1 - abar_t) I), as a function of eps ~ N(0, I).
@@ -49,6 +49,11 @@ impl Posterior {
 /// (SNR(s) - SNR(t)) / 2, the weight of |x - x_hat|^2 in the denoising term. Equation `snr-weight`.
 pub fn denoising_weight(gamma_s: f64, gamma_t: f64) -> f64 {
     0.5 * (-gamma_t).exp() * (gamma_t - gamma_s).exp_m1()
+}
+
+/// gamma'(t) SNR(t) / 2, the weight of |x - x_hat|^2 at a uniform t in continuous time. Equation `continuous-loss`.
+pub fn diffusion_weight(schedule: &impl Schedule, t: f64) -> f64 {
+    0.5 * schedule.slope(t) * (-schedule.gamma(t)).exp()
 }
 
 /// KL(q(z_s | z_t, x) || p(z_s | z_t)) for a reverse step that uses x_hat in the place of x.

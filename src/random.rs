@@ -16,7 +16,7 @@ pub enum Stream {
     Initialisation = 1,
     /// Which images enter a batch.
     Batch = 2,
-    /// Times and Gaussian noise of a training step.
+    /// Gaussian noise of a training step.
     Training = 3,
     /// Dropout masks.
     Dropout = 4,
@@ -24,6 +24,8 @@ pub enum Stream {
     Evaluation = 5,
     /// Noise of samples drawn from a model.
     Sampling = 6,
+    /// The times of a training step.
+    Times = 7,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

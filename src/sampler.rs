@@ -1,10 +1,11 @@
 //! Ancestral sampling: walk the reverse chain from pure noise to data.
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 use rand::Rng;
 
 use crate::{
     diffusion::{Posterior, decoder_log_probs},
+    error::{Error, Result},
     random::normal,
 };
 
@@ -34,7 +35,10 @@ pub fn ancestral(
 }
 // ANCHOR_END: ancestral
 
-/// The most likely level of each pixel under p(x | z_1), [n, d].
-pub fn decode(z: Tensor<2>, gamma_min: f64, levels: Tensor<1>) -> Tensor<2, Int> {
-    decoder_log_probs(z, gamma_min, levels).argmax(2).squeeze_dim(2)
+/// The most likely level of each pixel under p(x | z_1), n * d of them, image after image.
+pub fn decode(z: Tensor<2>, gamma_min: f64, level_values: &[f32]) -> Result<Vec<u8>> {
+    let values = Tensor::<1>::from_floats(level_values, &z.device());
+    let levels = decoder_log_probs(z, gamma_min, values).argmax(2).try_into_vec_as::<i32>();
+    let levels = levels.map_err(|e| Error::failure(format!("cannot read the samples from the device: {e}")))?;
+    Ok(levels.into_iter().map(|k| k as u8).collect())
 }

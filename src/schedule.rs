@@ -3,7 +3,18 @@
 //! gamma is the primitive of the whole book, because everything else follows from it without loss of digits:
 //! abar = sigmoid(-gamma) is the signal power, 1 - abar = sigmoid(gamma) the noise power, exp(-gamma) their ratio.
 
-/// A schedule that is fixed before training.
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, TensorData, activation::sigmoid},
+};
+use rand::{Rng, RngExt};
+
+use crate::{
+    error::{Error, Result},
+    oracle::MonotoneNetwork,
+};
+
+/// A schedule that is fixed, or no longer learned.
 ///
 /// t runs over [0, 1], from the least noise (gamma_min) to the most (gamma_max).
 pub trait Schedule {
@@ -40,6 +51,118 @@ impl Schedule for Linear {
     }
 }
 // ANCHOR_END: linear
+
+// ANCHOR: cosine
+/// The cosine schedule, abar = cos^2(pi u / 2), on the part of u in [0, 1] between two given end points.
+/// Nichol and Dhariwal (2021), eq. 17, without the offset.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cosine {
+    /// gamma(0), the least noise.
+    pub gamma_min: f64,
+    /// gamma(1), the most noise.
+    pub gamma_max: f64,
+}
+
+impl Cosine {
+    /// pi u / 2 at time t. SNR = 1 / tan^2(pi u / 2), so gamma = 2 ln tan(pi u / 2).
+    fn angle(&self, t: f64) -> f64 {
+        let angle = |gamma: f64| (0.5 * gamma).exp().atan();
+        angle(self.gamma_min) + (angle(self.gamma_max) - angle(self.gamma_min)) * t
+    }
+}
+
+impl Schedule for Cosine {
+    fn gamma(&self, t: f64) -> f64 {
+        2.0 * self.angle(t).tan().ln()
+    }
+
+    fn slope(&self, t: f64) -> f64 {
+        4.0 * (self.angle(1.0) - self.angle(0.0)) / (2.0 * self.angle(t)).sin()
+    }
+}
+// ANCHOR_END: cosine
+
+impl Schedule for MonotoneNetwork {
+    fn gamma(&self, t: f64) -> f64 {
+        MonotoneNetwork::gamma(self, t)
+    }
+
+    fn slope(&self, t: f64) -> f64 {
+        self.derivative(t)
+    }
+}
+
+// ANCHOR: learned
+/// gamma(t) as a network with positive weights, moved so that its end points are exact. Equation `monotone-network`;
+/// Kingma et al. (2021), appendix H, with one hidden layer.
+#[derive(Module, Debug)]
+pub struct Learned {
+    /// Slope of the straight part, [1].
+    slope: Param<Tensor<1>>,
+    /// Height of each sigmoid step, [J].
+    heights: Param<Tensor<1>>,
+    /// Steepness of each step, [J].
+    rates: Param<Tensor<1>>,
+    /// Place of each step, [J].
+    offsets: Param<Tensor<1>>,
+    gamma_min: f64,
+    gamma_max: f64,
+}
+
+impl Learned {
+    /// gamma(t) and its derivative, both [B], for t of shape [B]. The derivative is written out layer by layer, because
+    /// Burn differentiates once only, and training needs the gradient of both.
+    pub fn gamma_and_slope(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
+        let ends = Tensor::<1>::from_floats([0.0, 1.0], &t.device());
+        let (raw, slope) = self.raw(Tensor::cat(vec![ends, t.clone()], 0));
+        let (n, [start]) = (t.dims()[0], [raw.clone().slice([0..1])]);
+        let width = raw.clone().slice([1..2]) - start.clone();
+        let u = (raw.slice([2..n + 2]) - start) / width.clone();
+        let gamma = (-u.clone() + 1.0) * self.gamma_min + u * self.gamma_max;
+        (gamma, slope.slice([2..n + 2]) * (self.gamma_max - self.gamma_min) / width)
+    }
+
+    /// g(t) = |w| t + sum_j |a_j| sigmoid(|b_j| t + c_j) and g'(t).
+    fn raw(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
+        let line = self.slope.val().abs();
+        let (heights, rates) = (self.heights.val().abs().unsqueeze::<2>(), self.rates.val().abs().unsqueeze::<2>());
+        let step = sigmoid(t.clone().unsqueeze_dim::<2>(1) * rates.clone() + self.offsets.val().unsqueeze::<2>());
+        let steepness = rates * step.clone() * (-step.clone() + 1.0);
+        let value = t * line.clone() + (step * heights.clone()).sum_dim(1).squeeze_dim::<1>(1);
+        (value, (steepness * heights).sum_dim(1).squeeze_dim::<1>(1) + line)
+    }
+    // ANCHOR_END: learned
+
+    /// A schedule with J = 32 steps of random places between these end points, close to a straight line.
+    pub fn new(gamma_min: f64, gamma_max: f64, rng: &mut impl Rng, device: &Device) -> Self {
+        const STEPS: usize = 32;
+        let mut parameter = |make: &mut dyn FnMut(f64) -> f64| {
+            let values: Vec<f32> = (0..STEPS).map(|_| make(rng.random::<f64>()) as f32).collect();
+            Param::from_data(TensorData::new(values, [STEPS]), device)
+        };
+        let rate = 8.0;
+        Self {
+            heights: parameter(&mut |u| 0.02 * (0.5 + u)),
+            rates: parameter(&mut |_| rate),
+            offsets: parameter(&mut |u| -rate * u),
+            slope: Param::from_data(TensorData::new(vec![1.0f32], [1]), device),
+            gamma_min,
+            gamma_max,
+        }
+    }
+
+    /// The same schedule in f64, fixed. Fails if a weight is no longer a finite number.
+    pub fn fixed(&self) -> Result<MonotoneNetwork> {
+        let read = |param: &Param<Tensor<1>>| {
+            let values = param.val().try_into_vec_as::<f32>();
+            values
+                .map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>())
+                .map_err(|e| Error::failure(format!("cannot read the schedule from the device: {e}")))
+        };
+        let (slope, ends) = (read(&self.slope)?[0], (self.gamma_min, self.gamma_max));
+        Ok(MonotoneNetwork::new(ends, slope, &read(&self.heights)?, &read(&self.rates)?, &read(&self.offsets)?)?)
+    }
+}
 
 /// abar = sigmoid(-gamma), the signal power; 1 - abar is `signal_power(-gamma)`. Equation `abar-sigmoid`.
 pub fn signal_power(gamma: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! One training loop for every chapter: AdamW, a learning-rate curve, clipping, and an average of the weights.
 
-use std::{collections::VecDeque, f64::consts::PI, time::Instant};
+use std::{f64::consts::PI, time::Instant};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
@@ -8,7 +8,14 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::error::{Error, Result};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::{
+    error::{Error, Result},
+    random::{Stream, rng},
+};
 
 /// The settings of a training run.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,37 +44,70 @@ pub struct Trained<M> {
     pub steps_per_second: f64,
 }
 
+/// Every batch is cut into this many shards, whatever the number of threads, so that the sum of their gradients is the
+/// same on one thread and on several.
+pub const SHARDS: usize = 2;
+
+/// One part of the batch of one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// The step, counted from 1.
+    pub step: usize,
+    /// Which part, 0 to [`SHARDS`] - 1.
+    pub index: usize,
+}
+
+impl Shard {
+    /// This shard's own generator.
+    pub fn rng(&self, seed: u64, stream: Stream) -> ChaCha8Rng {
+        rng(seed, stream, (self.step * SHARDS + self.index) as u64)
+    }
+
+    /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which this shard gets every
+    /// [`SHARDS`]-th. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
+    pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
+        let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
+        (0..n).map(|i| ((i * SHARDS + self.index) as f64 + offset) / (n * SHARDS) as f64).collect()
+    }
+}
+
 impl Training {
     // ANCHOR: train
-    /// Minimises `loss(model, step)`, which returns a scalar. `progress(step, loss)` is called now and then.
+    /// Minimises the mean over shards of `loss(model, shard)`, a scalar. `after(model, step, loss)` is called after each
+    /// step; its loss is the last that was read back from the device.
     ///
     /// Fails with a sentence when the loss is no longer a finite number.
-    pub fn run<M: Module>(
+    pub fn run<M: Module + Sync>(
         &self,
         model: M,
-        mut loss: impl FnMut(&M, usize) -> Tensor<1>,
-        mut progress: impl FnMut(usize, f64),
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        mut after: impl FnMut(&M, usize, f64) -> Result<()>,
     ) -> Result<Trained<M>> {
         let mut optimizer =
             AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(self.weight_decay as f32).init();
         let (mut model, mut ema) = (model.clone().train(), model.valid());
-        let (mut losses, mut unread) = (Vec::with_capacity(self.steps), VecDeque::new());
+        let (mut losses, mut unread) = (Vec::with_capacity(self.steps), Vec::new());
         let start = Instant::now();
 
         for step in 1..=self.steps {
-            let value = loss(&model, step);
-            let gradients = GradientsParams::from_grads(value.backward(), &model);
-            let gradients = clip(gradients, &model, self.clip_norm);
+            let shards = (0..SHARDS).into_par_iter().map(|index| {
+                // A fork has a tape of its own, so that the shards do not wait for each other.
+                let model = model.devices().first().map_or_else(|| model.clone(), |d| model.clone().fork(d));
+                let value = loss(&model, Shard { step, index });
+                (GradientsParams::from_grads(value.backward(), &model), value.inner())
+            });
+            let (shards, values): (Vec<_>, Vec<_>) = shards.unzip();
+            let gradients = clip(mean(shards, &model), &model, self.clip_norm);
             model = optimizer.step(self.learning_rate_at(step), model, gradients);
             let decay = self.ema_decay.min((1 + step) as f64 / (10 + step) as f64);
             ema = average(ema, &model, decay);
 
             // Reading a value back waits for the device, so it is done rarely.
-            unread.push_back(value.inner());
+            unread.push(Tensor::cat(values, 0).mean());
             if step % 20 == 0 || step == self.steps {
                 read(&mut unread, &mut losses)?;
-                progress(step, losses[losses.len() - 1]);
             }
+            after(&model, step, losses.last().copied().unwrap_or(f64::NAN))?;
         }
         let steps_per_second = self.steps as f64 / start.elapsed().as_secs_f64();
         Ok(Trained { model: ema, losses, steps_per_second })
@@ -83,11 +123,8 @@ impl Training {
 }
 
 /// Reads the losses that are still on the device.
-fn read(unread: &mut VecDeque<Tensor<1>>, losses: &mut Vec<f64>) -> Result<()> {
-    if unread.is_empty() {
-        return Ok(());
-    }
-    let values = Tensor::cat(unread.drain(..).collect(), 0);
+fn read(unread: &mut Vec<Tensor<1>>, losses: &mut Vec<f64>) -> Result<()> {
+    let values = Tensor::cat(std::mem::take(unread), 0);
     let values = values.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the loss: {e}")))?;
     for value in values {
         losses.push(f64::from(value));
@@ -99,6 +136,22 @@ fn read(unread: &mut VecDeque<Tensor<1>>, losses: &mut Vec<f64>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The mean of the shards' gradients, always summed in the same order.
+fn mean<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
+    struct Mean(Vec<GradientsParams>, GradientsParams);
+    impl ModuleVisitor for Mean {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradients = self.0.iter_mut().filter_map(|shard| shard.remove::<D>(param.id));
+            if let Some(sum) = gradients.reduce(|sum, gradient| sum + gradient) {
+                self.1.register(param.id, sum / SHARDS as f64);
+            }
+        }
+    }
+    let mut mean = Mean(shards, GradientsParams::new());
+    model.visit(&mut mean);
+    mean.1
 }
 
 /// Scales all gradients by one factor, so that their common norm is at most `max_norm`.

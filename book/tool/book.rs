@@ -35,16 +35,10 @@ impl Layout {
         for root in folder.ancestors() {
             let book = root.join("book");
             if book.join("book.toml").is_file() {
-                return Ok(Self {
-                    root: root.to_owned(),
-                    book,
-                });
+                return Ok(Self { root: root.to_owned(), book });
             }
         }
-        bail!(
-            "no book/book.toml here or above {}; run this inside the repository",
-            folder.display()
-        )
+        bail!("no book/book.toml here or above {}; run this inside the repository", folder.display())
     }
 
     /// The finished site.
@@ -77,19 +71,12 @@ pub struct Page {
 impl Page {
     /// `5.2`, `A.2`, or `2` in front matter.
     pub fn numbered(&self, count: usize) -> String {
-        if self.prefix.is_empty() {
-            count.to_string()
-        } else {
-            format!("{}.{count}", self.prefix)
-        }
+        if self.prefix.is_empty() { count.to_string() } else { format!("{}.{count}", self.prefix) }
     }
 
     /// The page that mdBook writes: `ch05_vdm.html`.
     pub fn html(&self) -> String {
-        Path::new(&self.path)
-            .with_extension("html")
-            .to_string_lossy()
-            .into_owned()
+        Path::new(&self.path).with_extension("html").to_string_lossy().into_owned()
     }
 
     /// The address of another page (or of this one), seen from this page.
@@ -110,20 +97,13 @@ pub struct Repository(Option<String>);
 impl Repository {
     /// The repository at `url`.
     pub fn new(url: Option<&str>) -> Self {
-        Self(
-            url.map(|url| url.trim_end_matches('/').to_owned())
-                .filter(|url| !url.is_empty()),
-        )
+        Self(url.map(|url| url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty()))
     }
 
     /// The address of some lines of a file.
     pub fn lines(&self, file: &str, (first, last): (usize, usize)) -> Option<String> {
         let url = self.0.as_ref()?;
-        let end = if last > first {
-            format!("-L{last}")
-        } else {
-            String::new()
-        };
+        let end = if last > first { format!("-L{last}") } else { String::new() };
         Some(format!("{url}/blob/main/{file}#L{first}{end}"))
     }
 }
@@ -132,12 +112,7 @@ impl Repository {
 ///
 /// # Errors
 /// Where the book cannot be read or written at all; faults of the sources are the returned problems.
-pub fn build(
-    layout: &Layout,
-    programs: &dyn Programs,
-    cache: &Cache,
-    site: &Path,
-) -> Result<Vec<Problem>> {
+pub fn build(layout: &Layout, programs: &dyn Programs, cache: &Cache, site: &Path) -> Result<Vec<Problem>> {
     let mut problems = Problems::default();
     let config = config(layout, site)?;
     let html = config.html_config().unwrap_or_default();
@@ -145,18 +120,13 @@ pub fn build(
 
     let warnings = Arc::new(Mutex::new(Vec::new()));
     let collector = Warnings::new(Arc::clone(&warnings));
-    let loaded = tracing::subscriber::with_default(collector.clone(), || {
-        MDBook::load_with_config(&layout.book, config)
-    });
+    let loaded =
+        tracing::subscriber::with_default(collector.clone(), || MDBook::load_with_config(&layout.book, config));
     let mut book = match loaded {
         Ok(book) => book,
         Err(error) => {
             let summary = layout.name(&layout.book.join("src/SUMMARY.md"));
-            problems.add(
-                summary,
-                1,
-                format!("mdBook cannot load the book: {error:#}"),
-            );
+            problems.add(summary, 1, format!("mdBook cannot load the book: {error:#}"));
             return Ok(problems.sorted());
         }
     };
@@ -169,43 +139,39 @@ pub fn build(
         contents.insert(&page.path, markdown);
     }
     book.book.for_each_chapter_mut(|chapter| {
-        if let Some(markdown) = chapter
-            .path
-            .as_ref()
-            .and_then(|path| contents.get(&*path.to_string_lossy()))
-        {
+        if let Some(markdown) = chapter.path.as_ref().and_then(|path| contents.get(&*path.to_string_lossy())) {
             chapter.content = (*markdown).to_owned();
         }
     });
 
-    tracing::subscriber::with_default(collector, || book.build())
-        .context("mdBook cannot write the pages")?;
+    tracing::subscriber::with_default(collector, || book.build()).context("mdBook cannot write the pages")?;
     report_warnings(layout, &pages, &warnings, &mut problems);
     copy_fonts(layout, site)?;
-    finish(site, &written)?;
-    links::check(
-        site,
-        &pages,
-        html.site_url.as_deref().unwrap_or("/"),
-        &mut problems,
-    )?;
+    finish(site, &pages, &written, &mut problems)?;
+    links::check(site, &pages, html.site_url.as_deref().unwrap_or("/"), &mut problems)?;
     Ok(problems.sorted())
+}
+
+/// The path under which the site is published.
+///
+/// # Errors
+/// Where book.toml cannot be read.
+pub fn site_url(layout: &Layout) -> Result<String> {
+    let html = config(layout, &layout.site())?.html_config().unwrap_or_default();
+    Ok(html.site_url.unwrap_or_else(|| "/".to_owned()))
 }
 
 /// book.toml, with what this tool decides.
 fn config(layout: &Layout, site: &Path) -> Result<Config> {
     let file = layout.book.join("book.toml");
-    let mut config = Config::from_disk(&file)
-        .with_context(|| format!("{} cannot be read", layout.name(&file)))?;
+    let mut config = Config::from_disk(&file).with_context(|| format!("{} cannot be read", layout.name(&file)))?;
     config.build.build_dir = site.to_owned();
     config.build.create_missing = false;
     // Everything they would do is done here, with errors instead of silence.
     config.build.use_default_preprocessors = false;
     // No run buttons: a page asks nothing of play.rust-lang.org.
     config.set("output.html.playground.runnable", false)?;
-    if let Some(url) = config
-        .html_config()
-        .and_then(|html| html.git_repository_url)
+    if let Some(url) = config.html_config().and_then(|html| html.git_repository_url)
         && !config.contains_key("output.html.edit-url-template")
     {
         let template = format!("{}/edit/main/book/{{path}}", url.trim_end_matches('/'));
@@ -239,16 +205,8 @@ fn load_pages(layout: &Layout, book: &mut MDBook, problems: &mut Problems) -> Ve
         collect(chapter, &prefix, &folder, layout, problems, &mut pages);
     }
     // mdBook drops what it cannot place in SUMMARY.md without a word.
-    for path in fs::read_dir(&folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-    {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+    for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let listed = pages.iter().any(|page| page.path == name);
         if name.ends_with(".md") && name != "SUMMARY.md" && name != "404.md" && !listed {
             problems.add(layout.name(&path), 1, "mdBook finds no place for this page; list it in SUMMARY.md (chapters as \"- [Title](file.md)\", then --- and appendices as \"[Title](file.md)\")");
@@ -267,10 +225,7 @@ fn collect(
 ) {
     if let Some(path) = &chapter.path {
         let file = layout.name(&folder.join(path));
-        let source = Fragment {
-            text: chapter.content.clone(),
-            line: 1,
-        };
+        let source = Fragment { text: chapter.content.clone(), line: 1 };
         let scan = scan(&source, &file, problems);
         pages.push(Page {
             file,
@@ -289,34 +244,16 @@ fn collect(
 }
 
 /// mdBook's own complaints (unclosed tags, unused footnotes) fail the build as well.
-fn report_warnings(
-    layout: &Layout,
-    pages: &[Page],
-    warnings: &Mutex<Vec<String>>,
-    problems: &mut Problems,
-) {
-    let warnings = warnings
-        .lock()
-        .map(|warnings| warnings.clone())
-        .unwrap_or_default();
+fn report_warnings(layout: &Layout, pages: &[Page], warnings: &Mutex<Vec<String>>, problems: &mut Problems) {
+    let warnings = warnings.lock().map(|warnings| warnings.clone()).unwrap_or_default();
     for warning in warnings {
         let page = pages.iter().find(|page| warning.contains(&page.path));
-        let file = page.map_or_else(
-            || layout.name(&layout.book.join("book.toml")),
-            |page| page.file.clone(),
-        );
+        let file = page.map_or_else(|| layout.name(&layout.book.join("book.toml")), |page| page.file.clone());
         // What could not be written may leave a tag open; the fault itself is known by then.
         if problems.any_in(&file) {
             continue;
         }
-        problems.add(
-            file,
-            1,
-            format!(
-                "mdBook warns: {}",
-                warning.split_whitespace().collect::<Vec<_>>().join(" ")
-            ),
-        );
+        problems.add(file, 1, format!("mdBook warns: {}", warning.split_whitespace().collect::<Vec<_>>().join(" ")));
     }
 }
 
@@ -325,9 +262,7 @@ fn copy_fonts(layout: &Layout, site: &Path) -> Result<()> {
     let from = layout.book.join("theme/katex/fonts");
     let to = site.join("theme/katex/fonts");
     fs::create_dir_all(&to).with_context(|| format!("{} cannot be created", to.display()))?;
-    for entry in
-        fs::read_dir(&from).with_context(|| format!("{} cannot be read", layout.name(&from)))?
-    {
+    for entry in fs::read_dir(&from).with_context(|| format!("{} cannot be read", layout.name(&from)))? {
         let entry = entry?;
         fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
@@ -336,15 +271,22 @@ fn copy_fonts(layout: &Layout, site: &Path) -> Result<()> {
 
 const FOOTER: &str = "</main>\n<footer class=\"book-footer\">Text: <a rel=\"license\" href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>. Code: MIT or Apache-2.0.</footer>";
 
+/// A chapter stays below this many bytes, so that it is drawn at once on a phone.
+const LARGEST_PAGE: usize = 1_000_000;
+
 /// Fills the slots of every page and adds the licence line.
-fn finish(site: &Path, written: &pages::Written) -> Result<()> {
+fn finish(site: &Path, pages: &[Page], written: &pages::Written, problems: &mut Problems) -> Result<()> {
     for path in links::html_files(site)? {
-        let page = fs::read_to_string(&path)?;
-        let print = path.file_name().is_some_and(|name| name == "print.html");
-        let filled = written
-            .slots
-            .fill(&page, print)
-            .replacen("</main>", FOOTER, 1);
+        let markup = fs::read_to_string(&path)?;
+        let name = problem::display(site, &path);
+        let filled = written.slots.fill(&markup, name == "print.html").replacen("</main>", FOOTER, 1);
+        if let Some(page) = pages.iter().find(|page| page.html() == name)
+            && filled.len() > LARGEST_PAGE
+        {
+            let size = filled.len() / 1000;
+            let message = format!("the page takes {size} kB, more than {} kB; split the chapter", LARGEST_PAGE / 1000);
+            problems.add(&page.file, 1, message);
+        }
         fs::write(&path, filled)?;
     }
     Ok(())
@@ -355,16 +297,13 @@ fn finish(site: &Path, written: &pages::Written) -> Result<()> {
 /// # Errors
 /// Where the book cannot be read or written.
 pub fn publish(layout: &Layout, programs: &dyn Programs, cache: &Cache) -> Result<Vec<Problem>> {
-    let fresh = tempfile::Builder::new()
-        .prefix(".site-")
-        .tempdir_in(&layout.book)?;
+    let fresh = tempfile::Builder::new().prefix(".site-").tempdir_in(&layout.book)?;
     let site = fresh.path().join("book");
     let problems = build(layout, programs, cache, &site)?;
     if problems.is_empty() {
         let old = fresh.path().join("old");
         if layout.site().exists() {
-            fs::rename(layout.site(), &old)
-                .context("the old site in book/book cannot be moved away")?;
+            fs::rename(layout.site(), &old).context("the old site in book/book cannot be moved away")?;
         }
         fs::rename(&site, layout.site()).context("the new site cannot be moved to book/book")?;
     }

@@ -13,11 +13,7 @@ const LANE: usize = 9;
 pub fn map(equations: &Equations, pages: &[Page], from: &Page) -> String {
     let mut html = String::new();
     for (index, page) in pages.iter().enumerate() {
-        let here: Vec<&Equation> = equations
-            .all
-            .iter()
-            .filter(|equation| equation.page == index)
-            .collect();
+        let here: Vec<&Equation> = equations.all.iter().filter(|equation| equation.page == index).collect();
         if here.is_empty() {
             continue;
         }
@@ -46,14 +42,7 @@ fn chapter(here: &[&Equation], equations: &Equations, pages: &[Page], from: &Pag
     let row_of = |name: &str| here.iter().position(|equation| equation.label.name == name);
     let mut spans: Vec<(usize, usize)> = Vec::new();
     for (row, equation) in here.iter().enumerate() {
-        spans.extend(
-            equation
-                .label
-                .premises
-                .iter()
-                .filter_map(|name| row_of(name))
-                .map(|premise| (premise, row)),
-        );
+        spans.extend(equation.label.premises.iter().filter_map(|name| row_of(name)).map(|premise| (premise, row)));
     }
     let arcs = lanes(spans);
     let width = LANE * (arcs.iter().map(|arc| arc.lane + 1).max().unwrap_or(0)) + 16;
@@ -75,42 +64,28 @@ fn chapter(here: &[&Equation], equations: &Equations, pages: &[Page], from: &Pag
         ));
         // The head points at the conclusion, which stands above its premise only where a page looks ahead.
         let tip = if arc.down { end } else { start };
-        drawing.push_str(&format!(
-            "<path class=\"head\" d=\"M{} {}l5 3.5l-5 3.5z\"/>",
-            dot - 10,
-            tip as f64 - 3.5
-        ));
+        drawing.push_str(&format!("<path class=\"head\" d=\"M{} {}l5 3.5l-5 3.5z\"/>", dot - 10, tip as f64 - 3.5));
     }
     let mut rows = String::new();
     for (row, equation) in here.iter().enumerate() {
         let tested = matches!(equation.standing, Standing::Tested(_));
         let class = if tested { "tested" } else { "definition" };
-        drawing.push_str(&format!(
-            "<circle class=\"{class}\" cx=\"{dot}\" cy=\"{}\" r=\"4.5\"/>",
-            middle(row)
-        ));
+        drawing.push_str(&format!("<circle class=\"{class}\" cx=\"{dot}\" cy=\"{}\" r=\"4.5\"/>", middle(row)));
         let elsewhere: Vec<String> = equations
             .premises(equation)
             .map(|premise| {
-                let href =
-                    from.link_to(&pages[premise.page], Some(&Label::id(&premise.label.name)));
+                let href = from.link_to(&pages[premise.page], Some(&Label::id(&premise.label.name)));
                 format!("<a href=\"{}\">({})</a>", escape(&href), premise.number)
             })
             .collect();
         let follows = if elsewhere.is_empty() {
             String::new()
         } else {
-            format!(
-                " <span class=\"map-from\">from {}</span>",
-                elsewhere.join(" ")
-            )
+            format!(" <span class=\"map-from\">from {}</span>", elsewhere.join(" "))
         };
         rows.push_str(&format!(
             "<li><a href=\"{}\">({}) {}</a>{follows}</li>",
-            escape(&from.link_to(
-                &pages[equation.page],
-                Some(&Label::id(&equation.label.name))
-            )),
+            escape(&from.link_to(&pages[equation.page], Some(&Label::id(&equation.label.name)))),
             equation.number,
             equation.label.name
         ));
@@ -129,17 +104,9 @@ fn lanes(mut spans: Vec<(usize, usize)>) -> Vec<Arc> {
     let mut arcs: Vec<Arc> = Vec::new();
     for (premise, row) in spans {
         let (top, bottom) = (premise.min(row), premise.max(row));
-        let overlaps =
-            |arc: &Arc, lane: usize| arc.lane == lane && arc.top < bottom && top < arc.bottom;
-        let lane = (0..)
-            .find(|&lane| !arcs.iter().any(|arc| overlaps(arc, lane)))
-            .unwrap_or_default();
-        arcs.push(Arc {
-            top,
-            bottom,
-            lane,
-            down: premise < row,
-        });
+        let overlaps = |arc: &Arc, lane: usize| arc.lane == lane && arc.top < bottom && top < arc.bottom;
+        let lane = (0..).find(|&lane| !arcs.iter().any(|arc| overlaps(arc, lane))).unwrap_or_default();
+        arcs.push(Arc { top, bottom, lane, down: premise < row });
     }
     arcs
 }

@@ -43,28 +43,21 @@ impl EquationTests {
         let Ok(entries) = fs::read_dir(folder) else {
             return tests;
         };
-        let mut paths: Vec<_> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .collect();
+        let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
         paths.sort();
         for path in paths {
             let file = problem::display(root, &path);
-            let parsed = fs::read_to_string(&path)
-                .map_err(|error| (1, error.to_string()))
-                .and_then(|text| {
-                    syn::parse_file(&text)
-                        .map_err(|error| (error.span().start().line, error.to_string()))
-                });
+            let parsed = fs::read_to_string(&path).map_err(|error| (1, error.to_string())).and_then(|text| {
+                syn::parse_file(&text).map_err(|error| (error.span().start().line, error.to_string()))
+            });
             match parsed {
                 Ok(parsed) => tests.add(&parsed.items, &file, problems),
                 Err((line, error)) => {
                     problems.add(
                         &file,
                         line,
-                        format!(
-                            "this file cannot be read as Rust ({error}); make it compile first"
-                        ),
+                        format!("this file cannot be read as Rust ({error}); make it compile first"),
                     );
                 }
             }
@@ -89,7 +82,10 @@ impl EquationTests {
                         problems.add(
                             file,
                             line,
-                            format!("the test {} also stands in {}; an equation has one test, rename the other", test.name, other.file),
+                            format!(
+                                "the test {} also stands in {}; an equation has one test, rename the other",
+                                test.name, other.file
+                            ),
                         );
                     }
                     self.0.insert(test.name.clone(), test);
@@ -114,10 +110,7 @@ fn read_function(function: &syn::ItemFn, file: &str) -> EquationTest {
     let mut test = EquationTest {
         name: function.sig.ident.to_string(),
         file: file.to_owned(),
-        lines: (
-            function.span().start().line,
-            function.block.span().end().line,
-        ),
+        lines: (function.span().start().line, function.block.span().end().line),
         ..EquationTest::default()
     };
     for attribute in &function.attrs {
@@ -145,10 +138,7 @@ fn doc_line(attribute: &syn::Attribute) -> Option<String> {
         return None;
     }
     match &pair.value {
-        syn::Expr::Lit(syn::ExprLit {
-            lit: syn::Lit::Str(text),
-            ..
-        }) => Some(text.value()),
+        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
         _ => None,
     }
 }
@@ -192,14 +182,8 @@ mod tests {
         let gap = tests.get("elbo-gap").expect("the test");
         assert!(gap.is_test && !gap.ignored);
         assert_eq!(gap.lines, (3, 11));
-        assert_eq!(
-            (gap.kind.as_deref(), gap.identity.as_deref()),
-            (Some("closed form"), Some("1"))
-        );
-        assert_eq!(
-            (gap.tolerance.as_deref(), gap.standard_errors.as_deref()),
-            (Some("1e-10"), Some("5.0"))
-        );
+        assert_eq!((gap.kind.as_deref(), gap.identity.as_deref()), (Some("closed form"), Some("1")));
+        assert_eq!((gap.tolerance.as_deref(), gap.standard_errors.as_deref()), (Some("1e-10"), Some("5.0")));
         assert!(tests.get("jensen").expect("the test").ignored);
         assert!(!tests.get("helper").expect("the function").is_test);
         assert!(tests.get("elbo").is_none());
@@ -207,19 +191,8 @@ mod tests {
 
     #[test]
     fn a_doubled_test_and_broken_rust_are_problems() {
-        let (_, problems) = read(&[
-            ("ch02.rs", GAP),
-            ("ch03.rs", "#[test]\nfn elbo_gap() {}\n"),
-            ("ch04.rs", "fn {"),
-        ]);
-        let found: Vec<_> = problems
-            .sorted()
-            .into_iter()
-            .map(|problem| (problem.file, problem.line))
-            .collect();
-        assert_eq!(
-            found,
-            [("ch03.rs".to_owned(), 1), ("ch04.rs".to_owned(), 1)]
-        );
+        let (_, problems) = read(&[("ch02.rs", GAP), ("ch03.rs", "#[test]\nfn elbo_gap() {}\n"), ("ch04.rs", "fn {")]);
+        let found: Vec<_> = problems.sorted().into_iter().map(|problem| (problem.file, problem.line)).collect();
+        assert_eq!(found, [("ch03.rs".to_owned(), 1), ("ch04.rs".to_owned(), 1)]);
     }
 }

@@ -60,9 +60,7 @@ pub struct Equations {
 }
 
 static LABEL: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r#"^\s*#eq:([a-z][a-z0-9]*(?:-[a-z0-9]+)*)((?:\s+\.definition)?)(?:\s+from="([^"]*)")?\s*$"#,
-    )
+    pattern(r#"^\s*#eq:([a-z][a-z0-9]*(?:-[a-z0-9]+)*)((?:\s+\.definition)?)(?:\s+from="([^"]*)")?\s*$"#)
 });
 
 impl Label {
@@ -78,11 +76,7 @@ impl Label {
         Ok(Self {
             name: found[1].to_owned(),
             definition: !found[2].is_empty(),
-            premises: premises
-                .split([' ', ',', '\t'])
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            premises: premises.split([' ', ',', '\t']).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
         })
     }
 
@@ -94,21 +88,12 @@ impl Label {
 
 impl Equations {
     /// Numbers the equations of all pages and finds what stands behind each.
-    pub fn collect(
-        pages: &[Page],
-        math: &Math,
-        tests: &EquationTests,
-        problems: &mut Problems,
-    ) -> Self {
+    pub fn collect(pages: &[Page], math: &Math, tests: &EquationTests, problems: &mut Problems) -> Self {
         let mut equations = Self::default();
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, page) in pages.iter().enumerate() {
             for item in &page.scan.items {
-                let Kind::Display {
-                    tex,
-                    attributes: Some(attributes),
-                } = &item.kind
-                else {
+                let Kind::Display { tex, attributes: Some(attributes) } = &item.kind else {
                     continue;
                 };
                 let label = match Label::parse(attributes) {
@@ -123,10 +108,7 @@ impl Equations {
                     problems.add(
                         &page.file,
                         item.line,
-                        format!(
-                            "the label {} already names the equation at {place}; choose another",
-                            label.name
-                        ),
+                        format!("the label {} already names the equation at {place}; choose another", label.name),
                     );
                     continue;
                 }
@@ -142,17 +124,8 @@ impl Equations {
                 };
                 // Malformed maths is reported where the page is written.
                 let rendered = math.render(tex, true).ok();
-                equations
-                    .by_name
-                    .insert(label.name.clone(), equations.all.len());
-                equations.all.push(Equation {
-                    label,
-                    number,
-                    page: index,
-                    line: item.line,
-                    rendered,
-                    standing,
-                });
+                equations.by_name.insert(label.name.clone(), equations.all.len());
+                equations.all.push(Equation { label, number, page: index, line: item.line, rendered, standing });
             }
         }
         equations.check_premises(pages, problems);
@@ -166,11 +139,7 @@ impl Equations {
 
     /// The premises of an equation, those that exist.
     pub fn premises<'a>(&'a self, equation: &'a Equation) -> impl Iterator<Item = &'a Equation> {
-        equation
-            .label
-            .premises
-            .iter()
-            .filter_map(|name| self.get(name))
+        equation.label.premises.iter().filter_map(|name| self.get(name))
     }
 
     fn check_premises(&self, pages: &[Page], problems: &mut Problems) {
@@ -189,7 +158,10 @@ impl Equations {
                 problems.add(
                     file,
                     equation.line,
-                    format!("by its premises the equation {} follows from itself; remove one of the from=\"…\"", equation.label.name),
+                    format!(
+                        "by its premises the equation {} follows from itself; remove one of the from=\"…\"",
+                        equation.label.name
+                    ),
                 );
             }
         }
@@ -238,10 +210,7 @@ pub fn display(equation: &Equation, html: &str, repository: &Repository) -> Stri
         Standing::Tested(test) => {
             let title = escape(&describe(test));
             match repository.lines(&test.file, test.lines) {
-                Some(url) => format!(
-                    "<a class=\"mark tested\" href=\"{}\" title=\"{title}\">tested</a>",
-                    escape(&url)
-                ),
+                Some(url) => format!("<a class=\"mark tested\" href=\"{}\" title=\"{title}\">tested</a>", escape(&url)),
                 None => format!("<span class=\"mark tested\" title=\"{title}\">tested</span>"),
             }
         }
@@ -270,9 +239,7 @@ fn exactness(test: &EquationTest) -> Option<String> {
     match (&test.tolerance, &test.standard_errors) {
         (Some(tolerance), None) => Some(format!("within {tolerance}")),
         (None, Some(errors)) => Some(format!("within {errors} standard errors")),
-        (Some(tolerance), Some(errors)) => {
-            Some(format!("within {tolerance}, or {errors} standard errors"))
-        }
+        (Some(tolerance), Some(errors)) => Some(format!("within {tolerance}, or {errors} standard errors")),
         (None, None) => None,
     }
 }
@@ -288,12 +255,7 @@ pub fn reference(equation: &Equation, href: &str) -> String {
 }
 
 /// What `{{#equations}}` becomes: one row per equation, grouped by page.
-pub fn table(
-    equations: &Equations,
-    pages: &[Page],
-    from: &Page,
-    repository: &Repository,
-) -> String {
+pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Repository) -> String {
     let mut rows = String::new();
     let mut last_page = None;
     for equation in &equations.all {
@@ -313,11 +275,7 @@ pub fn table(
                     Some(url) => format!("<a href=\"{}\">{code}</a>", escape(&url)),
                     None => code,
                 };
-                (
-                    test.kind.clone().unwrap_or_default(),
-                    exactness(test).unwrap_or_default(),
-                    link,
-                )
+                (test.kind.clone().unwrap_or_default(), exactness(test).unwrap_or_default(), link)
             }
             Standing::Definition => ("definition".to_owned(), String::new(), String::new()),
             Standing::Nothing => Default::default(),
@@ -346,29 +304,13 @@ mod tests {
     fn a_label_is_read_with_its_premises() {
         assert_eq!(
             Label::parse("#eq:elbo-gap"),
-            Ok(Label {
-                name: "elbo-gap".to_owned(),
-                definition: false,
-                premises: vec![]
-            })
+            Ok(Label { name: "elbo-gap".to_owned(), definition: false, premises: vec![] })
         );
         assert_eq!(
             Label::parse(" #eq:elbo .definition from=\"a c-1\" "),
-            Ok(Label {
-                name: "elbo".to_owned(),
-                definition: true,
-                premises: vec!["a".to_owned(), "c-1".to_owned()]
-            })
+            Ok(Label { name: "elbo".to_owned(), definition: true, premises: vec!["a".to_owned(), "c-1".to_owned()] })
         );
-        for wrong in [
-            "#elbo",
-            "#eq:Elbo",
-            "#eq:elbo_gap",
-            "#eq:elbo .def",
-            "#eq:",
-            ".definition",
-            "#eq:a from=b",
-        ] {
+        for wrong in ["#elbo", "#eq:Elbo", "#eq:elbo_gap", "#eq:elbo .def", "#eq:", ".definition", "#eq:a from=b"] {
             assert!(Label::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -31,13 +31,7 @@ impl Exercises {
     ///
     /// # Errors
     /// Where it opens or closes something out of turn.
-    pub fn step(
-        &mut self,
-        name: &str,
-        title: &str,
-        line: usize,
-        page: &Page,
-    ) -> Result<Step, String> {
+    pub fn step(&mut self, name: &str, title: &str, line: usize, page: &Page) -> Result<Step, String> {
         match (name, self.exercise, self.solution) {
             ("#exercise", None, None) if !title.is_empty() => {
                 self.exercise = Some(line);
@@ -45,12 +39,10 @@ impl Exercises {
                 *count += 1;
                 Ok(Step::Begin(page.numbered(*count)))
             }
-            ("#exercise", None, None) => {
-                Err("an exercise has a title: {{#exercise What is asked}}".to_owned())
+            ("#exercise", None, None) => Err("an exercise has a title: {{#exercise What is asked}}".to_owned()),
+            ("#exercise", Some(open), _) => {
+                Err(format!("the exercise of line {open} is still open; close it with {{{{/exercise}}}} first"))
             }
-            ("#exercise", Some(open), _) => Err(format!(
-                "the exercise of line {open} is still open; close it with {{{{/exercise}}}} first"
-            )),
             ("#solution", Some(_), None) => {
                 self.solution = Some(line);
                 Ok(Step::Solution)
@@ -63,9 +55,9 @@ impl Exercises {
                 self.exercise = None;
                 Ok(Step::End)
             }
-            ("/exercise", Some(_), Some(open)) => Err(format!(
-                "the solution of line {open} is still open; close it with {{{{/solution}}}} first"
-            )),
+            ("/exercise", Some(_), Some(open)) => {
+                Err(format!("the solution of line {open} is still open; close it with {{{{/solution}}}} first"))
+            }
             _ => Err(format!(
                 "{{{{{name}}}}} has nothing to belong to here; an exercise is {{{{#exercise title}}}} … {{{{#solution}}}} … {{{{/solution}}}} {{{{/exercise}}}}"
             )),
@@ -77,10 +69,7 @@ impl Exercises {
         let solution = self.solution.take().map(|line| (line, "solution"));
         let exercise = self.exercise.take().map(|line| (line, "exercise"));
         let (line, name) = solution.or(exercise)?;
-        Some((
-            line,
-            format!("this {name} is never closed; end it with {{{{/{name}}}}}"),
-        ))
+        Some((line, format!("this {name} is never closed; end it with {{{{/{name}}}}}")))
     }
 }
 
@@ -90,13 +79,9 @@ impl Step {
         match self {
             Self::Begin(number) => {
                 let id = format!("exercise-{}", number.to_lowercase().replace('.', "-"));
-                format!(
-                    "<section class=\"exercise\">\n\n### Exercise {number}. {title} {{#{id}}}\n"
-                )
+                format!("<section class=\"exercise\">\n\n### Exercise {number}. {title} {{#{id}}}\n")
             }
-            Self::Solution => {
-                "<details class=\"solution\"><summary>Solution</summary>\n".to_owned()
-            }
+            Self::Solution => "<details class=\"solution\"><summary>Solution</summary>\n".to_owned(),
             Self::EndSolution => "</details>\n".to_owned(),
             Self::End => "</section>\n".to_owned(),
         }

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use quick_xml::events::attributes::Attribute;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::{Reader, Writer};
 
+use crate::pixels::Pixels;
 use crate::slots::escape;
 
 /// The palette of the chapters' figures and the CSS variable that each colour becomes.
@@ -41,57 +42,52 @@ pub struct Inlined {
 /// A sentence, where the SVG is broken, has a colour outside the palette, or would load or run anything.
 pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
     let mut reader = Reader::from_str(svg);
-    reader.config_mut().expand_empty_elements = true;
     let mut writer = Writer::new(Vec::new());
-    let mut figure = Figure {
-        id,
-        alt,
-        depth: 0,
-        width: None,
-        smallest: f64::INFINITY,
-    };
+    let mut figure = Figure { id, alt, depth: 0, width: None, smallest: f64::INFINITY };
+    let mut pixels = Pixels::default();
+    let broken = |error: std::io::Error| format!("it cannot be rewritten ({error})");
     loop {
-        let event = reader
-            .read_event()
-            .map_err(|error| format!("it is no well-formed SVG ({error})"))?;
-        let written = match event {
+        let event = reader.read_event().map_err(|error| format!("it is no well-formed SVG ({error})"))?;
+        let event = match event {
+            Event::Eof if figure.depth > 0 => {
+                return Err("it is no well-formed SVG (it ends too early)".to_owned());
+            }
             Event::Eof => break,
+            Event::Empty(element) => {
+                let element = figure.element(&element)?;
+                if pixels.take(&element) {
+                    continue;
+                }
+                Event::Empty(element)
+            }
             Event::Start(element) => {
                 let element = figure.element(&element)?;
                 figure.depth += 1;
-                writer.write_event(Event::Start(element))
+                Event::Start(element)
             }
             Event::End(element) => {
                 figure.depth -= 1;
-                writer.write_event(Event::End(element))
+                Event::End(element)
             }
-            Event::Text(text) if figure.depth > 0 => {
-                // plotters puts each label between line breaks, which would be shown as spaces.
-                let trimmed = text.trim_matches(['\n', '\r']).to_owned();
-                writer.write_event(Event::Text(quick_xml::events::BytesText::from_escaped(
-                    trimmed,
-                )))
-            }
-            Event::GeneralRef(reference) => writer.write_event(Event::GeneralRef(reference)),
-            Event::CData(text) => writer.write_event(Event::CData(text)),
+            // plotters puts each label between line breaks, which would be shown as spaces.
+            Event::Text(text) => match text.trim_matches(['\n', '\r']) {
+                "" => continue,
+                _ if figure.depth == 0 => continue,
+                trimmed => Event::Text(BytesText::from_escaped(trimmed.to_owned())),
+            },
+            Event::GeneralRef(reference) => Event::GeneralRef(reference),
+            Event::CData(text) => Event::CData(text),
             // A declaration, a doctype and comments have no place inside a page.
-            _ => Ok(()),
+            _ => continue,
         };
-        written.map_err(|error| format!("it cannot be rewritten ({error})"))?;
+        pixels.write(&mut writer).map_err(broken)?;
+        writer.write_event(event).map_err(broken)?;
     }
-    let width = figure
-        .width
-        .ok_or("its root is no <svg> with a width or a viewBox")?;
+    let width = figure.width.ok_or("its root is no <svg> with a width or a viewBox")?;
     let svg = String::from_utf8(writer.into_inner()).map_err(|_| "it is not UTF-8")?;
-    let min_width = if figure.smallest.is_finite() {
-        (width * SMALLEST_TEXT / figure.smallest).min(width)
-    } else {
-        0.0
-    };
-    Ok(Inlined {
-        svg,
-        min_width: min_width.ceil(),
-    })
+    let min_width =
+        if figure.smallest.is_finite() { (width * SMALLEST_TEXT / figure.smallest).min(width) } else { 0.0 };
+    Ok(Inlined { svg, min_width: min_width.ceil() })
 }
 
 struct Figure<'a> {
@@ -138,8 +134,7 @@ impl Figure<'_> {
         let mut rewritten = BytesStart::new(name.clone());
         let mut size = (None, None, None);
         for attribute in element.attributes() {
-            let attribute =
-                attribute.map_err(|error| format!("it is no well-formed SVG ({error})"))?;
+            let attribute = attribute.map_err(|error| format!("it is no well-formed SVG ({error})"))?;
             let key = attribute.key.as_ref().to_owned();
             let value = value_of(&attribute)?;
             match key.as_str() {
@@ -158,26 +153,18 @@ impl Figure<'_> {
                 }
                 "id" => rewritten.push_attribute(("id", &*format!("{}-{value}", self.id))),
                 "href" | "xlink:href" => match value.strip_prefix('#') {
-                    Some(target) => {
-                        rewritten.push_attribute(("href", &*format!("#{}-{target}", self.id)))
-                    }
+                    Some(target) => rewritten.push_attribute(("href", &*format!("#{}-{target}", self.id))),
                     None => {
-                        return Err(format!(
-                            "it refers to {value}; a figure loads nothing from elsewhere"
-                        ));
+                        return Err(format!("it refers to {value}; a figure loads nothing from elsewhere"));
                     }
                 },
                 "style" => {
-                    return Err(
-                        "it has a style attribute; set fill and stroke as attributes".to_owned(),
-                    );
+                    return Err("it has a style attribute; set fill and stroke as attributes".to_owned());
                 }
                 _ if key.starts_with("on") => {
                     return Err(format!("it has an {key} handler; a figure runs nothing"));
                 }
-                _ if value.contains("url(") => {
-                    rewritten.push_attribute((key.as_str(), &*self.local_url(&value)?))
-                }
+                _ if value.contains("url(") => rewritten.push_attribute((key.as_str(), &*self.local_url(&value)?)),
                 _ => rewritten.push_attribute((key.as_str(), &*value)),
             }
         }
@@ -187,16 +174,8 @@ impl Figure<'_> {
                 (Some(width), Some(height), None) => format!("0 0 {width} {height}"),
                 _ => return Err("its root has neither a viewBox nor a width and height".to_owned()),
             };
-            let width = view_box
-                .split([' ', ','])
-                .filter(|part| !part.is_empty())
-                .nth(2)
-                .and_then(number);
-            self.width = Some(
-                width
-                    .filter(|width| *width > 0.0)
-                    .ok_or("its viewBox has no width")?,
-            );
+            let width = view_box.split([' ', ',']).filter(|part| !part.is_empty()).nth(2).and_then(number);
+            self.width = Some(width.filter(|width| *width > 0.0).ok_or("its viewBox has no width")?);
             rewritten.push_attribute(("viewBox", &*view_box));
             rewritten.push_attribute(("role", "img"));
             rewritten.push_attribute(("aria-label", self.alt));
@@ -220,59 +199,37 @@ impl Figure<'_> {
     }
 
     fn local_url(&self, value: &str) -> Result<String, String> {
-        let inside = value
-            .trim()
-            .strip_prefix("url(")
-            .and_then(|rest| rest.strip_suffix(')'));
-        match inside
-            .map(|inside| inside.trim_matches(['"', '\'']))
-            .and_then(|inside| inside.strip_prefix('#'))
-        {
+        let inside = value.trim().strip_prefix("url(").and_then(|rest| rest.strip_suffix(')'));
+        match inside.map(|inside| inside.trim_matches(['"', '\''])).and_then(|inside| inside.strip_prefix('#')) {
             Some(target) => Ok(format!("url(#{}-{target})", self.id)),
-            None => Err(format!(
-                "it refers to {value}; a figure loads nothing from elsewhere"
-            )),
+            None => Err(format!("it refers to {value}; a figure loads nothing from elsewhere")),
         }
     }
 }
 
 fn value_of<'a>(attribute: &'a Attribute<'_>) -> Result<Cow<'a, str>, String> {
-    quick_xml::escape::unescape(&attribute.value)
-        .map_err(|error| format!("it is no well-formed SVG ({error})"))
+    quick_xml::escape::unescape(&attribute.value).map_err(|error| format!("it is no well-formed SVG ({error})"))
 }
 
 fn number(text: &str) -> Option<f64> {
-    text.trim()
-        .trim_end_matches("px")
-        .parse::<f64>()
-        .ok()
-        .filter(|value| value.is_finite())
+    text.trim().trim_end_matches("px").parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
 /// The `<figure>`'s inner HTML, to be kept in a slot.
 pub fn boxed(figure: &Inlined) -> String {
-    format!(
-        "<div class=\"figure-sheet\" style=\"min-width:{}px\">{}</div>",
-        figure.min_width, figure.svg
-    )
+    format!("<div class=\"figure-sheet\" style=\"min-width:{}px\">{}</div>", figure.min_width, figure.svg)
 }
 
 /// The id of the figure at `path`.
 pub fn id(path: &str) -> String {
     let stem = path.strip_suffix(".svg").unwrap_or(path);
-    let safe: String = stem
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
+    let safe: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("fig-{safe}")
 }
 
 /// A link's accessible name and text.
 pub fn reference(number: &str, href: &str) -> String {
-    format!(
-        "<a class=\"figref\" href=\"{}\">Figure {number}</a>",
-        escape(href)
-    )
+    format!("<a class=\"figref\" href=\"{}\">Figure {number}</a>", escape(href))
 }
 
 #[cfg(test)]
@@ -303,10 +260,7 @@ mod tests {
         ] {
             assert!(svg.contains(part), "{part} in {svg}");
         }
-        assert!(
-            !svg.contains("width=\"800\" height=\"480\" viewBox"),
-            "{svg}"
-        );
+        assert!(!svg.contains("width=\"800\" height=\"480\" viewBox"), "{svg}");
         assert_eq!(figure.min_width, 600.0);
     }
 
@@ -317,18 +271,13 @@ mod tests {
             (with("<rect fill=\"#ff0000\"/>"), "#ff0000"),
             (with("<rect fill=\"red\"/>"), "red"),
             (with("<image href=\"https://a.org/b.png\"/>"), "<image>"),
-            (
-                with("<use href=\"https://a.org/b.svg#c\"/>"),
-                "https://a.org/b.svg#c",
-            ),
+            (with("<use href=\"https://a.org/b.svg#c\"/>"), "https://a.org/b.svg#c"),
             (with("<script>x</script>"), "<script>"),
             (with("<rect onclick=\"x\"/>"), "onclick"),
             (with("<rect style=\"fill:red\"/>"), "style"),
-            (
-                with("<rect clip-path=\"url(https://a.org)\"/>"),
-                "https://a.org",
-            ),
+            (with("<rect clip-path=\"url(https://a.org)\"/>"), "https://a.org"),
             (with("<g>"), "well-formed"),
+            ("<svg viewBox=\"0 0 1 1\"><g></g>".to_owned(), "ends too early"),
             ("<svg/>".to_owned(), "viewBox"),
             ("text".to_owned(), "root"),
         ] {

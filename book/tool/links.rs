@@ -50,7 +50,14 @@ pub fn check(site: &Path, pages: &[Page], site_url: &str, problems: &mut Problem
                 let text = fs::read_to_string(path)?;
                 for found in STYLE_LOADS.captures_iter(&text) {
                     let source = source_of_style(&name);
-                    problems.add(source, 1, format!("the stylesheet loads {}; a page asks no third party, keep a copy in book/theme", &found[1]));
+                    problems.add(
+                        source,
+                        1,
+                        format!(
+                            "the stylesheet loads {}; a page asks no third party, keep a copy in book/theme",
+                            &found[1]
+                        ),
+                    );
                 }
             }
             _ => {}
@@ -60,11 +67,8 @@ pub fn check(site: &Path, pages: &[Page], site_url: &str, problems: &mut Problem
     // The print page and index.html repeat the chapters: their faults tell something new only if no page has any.
     let repeats = |page: &Built| page.name == "print.html" || page.name == "index.html";
     let (last, first): (Vec<&Built>, Vec<&Built>) = built.values().partition(|page| repeats(page));
-    let faulty: BTreeSet<String> = pages
-        .iter()
-        .map(|page| page.file.clone())
-        .filter(|file| problems.any_in(file))
-        .collect();
+    let faulty: BTreeSet<String> =
+        pages.iter().map(|page| page.file.clone()).filter(|file| problems.any_in(file)).collect();
     for page in first.into_iter().chain(last) {
         if repeats(page) && !problems.is_empty() {
             continue;
@@ -80,9 +84,7 @@ pub fn check(site: &Path, pages: &[Page], site_url: &str, problems: &mut Problem
             if is_external(target) {
                 fault(
                     target,
-                    format!(
-                        "the page loads {target}; a page asks no third party, keep a copy in the book"
-                    ),
+                    format!("the page loads {target}; a page asks no third party, keep a copy in the book"),
                     problems,
                 );
             } else if let Err(message) = resolve(page, target, site_url, &names, &built) {
@@ -115,10 +117,7 @@ pub fn check(site: &Path, pages: &[Page], site_url: &str, problems: &mut Problem
 /// Where the folder cannot be read.
 pub fn html_files(site: &Path) -> Result<Vec<PathBuf>> {
     let mut files = all_files(site)?;
-    files.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "html")
-    });
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "html"));
     Ok(files)
 }
 
@@ -126,15 +125,9 @@ fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))?
-        {
+        for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
             let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path)
-            } else {
-                files.push(path)
-            }
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
     }
     files.sort();
@@ -146,10 +139,7 @@ fn relative(site: &Path, path: &Path) -> String {
 }
 
 fn is_external(target: &str) -> bool {
-    let scheme = target
-        .split([':', '/', '?', '#'])
-        .next()
-        .unwrap_or_default();
+    let scheme = target.split([':', '/', '?', '#']).next().unwrap_or_default();
     target.starts_with("//") || (target[scheme.len()..].starts_with(':') && !scheme.is_empty())
 }
 
@@ -169,10 +159,8 @@ fn read(name: &str, text: &str) -> Built {
             Node::Text(text) => {
                 let hidden = node.ancestors().any(|ancestor| {
                     ancestor.value().as_element().is_some_and(|element| {
-                        matches!(
-                            element.name(),
-                            "code" | "pre" | "script" | "style" | "annotation"
-                        ) || element.attr("class") == Some("dollar")
+                        matches!(element.name(), "code" | "pre" | "script" | "style" | "annotation")
+                            || element.attr("class") == Some("dollar")
                     })
                 });
                 if !hidden && let Some(found) = LEFTOVER.find(text) {
@@ -192,11 +180,7 @@ fn surroundings(text: &str, at: usize) -> String {
         let tail: Vec<char> = text[start..at].chars().rev().take(20).collect();
         tail.into_iter().rev().collect()
     };
-    let after: String = text[at..]
-        .chars()
-        .take_while(|&c| c != '\n')
-        .take(20)
-        .collect();
+    let after: String = text[at..].chars().take_while(|&c| c != '\n').take(20).collect();
     format!("{before}{after}").trim().to_owned()
 }
 
@@ -220,28 +204,19 @@ impl Built {
                     self.loads.extend(attribute("href"));
                 }
             }
-            "script" | "img" | "iframe" | "source" | "audio" | "video" | "embed" | "track"
-            | "input" => {
+            "script" | "img" | "iframe" | "source" | "audio" | "video" | "embed" | "track" | "input" => {
                 self.loads.extend(attribute("src"));
                 self.loads.extend(attribute("poster"));
                 let candidates = attribute("srcset").unwrap_or_default();
-                let sources = candidates
-                    .split(',')
-                    .filter_map(|part| part.split_whitespace().next());
+                let sources = candidates.split(',').filter_map(|part| part.split_whitespace().next());
                 self.loads.extend(sources.map(str::to_owned));
             }
             "object" => self.loads.extend(attribute("data")),
-            "use" | "image" => self
-                .loads
-                .extend(attribute("href").or_else(|| attribute("xlink:href"))),
+            "use" | "image" => self.loads.extend(attribute("href").or_else(|| attribute("xlink:href"))),
             _ => {}
         }
         if let Some(style) = element.attr("style") {
-            self.loads.extend(
-                STYLE_LOADS
-                    .captures_iter(style)
-                    .map(|found| found[1].to_owned()),
-            );
+            self.loads.extend(STYLE_LOADS.captures_iter(style).map(|found| found[1].to_owned()));
         }
     }
 }
@@ -254,13 +229,9 @@ fn resolve(
     names: &BTreeSet<String>,
     built: &BTreeMap<String, Built>,
 ) -> Result<(), String> {
-    let (path, fragment) = target
-        .split_once('#')
-        .map_or((target, None), |(path, fragment)| (path, Some(fragment)));
+    let (path, fragment) = target.split_once('#').map_or((target, None), |(path, fragment)| (path, Some(fragment)));
     let path = decoded(path.split('?').next().unwrap_or_default());
-    let absolute = path
-        .strip_prefix(site_url)
-        .or_else(|| path.strip_prefix('/'));
+    let absolute = path.strip_prefix(site_url).or_else(|| path.strip_prefix('/'));
     // 404.html is shown at any depth, so its links count from the site's root.
     let mut parts: Vec<&str> = match page.name.rsplit_once('/') {
         Some((folder, _)) if absolute.is_none() => folder.split('/').collect(),
@@ -271,26 +242,18 @@ fn resolve(
             "" | "." => {}
             ".." => {
                 if parts.pop().is_none() {
-                    return Err(format!(
-                        "the link {target} leaves the book; link to the repository's address instead"
-                    ));
+                    return Err(format!("the link {target} leaves the book; link to the repository's address instead"));
                 }
             }
             _ => parts.push(part),
         }
     }
-    let mut name = if path.is_empty() {
-        page.name.clone()
-    } else {
-        parts.join("/")
-    };
+    let mut name = if path.is_empty() { page.name.clone() } else { parts.join("/") };
     if name.is_empty() {
         name = "index.html".to_owned();
     }
     if !names.contains(&name) {
-        return Err(format!(
-            "the link {target} leads nowhere: the book has no {name}; correct it"
-        ));
+        return Err(format!("the link {target} leads nowhere: the book has no {name}; correct it"));
     }
     let Some(fragment) = fragment.filter(|fragment| !fragment.is_empty()) else {
         return Ok(());
@@ -309,11 +272,7 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let hex = |byte: u8| {
-            char::from(byte)
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        };
+        let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         match (first, tail) {
             (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
                 bytes.push(hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0));
@@ -333,11 +292,8 @@ fn place(page: &Built, target: &str, pages: &[Page]) -> (String, usize) {
     let own = pages.iter().filter(|source| source.html() == page.name);
     let all = pages.iter();
     // The print page and index.html repeat the chapters.
-    let candidates: Vec<&Page> = if page.name == "print.html" || page.name == "index.html" {
-        all.collect()
-    } else {
-        own.collect()
-    };
+    let candidates: Vec<&Page> =
+        if page.name == "print.html" || page.name == "index.html" { all.collect() } else { own.collect() };
     let markdown = target.replace(".html", ".md");
     let bare = target.trim_start_matches("./");
     for source in &candidates {
@@ -347,10 +303,7 @@ fn place(page: &Built, target: &str, pages: &[Page]) -> (String, usize) {
             }
         }
     }
-    candidates.first().map_or_else(
-        || (format!("book/book/{}", page.name), 1),
-        |source| (source.file.clone(), 1),
-    )
+    candidates.first().map_or_else(|| (format!("book/book/{}", page.name), 1), |source| (source.file.clone(), 1))
 }
 
 /// The source of a stylesheet, without the hash that mdBook puts into its name.
@@ -372,24 +325,14 @@ mod tests {
         }
         let mut problems = Problems::default();
         check(site.path(), &[], "/book/", &mut problems).expect("a readable site");
-        problems
-            .sorted()
-            .into_iter()
-            .map(|problem| problem.to_string())
-            .collect()
+        problems.sorted().into_iter().map(|problem| problem.to_string()).collect()
     }
 
     #[test]
     fn links_and_fragments_resolve() {
         let good = "<a href=\"b/c.html#x%C3%A9\"></a><a href=\"#top\"></a><p id=\"top\"><a href=\"https://a.org\"></a><img src=\"a.png\"><a href=\"/book/b/c.html\"></a><a href=\"./\"></a>";
-        let files = [
-            ("index.html", good),
-            (
-                "b/c.html",
-                "<h2 id=\"xé\"><a href=\"../index.html#top\"></a>",
-            ),
-            ("a.png", ""),
-        ];
+        let files =
+            [("index.html", good), ("b/c.html", "<h2 id=\"xé\"><a href=\"../index.html#top\"></a>"), ("a.png", "")];
         assert_eq!(faults(&files), Vec::<String>::new());
         for (page, says) in [
             ("<a href=\"d.html\">", "no d.html"),
@@ -398,10 +341,7 @@ mod tests {
             ("<img src=\"missing.png\">", "no missing.png"),
         ] {
             let found = faults(&[("index.html", page)]);
-            assert!(
-                found.len() == 1 && found[0].contains(says),
-                "{page}: {found:?}"
-            );
+            assert!(found.len() == 1 && found[0].contains(says), "{page}: {found:?}");
         }
     }
 
@@ -416,31 +356,19 @@ mod tests {
             "<svg><image href=\"https://a.org/b.png\"/></svg>",
         ] {
             let found = faults(&[("index.html", page)]);
-            assert!(
-                found.len() == 1 && found[0].contains("third party"),
-                "{page}: {found:?}"
-            );
+            assert!(found.len() == 1 && found[0].contains("third party"), "{page}: {found:?}");
         }
-        let found = faults(&[(
-            "theme/pages-0a1b2c3d.css",
-            "@import \"https://a.org/b.css\"; a{b:url(data:x)}",
-        )]);
-        assert!(
-            found.len() == 1 && found[0].starts_with("book/theme/pages.css:1:"),
-            "{found:?}"
-        );
+        let found = faults(&[("theme/pages-0a1b2c3d.css", "@import \"https://a.org/b.css\"; a{b:url(data:x)}")]);
+        assert!(found.len() == 1 && found[0].starts_with("book/theme/pages.css:1:"), "{found:?}");
     }
 
     #[test]
     fn syntax_left_in_the_text_is_found() {
-        for page in [
-            "<p>costs $x</p>",
-            "<p>{{eqref a}}</p>",
-            "<p>\\begin{aligned}</p>",
-        ] {
+        for page in ["<p>costs $x</p>", "<p>{{eqref a}}</p>", "<p>\\begin{aligned}</p>"] {
             assert_eq!(faults(&[("index.html", page)]).len(), 1, "{page}");
         }
-        let fine = "<pre>$ cargo</pre><code>{{x}}</code><span class=\"dollar\">$</span><annotation>\\begin{a}</annotation>";
+        let fine =
+            "<pre>$ cargo</pre><code>{{x}}</code><span class=\"dollar\">$</span><annotation>\\begin{a}</annotation>";
         assert_eq!(faults(&[("index.html", fine)]), Vec::<String>::new());
     }
 }

@@ -17,8 +17,7 @@ pub struct Listing {
     pub lines: (usize, usize),
 }
 
-static ANCHOR: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^\s*(?://|#|%|--)\s*ANCHOR(_END)?:\s*(\S+)\s*$"));
+static ANCHOR: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?://|#|%|--)\s*ANCHOR(_END)?:\s*(\S+)\s*$"));
 
 /// Cuts `file:anchor` out of the repository at `root`.
 ///
@@ -28,17 +27,12 @@ pub fn cut(root: &Path, address: &str) -> Result<(String, Listing), String> {
     let (file, anchor) = address
         .rsplit_once(':')
         .ok_or("a listing names a file and an anchor: {{#listing chapters/ch05_vdm.rs:forward}}")?;
-    let inside = Path::new(file)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
+    let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside {
-        return Err(format!(
-            "{file} is no path inside the repository; name the file from the repository's root"
-        ));
+        return Err(format!("{file} is no path inside the repository; name the file from the repository's root"));
     }
-    let text = fs::read_to_string(root.join(file)).map_err(|error| {
-        format!("the file {file} cannot be read ({error}); name it from the repository's root")
-    })?;
+    let text = fs::read_to_string(root.join(file))
+        .map_err(|error| format!("the file {file} cannot be read ({error}); name it from the repository's root"))?;
     let listing = between(&text, anchor).map_err(|message| format!("{file}: {message}"))?;
     Ok((file.to_owned(), listing))
 }
@@ -48,16 +42,12 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
     let mut ends = None;
     let mut kept: Vec<&str> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let mark = ANCHOR
-            .captures(line)
-            .map(|found| (found.get(1).is_some(), found[2].to_owned()));
+        let mark = ANCHOR.captures(line).map(|found| (found.get(1).is_some(), found[2].to_owned()));
         match mark {
             Some((end, name)) if name == anchor => {
                 let place = if end { &mut ends } else { &mut begins };
                 if place.replace(index).is_some() {
-                    return Err(format!(
-                        "the anchor \"{anchor}\" stands there twice; rename one"
-                    ));
+                    return Err(format!("the anchor \"{anchor}\" stands there twice; rename one"));
                 }
             }
             Some(_) => {}
@@ -68,9 +58,7 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
     let (begin, end) = match (begins, ends) {
         (Some(begin), Some(end)) if begin < end => (begin, end),
         (Some(_), _) => {
-            return Err(format!(
-                "the anchor \"{anchor}\" never ends; add // ANCHOR_END: {anchor} below it"
-            ));
+            return Err(format!("the anchor \"{anchor}\" never ends; add // ANCHOR_END: {anchor} below it"));
         }
         (None, _) => {
             return Err(format!(
@@ -85,9 +73,7 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
         kept.pop();
     }
     if kept.is_empty() {
-        return Err(format!(
-            "nothing stands between the anchors \"{anchor}\"; move them around the lines to show"
-        ));
+        return Err(format!("nothing stands between the anchors \"{anchor}\"; move them around the lines to show"));
     }
     let indent = kept
         .iter()
@@ -95,22 +81,13 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
         .map(|line| line.len() - line.trim_start().len())
         .min()
         .unwrap_or(0);
-    let dedented: Vec<&str> = kept
-        .iter()
-        .map(|line| line.get(indent..).unwrap_or("").trim_end())
-        .collect();
-    Ok(Listing {
-        code: dedented.join("\n"),
-        lines: (begin + 2, end),
-    })
+    let dedented: Vec<&str> = kept.iter().map(|line| line.get(indent..).unwrap_or("").trim_end()).collect();
+    Ok(Listing { code: dedented.join("\n"), lines: (begin + 2, end) })
 }
 
 /// The name under which highlight.js knows the language of `file`.
 pub fn language(file: &str) -> &'static str {
-    match Path::new(file)
-        .extension()
-        .and_then(|extension| extension.to_str())
-    {
+    match Path::new(file).extension().and_then(|extension| extension.to_str()) {
         Some("rs") => "rust",
         Some("toml") => "toml",
         Some("py") => "python",
@@ -141,28 +118,17 @@ mod tests {
         let outer = between(PROGRAM, "outer").expect("the anchor exists");
         assert_eq!(outer.code, "let a = 1;\nif a > 0 {\n    run();\n}");
         assert_eq!(outer.lines, (3, 9));
-        assert_eq!(
-            between(PROGRAM, "inner").map(|listing| listing.lines),
-            Ok((6, 8))
-        );
+        assert_eq!(between(PROGRAM, "inner").map(|listing| listing.lines), Ok((6, 8)));
     }
 
     #[test]
     fn a_missing_empty_open_or_doubled_anchor_is_refused() {
-        for (anchor, says) in [
-            ("none", "no anchor"),
-            ("empty", "nothing stands"),
-            ("open", "never ends"),
-        ] {
+        for (anchor, says) in [("none", "no anchor"), ("empty", "nothing stands"), ("open", "never ends")] {
             let error = between(PROGRAM, anchor).expect_err(anchor);
             assert!(error.contains(says), "{error}");
         }
         let doubled = format!("{PROGRAM}{PROGRAM}");
-        assert!(
-            between(&doubled, "outer")
-                .expect_err("doubled")
-                .contains("twice")
-        );
+        assert!(between(&doubled, "outer").expect_err("doubled").contains("twice"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod math;
 mod numbers;
 mod pages;
 mod pdf;
+mod pixels;
 mod problem;
 mod programs;
 mod serve;
@@ -85,17 +86,12 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
     };
     let here = env::current_dir().context("the current folder cannot be read")?;
     let layout = Layout::find(&here)?;
-    let programs = Cargo {
-        root: layout.root.clone(),
-    };
+    let programs = Cargo { root: layout.root.clone() };
     let cache = Cache::of(&layout.root);
     match task {
         Task::Build => {
             let problems = book::publish(&layout, &programs, &cache)?;
-            Ok(report(
-                &problems,
-                "the book is in book/book: open book/book/index.html",
-            ))
+            Ok(report(&problems, "the book is in book/book: open book/book/index.html"))
         }
         Task::Check => {
             let folder = tempfile::tempdir()?;
@@ -130,10 +126,7 @@ fn report(problems: &[Problem], fine: &str) -> ExitCode {
             ExitCode::SUCCESS
         }
         count => {
-            eprintln!(
-                "{count} {} in the book; nothing was written",
-                if count == 1 { "fault" } else { "faults" }
-            );
+            eprintln!("{count} {} in the book; nothing was written", if count == 1 { "fault" } else { "faults" });
             ExitCode::FAILURE
         }
     }

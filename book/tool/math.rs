@@ -55,10 +55,7 @@ impl Math {
                 ),
             }
         }
-        Self {
-            context: KatexContext::default(),
-            macros: defined,
-        }
+        Self { context: KatexContext::default(), macros: defined }
     }
 
     /// Renders `tex`, as a display where `display` says so.
@@ -79,17 +76,11 @@ impl Math {
             let offset = error.position().unwrap_or(0).min(tex.len());
             MathError {
                 message: without_marks(&error.to_string()),
-                line: tex.as_bytes()[..offset]
-                    .iter()
-                    .filter(|&&byte| byte == b'\n')
-                    .count(),
+                line: tex.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count(),
             }
         })?;
         let plain = plain(&html);
-        Ok(Rendered {
-            html: tidied(&html),
-            plain,
-        })
+        Ok(Rendered { html: tidied(&html), plain })
     }
 }
 
@@ -111,22 +102,21 @@ fn parse_macro(line: &str) -> Option<(String, String)> {
 
 /// KaTeX underlines the faulty characters with combining marks, which terminals show badly.
 fn without_marks(message: &str) -> String {
-    message
-        .chars()
-        .filter(|&c| c != '\u{332}')
-        .collect::<String>()
-        .replace("KaTeX parse error: ", "")
+    message.chars().filter(|&c| c != '\u{332}').collect::<String>().replace("KaTeX parse error: ", "")
 }
 
-/// `html` with the attributes of each tag in alphabetical order, and without the namespaces that HTML implies.
+/// `html` with the attributes of each tag in alphabetical order, and without what a page does not need: the TeX
+/// source that MathML carries along, and the namespaces that HTML implies.
 ///
 /// katex-rs keeps attributes in a hash map, so their order changes from run to run; the same page must come out
 /// as the same bytes.
 fn tidied(html: &str) -> String {
-    static TAG: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r#"<([a-zA-Z]+)((?: [a-zA-Z:-]+="[^"]*")+)( ?/?)>"#));
+    static TAG: LazyLock<Regex> = LazyLock::new(|| pattern(r#"<([a-zA-Z]+)((?: [a-zA-Z:-]+="[^"]*")+)( ?/?)>"#));
     static ATTRIBUTE: LazyLock<Regex> = LazyLock::new(|| pattern(r#" [a-zA-Z:-]+="[^"]*""#));
-    TAG.replace_all(html, |found: &Captures<'_>| {
+    static SOURCE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"<semantics>((?s:.*?))<annotation[^>]*>[^<]*</annotation></semantics>"));
+    let html = SOURCE.replace_all(html, "$1");
+    TAG.replace_all(&html, |found: &Captures<'_>| {
         let mut attributes: Vec<&str> = ATTRIBUTE
             .find_iter(&found[2])
             .map(|attribute| attribute.as_str())
@@ -155,20 +145,11 @@ fn plain(html: &str) -> String {
             _ => text.push(c),
         }
     }
-    for (entity, character) in [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#x27;", "'"),
-        ("&amp;", "&"),
-    ] {
+    for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#x27;", "'"), ("&amp;", "&")] {
         text = text.replace(entity, character);
     }
     // Invisible operators (function application and its kin) and thin spaces are no search terms.
-    let text: String = text
-        .chars()
-        .filter(|c| !('\u{2061}'..='\u{2064}').contains(c))
-        .collect();
+    let text: String = text.chars().filter(|c| !('\u{2061}'..='\u{2064}').contains(c)).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -194,18 +175,13 @@ mod tests {
 
     #[test]
     fn the_same_maths_is_the_same_bytes() {
-        let html = "<math xmlns=\"http://www.w3.org/1998/Math/MathML\" display=\"block\"><mo b=\"2\" a=\"&lt;1\" />x</math>";
-        assert_eq!(
-            tidied(html),
-            "<math display=\"block\"><mo a=\"&lt;1\" b=\"2\" />x</math>"
-        );
+        let html = "<semantics><mi>x</mi><annotation encoding=\"application/x-tex\">x &lt; 1</annotation></semantics>";
+        assert_eq!(tidied(html), "<mi>x</mi>");
+        let html =
+            "<math xmlns=\"http://www.w3.org/1998/Math/MathML\" display=\"block\"><mo b=\"2\" a=\"&lt;1\" />x</math>";
+        assert_eq!(tidied(html), "<math display=\"block\"><mo a=\"&lt;1\" b=\"2\" />x</math>");
         let (math, _) = math("");
-        let render = || {
-            math.render(
-                r"\begin{aligned} \sqrt{a} &= \hat{b} \\\\ \vec{c} &= d \end{aligned}",
-                true,
-            )
-        };
+        let render = || math.render(r"\begin{aligned} \sqrt{a} &= \hat{b} \\\\ \vec{c} &= d \end{aligned}", true);
         let first = render().expect("valid maths").html;
         assert!((0..20).all(|_| render().is_ok_and(|again| again.html == first)));
     }
@@ -213,24 +189,16 @@ mod tests {
     #[test]
     fn malformed_maths_names_its_line() {
         let (math, _) = math("");
-        let error = math
-            .render("a = b\n+ \\frac{1}{", true)
-            .expect_err("an unclosed group");
+        let error = math.render("a = b\n+ \\frac{1}{", true).expect_err("an unclosed group");
         assert_eq!(error.line, 1, "{}", error.message);
-        let error = math
-            .render(r"\nosuchthing", false)
-            .expect_err("an unknown command");
+        let error = math.render(r"\nosuchthing", false).expect_err("an unknown command");
         assert!(error.message.contains("\\nosuchthing"), "{}", error.message);
     }
 
     #[test]
     fn a_line_that_is_no_macro_is_a_problem() {
         let (_, problems) = math("\\newcommand{\\E}{E}\n\\def\\x{y}\n\\newcommand{\\E}{F}\n");
-        let lines: Vec<_> = problems
-            .sorted()
-            .into_iter()
-            .map(|problem| problem.line)
-            .collect();
+        let lines: Vec<_> = problems.sorted().into_iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [2, 3]);
     }
 }

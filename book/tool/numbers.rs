@@ -9,16 +9,13 @@ use regex::Regex;
 use crate::markdown::{Fragment, Kind, Scan, line_of, options, pattern};
 use crate::problem::Problems;
 
-static NUMBER: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+"));
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+"));
 
 /// Reports every decimal number of the prose that nothing vouches for.
 pub fn lint(source: &Fragment, scan: &Scan, file: &str, problems: &mut Problems) {
     let prose = Prose::read(&scan.masked);
     let cited = |block: &Range<usize>| {
-        scan.items
-            .iter()
-            .any(|item| matches!(item.kind, Kind::Citation(_)) && block.contains(&item.range.start))
+        scan.items.iter().any(|item| matches!(item.kind, Kind::Citation(_)) && block.contains(&item.range.start))
     };
     for (offset, block, text) in &prose.texts {
         for number in typed_numbers(text) {
@@ -37,14 +34,14 @@ pub fn lint(source: &Fragment, scan: &Scan, file: &str, problems: &mut Problems)
     for item in &scan.items {
         if let Kind::Directive { name, argument, .. } = &item.kind
             && name == "quoted"
-            && !prose
-                .block_at(item.range.start)
-                .is_some_and(|block| cited(&block))
+            && !prose.block_at(item.range.start).is_some_and(|block| cited(&block))
         {
             problems.add(
                 file,
                 item.line,
-                format!("the quoted number {argument} has no citation in its paragraph; add one, like [@kingma2021vdm]"),
+                format!(
+                    "the quoted number {argument} has no citation in its paragraph; add one, like [@kingma2021vdm]"
+                ),
             );
         }
     }
@@ -59,8 +56,7 @@ fn typed_numbers(text: &str) -> Vec<Range<usize>> {
         .filter(|range| {
             let before = text[..range.start].chars().next_back();
             let mut after = text[range.end..].chars();
-            let version =
-                after.next() == Some('.') && after.next().is_some_and(|c| c.is_ascii_digit());
+            let version = after.next() == Some('.') && after.next().is_some_and(|c| c.is_ascii_digit());
             !before.is_some_and(part_of_name) && !version
         })
         .collect()
@@ -75,10 +71,7 @@ struct Prose {
 
 impl Prose {
     fn read(masked: &str) -> Self {
-        let mut prose = Self {
-            blocks: Vec::new(),
-            texts: Vec::new(),
-        };
+        let mut prose = Self { blocks: Vec::new(), texts: Vec::new() };
         let mut open: Vec<(bool, Range<usize>)> = Vec::new();
         let (mut code, mut address) = (false, false);
         for (event, range) in Parser::new_ext(masked, options()).into_offset_iter() {
@@ -105,24 +98,15 @@ impl Prose {
                 }
                 Event::Start(Tag::CodeBlock(_)) => code = true,
                 Event::End(TagEnd::CodeBlock) => code = false,
-                Event::Start(Tag::Link {
-                    link_type: LinkType::Autolink | LinkType::Email,
-                    ..
-                }) => address = true,
+                Event::Start(Tag::Link { link_type: LinkType::Autolink | LinkType::Email, .. }) => address = true,
                 Event::End(TagEnd::Link) => address = false,
                 Event::Text(_) if !code && !address => {
                     // A table is one block, however many cells it has.
                     let table = open.iter().find(|(is_table, _)| *is_table);
-                    let block = table
-                        .or(open.last())
-                        .map_or(range.clone(), |(_, block)| block.clone());
+                    let block = table.or(open.last()).map_or(range.clone(), |(_, block)| block.clone());
                     match prose.texts.last_mut() {
-                        Some((start, _, text)) if *start + text.len() == range.start => {
-                            text.push_str(&masked[range])
-                        }
-                        _ => prose
-                            .texts
-                            .push((range.start, block, masked[range].to_owned())),
+                        Some((start, _, text)) if *start + text.len() == range.start => text.push_str(&masked[range]),
+                        _ => prose.texts.push((range.start, block, masked[range].to_owned())),
                     }
                 }
                 _ => {}
@@ -144,18 +128,11 @@ mod tests {
     use crate::markdown::scan;
 
     fn faults(text: &str) -> Vec<(usize, String)> {
-        let source = Fragment {
-            text: text.to_owned(),
-            line: 1,
-        };
+        let source = Fragment { text: text.to_owned(), line: 1 };
         let mut problems = Problems::default();
         let scanned = scan(&source, "page.md", &mut problems);
         lint(&source, &scanned, "page.md", &mut problems);
-        problems
-            .sorted()
-            .into_iter()
-            .map(|problem| (problem.line, problem.message))
-            .collect()
+        problems.sorted().into_iter().map(|problem| (problem.line, problem.message)).collect()
     }
 
     #[test]
@@ -181,10 +158,7 @@ mod tests {
     fn a_citation_vouches_for_its_own_paragraph_only() {
         assert_eq!(faults("It was 2.65 [@kingma2021vdm]."), []);
         assert_eq!(faults("It was {{quoted 2.65}}\n[@kingma2021vdm]."), []);
-        assert_eq!(
-            faults("It was {{quoted 2.65}}.\n\nSee [@kingma2021vdm].").len(),
-            1
-        );
+        assert_eq!(faults("It was {{quoted 2.65}}.\n\nSee [@kingma2021vdm].").len(), 1);
         assert_eq!(faults("It was 2.65.\n\nSee [@kingma2021vdm].").len(), 1);
     }
 }

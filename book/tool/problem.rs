@@ -27,11 +27,7 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// Adds a fault.
     pub fn add(&mut self, file: impl Into<String>, line: usize, message: impl Into<String>) {
-        self.0.push(Problem {
-            file: file.into(),
-            line,
-            message: message.into(),
-        });
+        self.0.push(Problem { file: file.into(), line, message: message.into() });
     }
 
     /// Whether nothing was found.
@@ -41,9 +37,7 @@ impl Problems {
 
     /// Whether a fault was found on this line.
     pub fn any_at(&self, file: &str, line: usize) -> bool {
-        self.0
-            .iter()
-            .any(|problem| problem.file == file && problem.line == line)
+        self.0.iter().any(|problem| problem.file == file && problem.line == line)
     }
 
     /// Whether a fault was found in this file.
@@ -62,9 +56,6 @@ impl Problems {
 /// `path` as a problem names it: relative to the repository root, `/` between the parts.
 pub fn display(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = relative
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy())
-        .collect();
+    let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.join("/")
 }

@@ -40,11 +40,7 @@ impl Slots {
             filled.push_str(before);
             let slot = after.split_once("\">").and_then(|(number, after)| {
                 let slot = self.0.get(number.parse::<usize>().ok()?)?;
-                let html = if slot.print || !print {
-                    slot.html.as_str()
-                } else {
-                    ""
-                };
+                let html = if slot.print || !print { slot.html.as_str() } else { "" };
                 Some((html, after.split_once("</span>")?.1))
             });
             match slot {
@@ -104,10 +100,7 @@ mod tests {
         assert_eq!(first, "<span data-slot=\"0\">x&#95;1&#42;</span>");
         // mdBook decodes the entities and escapes what HTML needs.
         let page = format!("<p><span data-slot=\"0\">x_1*</span> and {second}, {second}</p>");
-        assert_eq!(
-            slots.fill(&page, false),
-            "<p><b>1</b> and <b>2</b>, <b>2</b></p>"
-        );
+        assert_eq!(slots.fill(&page, false), "<p><b>1</b> and <b>2</b>, <b>2</b></p>");
         assert_eq!(slots.fill("no slots", false), "no slots");
         let preview = slots.keep_for_pages("<b>3</b>".to_owned());
         assert_eq!(slots.fill(&preview, false), "<b>3</b>");

@@ -46,10 +46,7 @@ static GAP: LazyLock<Regex> = LazyLock::new(|| pattern(r"\s{2,}"));
 impl Snapshots {
     /// Reports in `folder`, named `chapter.snap`.
     pub fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            read: RefCell::default(),
-        }
+        Self { folder, read: RefCell::default() }
     }
 
     fn sections(&self, chapter: &str) -> Result<Rc<Vec<Section>>, String> {
@@ -57,17 +54,12 @@ impl Snapshots {
             return Ok(Rc::clone(sections));
         }
         let path = self.folder.join(format!("{chapter}.snap"));
-        let plain_name = !chapter.is_empty()
-            && chapter
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let plain_name = !chapter.is_empty() && chapter.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let text = plain_name.then(|| fs::read_to_string(&path).ok()).flatten().ok_or_else(|| {
             format!("there is no report tests/snapshots/{chapter}.snap; name a chapter program whose snapshot exists")
         })?;
         let sections = Rc::new(parse(&text));
-        self.read
-            .borrow_mut()
-            .insert(chapter.to_owned(), Rc::clone(&sections));
+        self.read.borrow_mut().insert(chapter.to_owned(), Rc::clone(&sections));
         Ok(sections)
     }
 
@@ -75,12 +67,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// Where the report or the section is missing.
-    pub fn section<T>(
-        &self,
-        chapter: &str,
-        heading: &str,
-        use_it: impl FnOnce(&Section) -> T,
-    ) -> Result<T, String> {
+    pub fn section<T>(&self, chapter: &str, heading: &str, use_it: impl FnOnce(&Section) -> T) -> Result<T, String> {
         let sections = self.sections(chapter)?;
         let mut named = sections.iter().filter(|section| section.heading == heading);
         match (named.next(), named.next()) {
@@ -89,17 +76,10 @@ impl Snapshots {
                 "the report of {chapter} has two sections \"{heading}\"; give its sections different headings"
             )),
             (None, _) => {
-                let headings: Vec<_> = sections
-                    .iter()
-                    .map(|section| format!("\"{}\"", section.heading))
-                    .collect();
+                let headings: Vec<_> = sections.iter().map(|section| format!("\"{}\"", section.heading)).collect();
                 Err(format!(
                     "the report of {chapter} has no section \"{heading}\"; it has {}",
-                    if headings.is_empty() {
-                        "no sections at all".to_owned()
-                    } else {
-                        headings.join(", ")
-                    }
+                    if headings.is_empty() { "no sections at all".to_owned() } else { headings.join(", ") }
                 ))
             }
         }
@@ -115,9 +95,7 @@ impl Snapshots {
             Some((path, "pm")) => (path, Form::WithTolerance),
             Some((path, "unit")) => (path, Form::WithUnit),
             Some((_, other)) => {
-                return Err(format!(
-                    "a value has no form \"{other}\"; use |pm (with tolerance) or |unit (with unit)"
-                ));
+                return Err(format!("a value has no form \"{other}\"; use |pm (with tolerance) or |unit (with unit)"));
             }
         };
         let parts: Vec<&str> = path.split(':').map(str::trim).collect();
@@ -125,50 +103,36 @@ impl Snapshots {
             [chapter, heading, row] => (chapter, heading, row, None),
             [chapter, heading, row, column] => (chapter, heading, row, Some(column)),
             _ => {
-                return Err(
-                    "a value is named chapter:section:row or chapter:section:row:column".to_owned(),
-                );
+                return Err("a value is named chapter:section:row or chapter:section:row:column".to_owned());
             }
         };
         let cell = self.section(chapter, heading, |section| section.cell(row, column))??;
-        let found = CELL.captures(&cell).ok_or_else(|| {
-            format!("\"{cell}\" in row \"{row}\" is no number; name another row or column")
-        })?;
+        let found = CELL
+            .captures(&cell)
+            .ok_or_else(|| format!("\"{cell}\" in row \"{row}\" is no number; name another row or column"))?;
         let mut value = found["number"].to_owned();
         if let Form::WithTolerance | Form::WithUnit = form {
             match (found.name("tolerance"), form) {
                 (Some(tolerance), _) => value = format!("{value} ± {}", tolerance.as_str()),
                 (None, Form::WithTolerance) => {
-                    return Err(format!(
-                        "row \"{row}\" prints no ± tolerance; leave |pm out"
-                    ));
+                    return Err(format!("row \"{row}\" prints no ± tolerance; leave |pm out"));
                 }
                 (None, _) => {}
             }
         }
         if form == Form::WithUnit {
-            let unit = found
-                .name("unit")
-                .ok_or_else(|| format!("row \"{row}\" prints no unit; leave |unit out"))?;
+            let unit = found.name("unit").ok_or_else(|| format!("row \"{row}\" prints no unit; leave |unit out"))?;
             value = format!("{value} {}", unit.as_str());
         }
-        Ok((
-            value,
-            format!("cargo run --example {chapter}, section {heading}, row {row}"),
-        ))
+        Ok((value, format!("cargo run --example {chapter}, section {heading}, row {row}")))
     }
 }
 
 impl Section {
     /// The text of a cell: the only one of its row, or the one below the header `column`.
     fn cell(&self, row: &str, column: Option<&str>) -> Result<String, String> {
-        let cells =
-            |line: &str| -> Vec<String> { GAP.split(line.trim()).map(str::to_owned).collect() };
-        let label = |cells: &[String]| {
-            cells
-                .first()
-                .map(|first| first.trim_end_matches(':').to_owned())
-        };
+        let cells = |line: &str| -> Vec<String> { GAP.split(line.trim()).map(str::to_owned).collect() };
+        let label = |cells: &[String]| cells.first().map(|first| first.trim_end_matches(':').to_owned());
         let rows: Vec<(usize, Vec<String>)> = self
             .lines
             .iter()
@@ -190,11 +154,7 @@ impl Section {
                 return Err(format!(
                     "section \"{}\" has no row \"{row}\"; it has {}",
                     self.heading,
-                    if known.is_empty() {
-                        "no rows".to_owned()
-                    } else {
-                        known.join(", ")
-                    }
+                    if known.is_empty() { "no rows".to_owned() } else { known.join(", ") }
                 ));
             }
             _ => {
@@ -208,9 +168,7 @@ impl Section {
         let Some(column) = column else {
             return match &cells_of_row[..] {
                 [_, only] => Ok(only.clone()),
-                _ => Err(format!(
-                    "row \"{row}\" has several cells; name the column as well: section:{row}:column"
-                )),
+                _ => Err(format!("row \"{row}\" has several cells; name the column as well: section:{row}:column")),
             };
         };
         let header = self.lines[..*index]
@@ -219,13 +177,8 @@ impl Section {
             .take_while(|line| !line.trim().is_empty())
             .map(|line| cells(line))
             .find(|header| header.iter().any(|name| name == column))
-            .ok_or_else(|| {
-                format!("no header line above row \"{row}\" has a column \"{column}\"")
-            })?;
-        let position = header
-            .iter()
-            .position(|name| name == column)
-            .unwrap_or_default();
+            .ok_or_else(|| format!("no header line above row \"{row}\" has a column \"{column}\""))?;
+        let position = header.iter().position(|name| name == column).unwrap_or_default();
         // The row labels may or may not have a header of their own.
         let shift = match cells_of_row.len().checked_sub(header.len()) {
             Some(shift @ (0 | 1)) => shift,
@@ -255,11 +208,7 @@ fn parse(text: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for (index, line) in lines {
         if let Some(heading) = line.strip_prefix("## ") {
-            sections.push(Section {
-                heading: heading.trim().to_owned(),
-                line: index + 1,
-                lines: Vec::new(),
-            });
+            sections.push(Section { heading: heading.trim().to_owned(), line: index + 1, lines: Vec::new() });
         } else if let Some(section) = sections.last_mut() {
             section.lines.push(line.trim_end().to_owned());
         }
@@ -268,11 +217,7 @@ fn parse(text: &str) -> Vec<Section> {
         while section.lines.last().is_some_and(String::is_empty) {
             section.lines.pop();
         }
-        let blank = section
-            .lines
-            .iter()
-            .take_while(|line| line.is_empty())
-            .count();
+        let blank = section.lines.iter().take_while(|line| line.is_empty()).count();
         section.lines.drain(..blank);
     }
     sections
@@ -286,7 +231,7 @@ mod tests {
         test bound            2.098 ± 0.020 bits/dim\nsteps                 3000\nrate                  -1.5e-3\n\
         twice                 1\ntwice                 2\nname                  linear\n\n\
         schedule    mean     s.e.\nlinear      2.10     0.01 nats\ncosine      2.20\n\n\
-             a     b\nrow  0.1   0.2\n\n## Empty\n\n";
+             a     b\nrow  0.1   0.2\n\n## Empty\n\n## Again\n\na  1\n\n## Again\n\na  2\n";
 
     fn snapshots() -> (tempfile::TempDir, Snapshots) {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -299,49 +244,26 @@ mod tests {
     fn a_section_has_no_header_of_insta() {
         let (_folder, snapshots) = snapshots();
         let (line, first) = snapshots
-            .section("ch05_vdm", "The bound", |section| {
-                (section.line, section.lines[0].clone())
-            })
+            .section("ch05_vdm", "The bound", |section| (section.line, section.lines[0].clone()))
             .expect("the section exists");
         assert_eq!(line, 7);
         assert_eq!(first, "test bound            2.098 ± 0.020 bits/dim");
-        let error = snapshots
-            .section("ch05_vdm", "The bond", |_| ())
-            .expect_err("misspelled");
+        let error = snapshots.section("ch05_vdm", "The bond", |_| ()).expect_err("misspelled");
         assert!(error.contains("\"The bound\""), "{error}");
-        assert!(
-            snapshots
-                .section("../ch05_vdm", "The bound", |_| ())
-                .is_err()
-        );
+        assert!(snapshots.section("../ch05_vdm", "The bound", |_| ()).is_err());
     }
 
     #[test]
     fn a_value_comes_as_number_with_tolerance_or_with_unit() {
         let (_folder, snapshots) = snapshots();
         let value = |address: &str| snapshots.value(address).map(|(value, _)| value);
-        assert_eq!(
-            value("ch05_vdm:The bound:test bound").as_deref(),
-            Ok("2.098")
-        );
-        assert_eq!(
-            value("ch05_vdm:The bound:test bound|pm").as_deref(),
-            Ok("2.098 ± 0.020")
-        );
-        assert_eq!(
-            value("ch05_vdm:The bound:test bound|unit").as_deref(),
-            Ok("2.098 ± 0.020 bits/dim")
-        );
+        assert_eq!(value("ch05_vdm:The bound:test bound").as_deref(), Ok("2.098"));
+        assert_eq!(value("ch05_vdm:The bound:test bound|pm").as_deref(), Ok("2.098 ± 0.020"));
+        assert_eq!(value("ch05_vdm:The bound:test bound|unit").as_deref(), Ok("2.098 ± 0.020 bits/dim"));
         assert_eq!(value("ch05_vdm:The bound:steps").as_deref(), Ok("3000"));
         assert_eq!(value("ch05_vdm:The bound:rate").as_deref(), Ok("-1.5e-3"));
-        assert_eq!(
-            value("ch05_vdm:The bound:linear:mean").as_deref(),
-            Ok("2.10")
-        );
-        assert_eq!(
-            value("ch05_vdm:The bound:linear:s.e.").as_deref(),
-            Ok("0.01")
-        );
+        assert_eq!(value("ch05_vdm:The bound:linear:mean").as_deref(), Ok("2.10"));
+        assert_eq!(value("ch05_vdm:The bound:linear:s.e.").as_deref(), Ok("0.01"));
         assert_eq!(value("ch05_vdm:The bound:row:b").as_deref(), Ok("0.2"));
     }
 
@@ -352,6 +274,7 @@ mod tests {
             ("ch09:The bound:test bound", "no report"),
             ("ch05_vdm:The bond:test bound", "no section"),
             ("ch05_vdm:The bound:tets bound", "no row"),
+            ("ch05_vdm:Again:a", "two sections"),
             ("ch05_vdm:The bound:twice", "2 rows"),
             ("ch05_vdm:The bound:name", "no number"),
             ("ch05_vdm:The bound:linear", "several cells"),

@@ -14,7 +14,7 @@ use self::args::Parsed;
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
     report::{Number, Report},
-    terminal::{Progress, blocks},
+    terminal::Progress,
 };
 use crate::{
     data::{Dataset, digits::digits},
@@ -131,6 +131,12 @@ impl Chapter {
     pub fn timing(&mut self, name: &str, value: f64) {
         eprintln!("{}: {value:.1}", name.replace('_', " "));
         self.timing.insert(name.into(), json!(value));
+    }
+
+    /// Shows a few images on stderr as text.
+    pub fn show(&self, images: &[u8], side: usize, level_count: usize) {
+        let images: Vec<&[u8]> = images.chunks(side * side).take(6).collect();
+        eprint!("{}", terminal::blocks(&images, side, level_count));
     }
 
     /// Writes a figure, `<name>.svg`.

@@ -24,10 +24,17 @@ impl ImageRow {
         Self { label: label.into(), images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect() }
     }
 
+    /// The same images in rows of `columns`, with the label above the first.
+    pub fn wrap(self, columns: usize) -> Vec<Self> {
+        let mut label = self.label;
+        let chunk = |images: &[Vec<f64>]| Self { label: std::mem::take(&mut label), images: images.to_vec() };
+        self.images.chunks(columns).map(chunk).collect()
+    }
+
     /// Images given by their values; -1 is blank and 1 is full ink. Values beyond are clipped.
-    pub fn from_values(label: impl Into<String>, values: &[f32], pixels: usize) -> Self {
+    pub fn from_values(label: impl Into<String>, values: &[f32], dim: usize) -> Self {
         let darkness = |&v: &f32| f64::from((v + 1.0) / 2.0).clamp(0.0, 1.0);
-        Self { label: label.into(), images: values.chunks(pixels).map(|i| i.iter().map(darkness).collect()).collect() }
+        Self { label: label.into(), images: values.chunks(dim).map(|i| i.iter().map(darkness).collect()).collect() }
     }
 }
 

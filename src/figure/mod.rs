@@ -4,11 +4,13 @@
 //! dark page. Sizes suit a phone: 480 units wide, text of 14 units.
 
 mod contour;
+mod field;
 mod images;
 mod plot;
 mod surface;
 
 pub use self::{
+    field::{Field, fields},
     images::{ImageRow, image_rows},
     plot::{Axis, Plot, Series, Style},
     surface::Surface,

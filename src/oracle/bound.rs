@@ -34,6 +34,7 @@ impl DiffusionBound {
     pub fn new(process: &Process, reverse: &Chain, x: &Vector) -> Result<Self, Error> {
         process.fits(reverse)?;
         let d = x.len();
+        same("the dimension of p(z_T)", d, reverse.first().dimension())?;
         for step in reverse.steps() {
             same("the output of a step of a reverse chain", d, step.output_dimension())?;
         }
@@ -41,7 +42,9 @@ impl DiffusionBound {
         let laws = forward.marginals()?;
         let (first, last) = match (laws.first(), laws.last()) {
             (Some(first), Some(last)) => (first, last),
-            _ => return Err(Error::Dimension { what: "the number of levels", expected: 1, found: 0 }),
+            _ => {
+                return Err(Error::Dimension { what: "the number of levels", expected: 1, found: 0 });
+            }
         };
         // forward.steps()[i] is q(z_{i+2}|z_{i+1}); models[i] is p(z_{i+1}|z_{i+2}).
         let mut models: Vec<&LinearConditional> = reverse.steps().iter().rev().collect();
@@ -74,21 +77,12 @@ impl DiffusionBound {
         let consistency_prior = match (before, forward.steps().last()) {
             (Some(law), Some(step)) => {
                 let marginal = step.marginal(law)?;
-                let log_prior = reverse
-                    .first()
-                    .expected_log_prob(marginal.mean(), marginal.covariance())?;
+                let log_prior = reverse.first().expected_log_prob(marginal.mean(), marginal.covariance())?;
                 -step.noise().entropy() - log_prior
             }
             _ => prior,
         };
-        Ok(Self {
-            reconstruction,
-            prior,
-            denoising,
-            consistency_prior,
-            consistency,
-            consistency_as_printed,
-        })
+        Ok(Self { reconstruction, prior, denoising, consistency_prior, consistency, consistency_as_printed })
     }
 
     /// The ELBO by the denoising decomposition: reconstruction - prior - sum of denoising.
@@ -104,19 +98,14 @@ impl DiffusionBound {
 
     /// What the consistency decomposition gives with the KL terms as often printed. NOT the ELBO.
     pub fn printed_elbo(&self) -> f64 {
-        self.reconstruction - self.consistency_prior
-            + self.consistency_as_printed.iter().sum::<f64>()
+        self.reconstruction - self.consistency_prior + self.consistency_as_printed.iter().sum::<f64>()
     }
 }
 
 /// The joint law of z_t' and z_{t+1}, where z_t' has the law of z_t given z_{t-1} but is drawn
 /// independently of the z_t that led to z_{t+1}. The covariance of z_t with its fresh copy is what
 /// z_{t-1} explains: Cov(z_t) less the noise of the step into t.
-fn drawn_afresh(
-    law: &Gaussian,
-    noising: &Gaussian,
-    step: &LinearConditional,
-) -> Result<Gaussian, Error> {
+fn drawn_afresh(law: &Gaussian, noising: &Gaussian, step: &LinearConditional) -> Result<Gaussian, Error> {
     let d = law.dimension();
     let joint = step.joint(law)?;
     let shared = (law.covariance() - noising.covariance()) * step.matrix().transpose();
@@ -134,4 +123,39 @@ fn drawn_afresh(
 pub fn exact_elbo(process: &Process, reverse: &Chain, x: &Vector) -> Result<f64, Error> {
     process.fits(reverse)?;
     reverse.latent_model()?.elbo(x, &process.forward(x)?.joint()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DiffusionBound, exact_elbo};
+    use crate::oracle::{Chain, Error, Gaussian, LinearConditional, Process, vector};
+
+    /// In two dimensions with full matrices, where the equation tests have one.
+    #[test]
+    fn both_decompositions_are_the_exact_elbo_in_two_dimensions() -> Result<(), Error> {
+        let process = Process::linear_gamma(-3.0, 2.0, 4)?;
+        let x = vector(&[0.4, -1.1]);
+        let data = Gaussian::new(vector(&[0.3, -0.2]), crate::oracle::matrix(&[&[0.8, 0.3], &[0.3, 1.4]])?)?;
+        let reverse = process.exact_reverse(&data)?;
+        let reverse = Chain::new(Gaussian::standard(2)?, reverse.steps().to_vec())?;
+        let exact = exact_elbo(&process, &reverse, &x)?;
+        let bound = DiffusionBound::new(&process, &reverse, &x)?;
+        assert!((bound.denoising_elbo() - exact).abs() < 1e-12);
+        assert!((bound.consistency_elbo() - exact).abs() < 1e-12);
+        assert!(bound.printed_elbo() < exact - 0.1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_reverse_chain_that_does_not_fit_is_an_error() -> Result<(), Error> {
+        let process = Process::linear_gamma(-3.0, 2.0, 1)?;
+        let step = LinearConditional::scalar(0.5, 0.0, 1.0)?;
+        let two = Chain::new(Gaussian::standard(1)?, vec![step.clone(), step.clone()])?;
+        let one = Chain::new(Gaussian::standard(1)?, vec![step])?;
+        assert!(DiffusionBound::new(&process, &two, &vector(&[0.1])).is_err());
+        assert!(DiffusionBound::new(&process, &one, &vector(&[0.1, 0.2])).is_err());
+        assert!(exact_elbo(&process, &one, &vector(&[0.1, 0.2])).is_err());
+        assert!(exact_elbo(&process, &two, &vector(&[0.1])).is_err());
+        Ok(())
+    }
 }

@@ -86,12 +86,9 @@ impl Chain {
             mean = stack(&mean, &next);
             // Cov(u_i, u_j) = A_i Cov(u_{i-1}, u_j) for every j < i.
             let cross = step.matrix() * covariance.view((from.start, 0), (from.len(), to.start));
-            let own = cross.columns(from.start, from.len()) * step.matrix().transpose()
-                + step.noise().covariance();
+            let own = cross.columns(from.start, from.len()) * step.matrix().transpose() + step.noise().covariance();
             covariance.view_mut((to.start, 0), cross.shape()).copy_from(&cross);
-            covariance
-                .view_mut((0, to.start), (cross.ncols(), cross.nrows()))
-                .copy_from(&cross.transpose());
+            covariance.view_mut((0, to.start), (cross.ncols(), cross.nrows())).copy_from(&cross.transpose());
             covariance.view_mut((to.start, to.start), own.shape()).copy_from(&own);
         }
         Gaussian::new(mean, super::gaussian::symmetric(covariance))
@@ -132,8 +129,7 @@ impl Chain {
         let mut weights = Matrix::zeros(decoder.output_dimension(), order.len());
         weights.columns_mut(0, decoder.input_dimension()).copy_from(decoder.matrix());
         let noise = decoder.noise();
-        let likelihood =
-            LinearConditional::new(weights, noise.mean().clone(), noise.covariance().clone())?;
+        let likelihood = LinearConditional::new(weights, noise.mean().clone(), noise.covariance().clone())?;
         LinearGaussian::new(prior, likelihood)
     }
 
@@ -158,5 +154,53 @@ impl Chain {
             total += step.given(&pair[0])?.log_prob(&pair[1])?;
         }
         Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::Chain;
+    use crate::oracle::{Error, Gaussian, LinearConditional, Vector, matrix, vector};
+
+    fn example() -> Result<Chain, Error> {
+        let up = LinearConditional::new(
+            matrix(&[&[0.5], &[-1.0]])?,
+            vector(&[0.1, 0.2]),
+            matrix(&[&[0.3, 0.1], &[0.1, 0.4]])?,
+        )?;
+        let down = LinearConditional::new(matrix(&[&[0.7, 0.2]])?, vector(&[-0.3]), matrix(&[&[0.25]])?)?;
+        Chain::new(Gaussian::scalar(0.4, 1.5)?, vec![up, down])
+    }
+
+    #[test]
+    fn factors_joint_and_reversal_give_one_density() -> Result<(), Error> {
+        let chain = example()?;
+        let (joint, reversed) = (chain.joint()?, chain.reversed()?);
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        for _ in 0..10 {
+            let mut path = chain.sample(&mut rng);
+            let stacked: Vec<f64> = path.iter().flat_map(|u| u.iter().copied()).collect();
+            let by_factors = chain.log_prob(&path)?;
+            assert!((by_factors - joint.log_prob(&vector(&stacked))?).abs() < 1e-12);
+            path.reverse();
+            assert!((by_factors - reversed.log_prob(&path)?).abs() < 1e-12);
+        }
+        for (block, law) in chain.blocks().into_iter().zip(chain.marginals()?) {
+            let marginal = joint.marginal(&block.collect::<Vec<_>>())?;
+            assert!((marginal.covariance() - law.covariance()).amax() < 1e-14);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn chains_that_do_not_fit_are_errors() -> Result<(), Error> {
+        let step = LinearConditional::scalar(1.0, 0.0, 1.0)?;
+        assert!(Chain::new(Gaussian::standard(2)?, vec![step]).is_err());
+        assert!(example()?.log_prob(&[Vector::zeros(1)]).is_err());
+        assert!(Chain::new(Gaussian::standard(2)?, Vec::new())?.latent_model().is_err());
+        Ok(())
     }
 }

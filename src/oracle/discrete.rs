@@ -89,12 +89,7 @@ impl FiniteLatent {
     ///
     /// # Errors
     /// As [`FiniteLatent::elbo`]; [`Error::OutOfRange`] where k is 0 or K^k exceeds 2^24.
-    pub fn importance_weighted_bound(
-        &self,
-        x: usize,
-        q: &[f64],
-        samples: usize,
-    ) -> Result<f64, Error> {
+    pub fn importance_weighted_bound(&self, x: usize, q: &[f64], samples: usize) -> Result<f64, Error> {
         let joint = self.joint(x)?;
         same("the length of q", self.states(), q.len())?;
         probabilities("q", q)?;
@@ -103,10 +98,7 @@ impl FiniteLatent {
             .filter(|&power| power > 0)
             .and_then(|power| self.states().checked_pow(power))
             .filter(|&sequences| sequences <= 1 << 24)
-            .ok_or(Error::OutOfRange {
-                what: "a number of samples k with 1 <= K^k <= 2^24",
-                found: samples as f64,
-            })?;
+            .ok_or(Error::OutOfRange { what: "a number of samples k with 1 <= K^k <= 2^24", found: samples as f64 })?;
         let mut bound = 0.0;
         for sequence in 0..sequences {
             let (mut probability, mut weight, mut rest) = (1.0, 0.0, sequence);
@@ -175,4 +167,41 @@ pub fn mutual_information(encoder: &[Vec<f64>]) -> Result<f64, Error> {
         information -= entropy(row)? / encoder.len() as f64;
     }
     Ok(information)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FiniteLatent, aggregate, kl};
+    use crate::oracle::Error;
+
+    #[test]
+    fn tables_that_are_no_distributions_are_errors() -> Result<(), Error> {
+        let rows = [vec![0.5, 0.5], vec![0.1, 0.9]];
+        assert!(FiniteLatent::new(&[0.5, 0.6], &rows).is_err());
+        assert!(FiniteLatent::new(&[1.0], &rows).is_err());
+        assert!(FiniteLatent::new(&[0.5, 0.5], &[vec![1.0], vec![0.5, 0.5]]).is_err());
+        assert!(FiniteLatent::new(&[], &[]).is_err());
+        let model = FiniteLatent::new(&[0.5, 0.5], &rows)?;
+        assert_eq!(model.log_prob(2).err(), Some(Error::Index { index: 2, length: 2 }));
+        assert!(model.elbo(0, &[1.0]).is_err());
+        assert!(model.elbo(0, &[2.0, -1.0]).is_err());
+        for samples in [0, 40, usize::MAX] {
+            assert!(model.importance_weighted_bound(0, &[0.5, 0.5], samples).is_err());
+        }
+        assert!(aggregate(&[]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn zeros_are_handled_as_limits() -> Result<(), Error> {
+        let model = FiniteLatent::new(&[0.5, 0.5], &[vec![0.0, 1.0], vec![0.4, 0.6]])?;
+        assert_eq!(model.elbo(0, &[0.5, 0.5])?, f64::NEG_INFINITY);
+        assert!((model.elbo(0, &[0.0, 1.0])? - 0.2_f64.ln()).abs() < 1e-15);
+        let bound = model.importance_weighted_bound(0, &[0.0, 1.0], 3)?;
+        assert!((bound - 0.2_f64.ln()).abs() < 1e-15);
+        assert_eq!(kl(&[1.0, 0.0], &[0.5, 0.5])?, 2.0_f64.ln());
+        let never = FiniteLatent::new(&[1.0], &[vec![0.0, 1.0]])?;
+        assert!(never.posterior(0).is_err());
+        Ok(())
+    }
 }

@@ -40,10 +40,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dimension { what, expected, found } => write!(
-                formatter,
-                "{what} is {found} but must be {expected}; give arguments of matching size"
-            ),
+            Self::Dimension { what, expected, found } => {
+                write!(formatter, "{what} is {found} but must be {expected}; give arguments of matching size")
+            }
             Self::Index { index, length } => write!(
                 formatter,
                 "index {index} is repeated or outside a vector of length {length}; \
@@ -70,11 +69,7 @@ impl std::error::Error for Error {}
 
 /// `Ok` where the two sizes agree.
 pub(super) fn same(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found {
-        Ok(())
-    } else {
-        Err(Error::Dimension { what, expected, found })
-    }
+    if expected == found { Ok(()) } else { Err(Error::Dimension { what, expected, found }) }
 }
 
 /// `Ok` where `weights` is a probability distribution, to within rounding.
@@ -89,9 +84,5 @@ pub(super) fn probabilities(what: &'static str, weights: &[f64]) -> Result<(), E
 
 /// `Ok` where `number` is finite and above zero.
 pub(super) fn positive(what: &'static str, number: f64) -> Result<(), Error> {
-    if number.is_finite() && number > 0.0 {
-        Ok(())
-    } else {
-        Err(Error::OutOfRange { what, found: number })
-    }
+    if number.is_finite() && number > 0.0 { Ok(()) } else { Err(Error::OutOfRange { what, found: number }) }
 }

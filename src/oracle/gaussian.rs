@@ -23,21 +23,21 @@ impl Gaussian {
     ///
     /// # Errors
     /// [`Error::Dimension`] where the sizes differ or d is 0; [`Error::NotPositiveDefinite`] where
-    /// the covariance is not symmetric (to 1e-9 relative) and positive definite.
+    /// the covariance is not symmetric (to 1e-9 relative) and positive definite;
+    /// [`Error::OutOfRange`] where the mean is not finite.
     pub fn new(mean: Vector, covariance: Matrix) -> Result<Self, Error> {
         let dimension = mean.len();
         same("the number of rows of a covariance", dimension, covariance.nrows())?;
         same("the number of columns of a covariance", dimension, covariance.ncols())?;
         if dimension == 0 {
-            return Err(Error::Dimension {
-                what: "the dimension of a Gaussian",
-                expected: 1,
-                found: 0,
-            });
+            return Err(Error::Dimension { what: "the dimension of a Gaussian", expected: 1, found: 0 });
         }
         let asymmetry = (&covariance - covariance.transpose()).amax();
-        if asymmetry > 1e-9 * covariance.amax() || !mean.iter().all(|m| m.is_finite()) {
+        if asymmetry > 1e-9 * covariance.amax() {
             return Err(Error::NotPositiveDefinite);
+        }
+        if let Some(&found) = mean.iter().find(|m| !m.is_finite()) {
+            return Err(Error::OutOfRange { what: "a finite mean", found });
         }
         let cholesky = Cholesky::new(covariance.clone()).ok_or(Error::NotPositiveDefinite)?;
         if !cholesky.ln_determinant().is_finite() {
@@ -162,10 +162,7 @@ impl Gaussian {
     /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no index.
     pub fn marginal(&self, indices: &[usize]) -> Result<Self, Error> {
         self.check(indices)?;
-        Self::new(
-            self.mean.select_rows(indices),
-            self.covariance.select_rows(indices).select_columns(indices),
-        )
+        Self::new(self.mean.select_rows(indices), self.covariance.select_rows(indices).select_columns(indices))
     }
 
     /// The law of the remaining coordinates, in their order, given that the coordinates `observed`
@@ -186,11 +183,7 @@ impl Gaussian {
     ///
     /// # Errors
     /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no index.
-    pub fn regression(
-        &self,
-        targets: &[usize],
-        inputs: &[usize],
-    ) -> Result<LinearConditional, Error> {
+    pub fn regression(&self, targets: &[usize], inputs: &[usize]) -> Result<LinearConditional, Error> {
         let all: Vec<usize> = targets.iter().chain(inputs).copied().collect();
         self.check(&all)?;
         let given = self.marginal(inputs)?;
@@ -209,10 +202,7 @@ impl Gaussian {
     pub fn affine(&self, matrix: &Matrix, offset: &Vector) -> Result<Self, Error> {
         same("the number of columns of a matrix", self.dimension(), matrix.ncols())?;
         same("the length of an offset", matrix.nrows(), offset.len())?;
-        Self::new(
-            matrix * &self.mean + offset,
-            symmetric(matrix * &self.covariance * matrix.transpose()),
-        )
+        Self::new(matrix * &self.mean + offset, symmetric(matrix * &self.covariance * matrix.transpose()))
     }
 
     /// One draw, `[d]`.
@@ -331,10 +321,7 @@ impl LinearConditional {
     pub fn marginal(&self, input: &Gaussian) -> Result<Gaussian, Error> {
         same("the dimension of a Gaussian", self.input_dimension(), input.dimension())?;
         let spread = &self.matrix * &input.covariance * self.matrix.transpose();
-        Gaussian::new(
-            &self.matrix * &input.mean + &self.noise.mean,
-            symmetric(spread + &self.noise.covariance),
-        )
+        Gaussian::new(&self.matrix * &input.mean + &self.noise.mean, symmetric(spread + &self.noise.covariance))
     }
 
     /// Bayes: p(x | y) as a function of y, for x of the law `input`.
@@ -353,18 +340,14 @@ impl LinearConditional {
     /// # Errors
     /// [`Error::Dimension`] where a block has another length than A says; [`Error::Index`] where a
     /// block reaches outside the joint law.
-    pub fn expected_log_prob(
-        &self,
-        joint: &Gaussian,
-        y: Range<usize>,
-        x: Range<usize>,
-    ) -> Result<f64, Error> {
+    pub fn expected_log_prob(&self, joint: &Gaussian, y: Range<usize>, x: Range<usize>) -> Result<f64, Error> {
         same("the length of y", self.output_dimension(), y.len())?;
         same("the length of x", self.input_dimension(), x.len())?;
         let length = joint.dimension();
-        for end in [x.end, y.end] {
+        for block in [&x, &y] {
+            let end = block.start.max(block.end);
             if end > length {
-                return Err(Error::Index { index: end.saturating_sub(1), length });
+                return Err(Error::Index { index: end - 1, length });
             }
         }
         // The residual y - A x is a linear map of the joint vector.
@@ -387,4 +370,88 @@ pub(super) fn stack(a: &Vector, b: &Vector) -> Vector {
 /// The symmetric part: rounding makes a product of three matrices slightly asymmetric.
 pub(super) fn symmetric(matrix: Matrix) -> Matrix {
     (&matrix + matrix.transpose()) * 0.5
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::{Gaussian, LinearConditional};
+    use crate::oracle::{Error, Matrix, matrix, vector};
+
+    fn example() -> Result<Gaussian, Error> {
+        let covariance = matrix(&[&[2.0, 0.3, -0.5], &[0.3, 1.0, 0.2], &[-0.5, 0.2, 0.7]])?;
+        Gaussian::new(vector(&[1.0, -2.0, 0.5]), covariance)
+    }
+
+    #[test]
+    fn a_joint_density_is_a_marginal_times_a_conditional() -> Result<(), Error> {
+        let (law, x) = (example()?, vector(&[0.4, -1.0, 1.2]));
+        let marginal = law.marginal(&[2, 0])?;
+        let conditional = law.condition(&[2, 0], &vector(&[x[2], x[0]]))?;
+        let product = marginal.log_prob(&vector(&[x[2], x[0]]))? + conditional.log_prob(&vector(&[x[1]]))?;
+        assert!((law.log_prob(&x)? - product).abs() < 1e-13);
+        Ok(())
+    }
+
+    #[test]
+    fn samples_have_the_mean_and_covariance() -> Result<(), Error> {
+        let (law, mut rng) = (example()?, ChaCha8Rng::seed_from_u64(1));
+        let (mut mean, mut second) = (vector(&[0.0; 3]), Matrix::zeros(3, 3));
+        let draws = 100_000.0;
+        for _ in 0..100_000 {
+            let x = law.sample(&mut rng);
+            second += &x * x.transpose() / draws;
+            mean += x / draws;
+        }
+        assert!((&mean - law.mean()).amax() < 0.03);
+        assert!((second - &mean * mean.transpose() - law.covariance()).amax() < 0.05);
+        Ok(())
+    }
+
+    #[test]
+    fn an_affine_map_moves_mean_and_covariance() -> Result<(), Error> {
+        let law = example()?.affine(&matrix(&[&[1.0, 0.0, 2.0]])?, &vector(&[0.5]))?;
+        assert!((law.mean()[0] - 2.5).abs() < 1e-15);
+        assert!((law.covariance()[(0, 0)] - (2.0 + 4.0 * 0.7 - 4.0 * 0.5)).abs() < 1e-14);
+        Ok(())
+    }
+
+    #[test]
+    fn entropy_is_minus_the_expected_log_density() -> Result<(), Error> {
+        let law = example()?;
+        let expected = law.expected_log_prob(law.mean(), law.covariance())?;
+        assert!((law.entropy() + expected).abs() < 1e-13);
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_errors() -> Result<(), Error> {
+        let (law, short) = (example()?, vector(&[1.0]));
+        assert!(law.log_prob(&short).is_err());
+        assert!(law.score(&short).is_err());
+        assert!(law.kl(&Gaussian::standard(2)?).is_err());
+        assert!(law.expected_log_prob(law.mean(), &Matrix::zeros(2, 3)).is_err());
+        assert_eq!(law.marginal(&[3]).err(), Some(Error::Index { index: 3, length: 3 }));
+        assert_eq!(law.marginal(&[1, 1]).err(), Some(Error::Index { index: 1, length: 3 }));
+        assert!(law.marginal(&[]).is_err());
+        assert!(law.condition(&[0, 1, 2], &vector(&[0.0; 3])).is_err());
+        assert!(law.condition(&[0], &vector(&[0.0; 2])).is_err());
+        assert!(law.affine(&Matrix::zeros(1, 2), &short).is_err());
+        assert!(law.affine(&Matrix::zeros(1, 3), &short).is_err(), "a map without full rank");
+        assert!(Gaussian::standard(0).is_err());
+        assert!(Gaussian::scalar(f64::NAN, 1.0).is_err());
+        for variance in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(Gaussian::scalar(0.0, variance).is_err(), "{variance}");
+        }
+        let skewed = matrix(&[&[1.0, 0.5], &[0.0, 1.0]])?;
+        assert_eq!(Gaussian::new(vector(&[0.0, 0.0]), skewed).err(), Some(Error::NotPositiveDefinite));
+        let step = LinearConditional::scalar(0.5, 0.0, 1.0)?;
+        assert!(step.given(&vector(&[0.0, 0.0])).is_err());
+        assert!(step.joint(&law).is_err() && step.marginal(&law).is_err());
+        assert!(step.expected_log_prob(&law, 2..3, 3..4).is_err());
+        assert!(matrix(&[&[1.0], &[1.0, 2.0]]).is_err());
+        Ok(())
+    }
 }

@@ -37,10 +37,7 @@ impl LinearGaussian {
     pub fn standard(weights: Matrix, offset: Vector, variance: f64) -> Result<Self, Error> {
         let (d, k) = weights.shape();
         let covariance = Matrix::identity(d, d) * variance;
-        Self::new(
-            Gaussian::standard(k)?,
-            LinearConditional::new(weights, offset, covariance)?,
-        )
+        Self::new(Gaussian::standard(k)?, LinearConditional::new(weights, offset, covariance)?)
     }
 
     /// The length k of z.
@@ -129,9 +126,8 @@ pub fn ppca(mean: &Vector, covariance: &Matrix, k: usize) -> Result<LinearGaussi
     }
     let variance = values[k..].iter().sum::<f64>() / (d - k) as f64;
     positive("a covariance whose dropped eigenvalues are above zero", variance)?;
-    let weights = Matrix::from_fn(d, k, |row, column| {
-        vectors[(row, column)] * (values[column] - variance).max(0.0).sqrt()
-    });
+    let weights =
+        Matrix::from_fn(d, k, |row, column| vectors[(row, column)] * (values[column] - variance).max(0.0).sqrt());
     LinearGaussian::standard(weights, mean.clone(), variance)
 }
 
@@ -160,4 +156,32 @@ fn eigen(covariance: &Matrix) -> Result<(Vec<f64>, Matrix), Error> {
     order.sort_by(|&i, &j| eigen.eigenvalues[j].total_cmp(&eigen.eigenvalues[i]));
     let values = order.iter().map(|&i| eigen.eigenvalues[i]).collect();
     Ok((values, eigen.eigenvectors.select_columns(&order)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ppca, ppca_log_likelihood};
+    use crate::oracle::{Error, Gaussian, LinearGaussian, Matrix, matrix, vector};
+
+    #[test]
+    fn sizes_that_do_not_fit_are_errors() -> Result<(), Error> {
+        let weights = matrix(&[&[1.0], &[0.5]])?;
+        assert!(LinearGaussian::standard(weights.clone(), vector(&[0.0]), 1.0).is_err());
+        assert!(LinearGaussian::standard(weights.clone(), vector(&[0.0, 0.0]), 0.0).is_err());
+        let model = LinearGaussian::standard(weights, vector(&[0.0, 0.0]), 1.0)?;
+        assert!(model.log_prob(&vector(&[0.0])).is_err());
+        assert!(model.posterior(&vector(&[0.0])).is_err());
+        assert!(model.elbo(&vector(&[0.0, 0.0]), &Gaussian::standard(2)?).is_err());
+        assert!(model.elbo(&vector(&[0.0]), &Gaussian::standard(1)?).is_err());
+        let covariance = Matrix::identity(3, 3);
+        for k in [0, 3, 4] {
+            assert!(ppca(&vector(&[0.0; 3]), &covariance, k).is_err());
+            assert!(ppca_log_likelihood(&covariance, k).is_err());
+        }
+        assert!(ppca(&vector(&[0.0; 2]), &covariance, 1).is_err());
+        assert!(ppca(&vector(&[0.0; 3]), &Matrix::zeros(3, 3), 1).is_err());
+        assert!(ppca(&vector(&[0.0; 3]), &(covariance * f64::NAN), 1).is_err());
+        assert!(ppca(&vector(&[0.0; 3]), &Matrix::zeros(3, 2), 1).is_err());
+        Ok(())
+    }
 }

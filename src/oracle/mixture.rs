@@ -40,11 +40,7 @@ impl ScalarMixture {
                 return Err(Error::OutOfRange { what: "variances of zero or more", found });
             }
         }
-        Ok(Self {
-            weights: weights.to_vec(),
-            means: means.to_vec(),
-            variances: variances.to_vec(),
-        })
+        Ok(Self { weights: weights.to_vec(), means: means.to_vec(), variances: variances.to_vec() })
     }
 
     /// The weight, mean and variance of each component.
@@ -67,10 +63,7 @@ impl ScalarMixture {
         let mean = self.mean();
         self.components().fold((0.0, 0.0), |(second, fourth), (w, m, v)| {
             let shift = (m - mean).powi(2);
-            (
-                second + w * (v + shift),
-                fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift),
-            )
+            (second + w * (v + shift), fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift))
         })
     }
 
@@ -96,10 +89,7 @@ impl ScalarMixture {
         let gain = |v: f64| v / (signal * signal * v + noise);
         Self {
             weights: marginal.responsibilities(z),
-            means: self
-                .components()
-                .map(|(_, m, v)| m + signal * gain(v) * (z - signal * m))
-                .collect(),
+            means: self.components().map(|(_, m, v)| m + signal * gain(v) * (z - signal * m)).collect(),
             variances: self.variances.iter().map(|&v| gain(v) * noise).collect(),
         }
     }
@@ -124,9 +114,7 @@ impl ScalarMixture {
     pub fn mmse(&self, level: Level, rule: &Rule) -> f64 {
         self.marginal(level)
             .components()
-            .map(|(w, m, v)| {
-                w * rule.normal(m, v.sqrt(), |z| self.posterior(z, level).variance())
-            })
+            .map(|(w, m, v)| w * rule.normal(m, v.sqrt(), |z| self.posterior(z, level).variance()))
             .sum()
     }
 
@@ -139,9 +127,7 @@ impl ScalarMixture {
 
     fn log_terms(&self, x: f64) -> Vec<f64> {
         self.components()
-            .map(|(w, m, v)| {
-                w.ln() - 0.5 * ((std::f64::consts::TAU * v).ln() + (x - m).powi(2) / v)
-            })
+            .map(|(w, m, v)| w.ln() - 0.5 * ((std::f64::consts::TAU * v).ln() + (x - m).powi(2) / v))
             .collect()
     }
 
@@ -250,10 +236,7 @@ impl Mixture {
     pub fn score(&self, x: &Vector) -> Result<Vector, Error> {
         let scores = self.scores(x)?;
         let responsibilities = self.responsibilities(x)?;
-        Ok(responsibilities
-            .iter()
-            .zip(&scores)
-            .fold(Vector::zeros(self.dimension()), |sum, (r, s)| sum + s * *r))
+        Ok(responsibilities.iter().zip(&scores).fold(Vector::zeros(self.dimension()), |sum, (r, s)| sum + s * *r))
     }
 
     /// The Hessian of log p(x), `[d, d]`.
@@ -276,11 +259,7 @@ impl Mixture {
     }
 
     fn noising(&self, level: Level) -> Result<LinearConditional, Error> {
-        LinearConditional::isotropic(
-            level.abar().sqrt(),
-            Vector::zeros(self.dimension()),
-            level.noise(),
-        )
+        LinearConditional::isotropic(level.abar().sqrt(), Vector::zeros(self.dimension()), level.noise())
     }
 
     fn log_terms(&self, x: &Vector) -> Result<Vec<f64>, Error> {
@@ -320,4 +299,59 @@ fn pick<R: Rng + ?Sized>(weights: &[f64], rng: &mut R) -> usize {
         }
     }
     weights.len().saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::{Mixture, ScalarMixture};
+    use crate::oracle::{Error, Estimate, Gaussian, Level, vector};
+
+    #[test]
+    fn one_dimension_agrees_with_d_dimensions() -> Result<(), Error> {
+        let (weights, means, variances) = ([0.3, 0.7], [-0.5, 0.9], [0.2, 0.05]);
+        let scalar = ScalarMixture::new(&weights, &means, &variances)?;
+        let general = Mixture::new(&weights, vec![Gaussian::scalar(-0.5, 0.2)?, Gaussian::scalar(0.9, 0.05)?])?;
+        let level = Level::new(0.4);
+        for z in [-2.0, 0.1, 1.0] {
+            let (noised, wide, point) = (scalar.marginal(level), general.marginal(level)?, vector(&[z]));
+            assert!((noised.log_prob(z) - wide.log_prob(&point)?).abs() < 1e-13);
+            assert!((noised.score(z) - wide.score(&point)?[0]).abs() < 1e-13);
+            assert!((noised.hessian(z) - wide.hessian(&point)?[(0, 0)]).abs() < 1e-12);
+            let (one, many) = (scalar.posterior(z, level), general.posterior(&point, level)?);
+            assert!((one.mean() - many.mean()[0]).abs() < 1e-13);
+            assert!((one.variance() - many.covariance()[(0, 0)]).abs() < 1e-13);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn samples_have_the_moments() -> Result<(), Error> {
+        let mixture = ScalarMixture::new(&[0.3, 0.7], &[-0.5, 0.9], &[0.2, 0.0])?;
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let mean = Estimate::of(100_000, || mixture.sample(&mut rng));
+        assert!(mean.z_score(mixture.mean()).abs() < 5.0);
+        let (second, fourth) = mixture.central_moments();
+        let squares = Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(2));
+        assert!(squares.z_score(second).abs() < 5.0);
+        let fourths = Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(4));
+        assert!(fourths.z_score(fourth).abs() < 5.0);
+        Ok(())
+    }
+
+    #[test]
+    fn bad_mixtures_are_errors() -> Result<(), Error> {
+        assert!(ScalarMixture::new(&[0.5, 0.4], &[0.0, 1.0], &[1.0, 1.0]).is_err());
+        assert!(ScalarMixture::new(&[1.0], &[0.0, 1.0], &[1.0]).is_err());
+        assert!(ScalarMixture::new(&[1.0], &[0.0], &[-1.0]).is_err());
+        assert!(ScalarMixture::new(&[], &[], &[]).is_err());
+        let (line, plane) = (Gaussian::standard(1)?, Gaussian::standard(2)?);
+        assert!(Mixture::new(&[0.5, 0.5], vec![line.clone(), plane]).is_err());
+        let mixture = Mixture::new(&[1.0], vec![line])?;
+        assert!(mixture.log_prob(&vector(&[0.0, 1.0])).is_err());
+        assert!(mixture.posterior(&vector(&[]), Level::new(0.0)).is_err());
+        Ok(())
+    }
 }

@@ -4,9 +4,6 @@
 //! layer whose weights are made positive by their absolute value, plus a straight line; then eq 59
 //! of that paper moves the end points to where they should be.
 
-use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
-
 use super::error::{Error, same};
 use super::process::sigmoid;
 
@@ -28,28 +25,16 @@ impl MonotoneNetwork {
     /// # Errors
     /// [`Error::Dimension`] where a, b and c differ in length; [`Error::OutOfRange`] where w is 0
     /// (g would not have to increase), a weight is not finite, or gamma_min is not below gamma_max.
-    pub fn new(
-        gammas: (f64, f64),
-        slope: f64,
-        outputs: &[f64],
-        inputs: &[f64],
-        biases: &[f64],
-    ) -> Result<Self, Error> {
+    pub fn new(gammas: (f64, f64), slope: f64, outputs: &[f64], inputs: &[f64], biases: &[f64]) -> Result<Self, Error> {
         same("the number of input weights", outputs.len(), inputs.len())?;
         same("the number of biases", outputs.len(), biases.len())?;
         let (gamma_min, gamma_max) = gammas;
         if !(gamma_min.is_finite() && gamma_max.is_finite() && gamma_min < gamma_max) {
-            return Err(Error::OutOfRange {
-                what: "a finite gamma_max above gamma_min",
-                found: gamma_max,
-            });
+            return Err(Error::OutOfRange { what: "a finite gamma_max above gamma_min", found: gamma_max });
         }
         let finite = [outputs, inputs, biases].iter().all(|w| w.iter().all(|w| w.is_finite()));
         if !(finite && slope.is_finite() && slope != 0.0) {
-            return Err(Error::OutOfRange {
-                what: "finite weights and a slope that is not zero",
-                found: slope,
-            });
+            return Err(Error::OutOfRange { what: "finite weights and a slope that is not zero", found: slope });
         }
         Ok(Self {
             gamma_min,
@@ -59,27 +44,6 @@ impl MonotoneNetwork {
             inputs: inputs.to_vec(),
             biases: biases.to_vec(),
         })
-    }
-
-    /// A network with this many hidden units and normal random parameters.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] where gamma_min is not below gamma_max.
-    pub fn random<R: Rng + ?Sized>(
-        gammas: (f64, f64),
-        hidden: usize,
-        rng: &mut R,
-    ) -> Result<Self, Error> {
-        let mut draw = |scale: f64| -> Vec<f64> {
-            (0..hidden)
-                .map(|_| {
-                    let noise: f64 = StandardNormal.sample(rng);
-                    scale * noise
-                })
-                .collect()
-        };
-        let (outputs, inputs, biases) = (draw(1.0), draw(5.0), draw(3.0));
-        Self::new(gammas, 0.5, &outputs, &inputs, &biases)
     }
 
     /// gamma(t). Exactly gamma_min at t = 0 and gamma_max at t = 1.
@@ -110,5 +74,20 @@ impl MonotoneNetwork {
 
     fn units(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
         self.outputs.iter().zip(&self.inputs).zip(&self.biases).map(|((a, b), c)| (*a, *b, *c))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::MonotoneNetwork;
+
+    #[test]
+    fn a_network_that_need_not_increase_is_refused() {
+        let one = [1.0];
+        assert!(MonotoneNetwork::new((-8.0, 5.0), 0.0, &one, &one, &one).is_err());
+        assert!(MonotoneNetwork::new((5.0, 5.0), 1.0, &one, &one, &one).is_err());
+        assert!(MonotoneNetwork::new((-8.0, 5.0), 1.0, &one, &[], &one).is_err());
+        assert!(MonotoneNetwork::new((-8.0, 5.0), 1.0, &[f64::NAN], &one, &one).is_err());
+        assert!(MonotoneNetwork::new((-8.0, 5.0), -1.0, &[], &[], &[]).is_ok());
     }
 }

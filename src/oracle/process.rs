@@ -151,20 +151,13 @@ impl Process {
     /// and strictly increasing.
     pub fn new(gammas: &[f64]) -> Result<Self, Error> {
         if gammas.is_empty() {
-            return Err(Error::Dimension {
-                what: "the number of levels (at least 1)",
-                expected: 1,
-                found: 0,
-            });
+            return Err(Error::Dimension { what: "the number of levels (at least 1)", expected: 1, found: 0 });
         }
         let mut levels = vec![Level::DATA];
         for &gamma in gammas {
             let previous = levels.last().map_or(f64::NEG_INFINITY, |level| level.gamma);
             if !(gamma.is_finite() && gamma > previous) {
-                return Err(Error::OutOfRange {
-                    what: "finite values of gamma that strictly increase",
-                    found: gamma,
-                });
+                return Err(Error::OutOfRange { what: "finite values of gamma that strictly increase", found: gamma });
             }
             levels.push(Level::new(gamma));
         }
@@ -212,13 +205,8 @@ impl Process {
     }
 
     /// The number of steps T.
-    pub fn len(&self) -> usize {
+    pub fn step_count(&self) -> usize {
         self.levels.len() - 1
-    }
-
-    /// Never true: a process has at least one level.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The levels 0..=T; level 0 is the data, so `levels()[t]` is that of z_t.
@@ -238,9 +226,7 @@ impl Process {
     pub fn conditionals(&self, d: usize) -> Result<Vec<LinearConditional>, Error> {
         self.steps()
             .into_iter()
-            .map(|step| {
-                LinearConditional::isotropic(step.alpha().sqrt(), DVector::zeros(d), step.beta())
-            })
+            .map(|step| LinearConditional::isotropic(step.alpha().sqrt(), DVector::zeros(d), step.beta()))
             .collect()
     }
 
@@ -264,6 +250,47 @@ impl Process {
 
     /// `Ok` where a reverse chain has as many steps as this process.
     pub(super) fn fits(&self, reverse: &Chain) -> Result<(), Error> {
-        same("the number of steps of a reverse chain", self.len(), reverse.steps().len())
+        same("the number of steps of a reverse chain", self.step_count(), reverse.steps().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, Process, Step};
+    use crate::oracle::vector;
+
+    #[test]
+    fn levels_and_steps_agree_with_products_of_alpha() {
+        let process = Process::from_betas(&[0.1, 0.2, 0.5]).expect("betas in (0, 1)");
+        let (mut abar, mut betas) = (1.0, [0.1, 0.2, 0.5].into_iter());
+        for (step, level) in process.steps().iter().zip(&process.levels()[1..]) {
+            abar *= 1.0 - betas.next().unwrap_or(f64::NAN);
+            assert!((level.abar() - abar).abs() < 1e-15);
+            assert!((step.t.noise() - (1.0 - abar)).abs() < 1e-15);
+            assert!((step.alpha() + step.beta() - 1.0).abs() < 1e-15);
+            assert!((Level::from_abar(abar).gamma - level.gamma).abs() < 1e-14);
+        }
+    }
+
+    #[test]
+    fn the_step_from_the_data_is_a_point() {
+        let step = Step { s: Level::DATA, t: Level::new(0.3) };
+        assert_eq!(step.posterior_variance(), 0.0);
+        assert_eq!(step.posterior_coefficients(), (0.0, 1.0));
+        assert_eq!(step.beta(), step.t.noise());
+    }
+
+    #[test]
+    fn bad_schedules_are_refused() {
+        for gammas in [&[][..], &[1.0, 1.0], &[2.0, 1.0], &[f64::NAN], &[0.0, f64::INFINITY]] {
+            assert!(Process::new(gammas).is_err(), "{gammas:?}");
+        }
+        for betas in [&[][..], &[0.0], &[1.0], &[-0.1], &[0.5, 1.5]] {
+            assert!(Process::from_betas(betas).is_err(), "{betas:?}");
+        }
+        assert!(Process::linear_gamma(-8.0, 5.0, 0).is_err());
+        let process = Process::linear_gamma(-8.0, 5.0, 3).expect("increasing");
+        assert_eq!((process.levels()[1].gamma, process.levels()[3].gamma), (-8.0, 5.0));
+        assert!(process.forward(&vector(&[])).is_err());
     }
 }

@@ -23,18 +23,12 @@ impl Rule {
     /// Golub & Welsch (1969): the nodes are the eigenvalues of the Jacobi matrix of the orthonormal
     /// Hermite polynomials h_j; the weights are 1 / sum_j h_j(x_i)^2. Costs O(n^3).
     pub fn gauss_hermite(n: usize) -> Self {
-        let jacobi = Matrix::from_fn(n, n, |i, j| {
-            if i.abs_diff(j) == 1 { (i.max(j) as f64).sqrt() } else { 0.0 }
-        });
-        let mut nodes: Vec<f64> = if n == 0 {
-            Vec::new()
-        } else {
-            SymmetricEigen::new(jacobi).eigenvalues.iter().copied().collect()
-        };
+        let jacobi = Matrix::from_fn(n, n, |i, j| if i.abs_diff(j) == 1 { (i.max(j) as f64).sqrt() } else { 0.0 });
+        let mut nodes: Vec<f64> =
+            if n == 0 { Vec::new() } else { SymmetricEigen::new(jacobi).eigenvalues.iter().copied().collect() };
         nodes.sort_by(f64::total_cmp);
         // The rule is symmetric; averaging the mirror images removes half the rounding.
-        let nodes: Vec<f64> =
-            (0..n).map(|i| 0.5 * (nodes[i] - nodes[n - 1 - i])).collect();
+        let nodes: Vec<f64> = (0..n).map(|i| 0.5 * (nodes[i] - nodes[n - 1 - i])).collect();
         let weights = nodes.iter().map(|&x| hermite_weight(n, x)).collect();
         Self { nodes, weights }
     }

@@ -71,11 +71,12 @@ fn naive_monte_carlo() -> Outcome {
     let prior = random_table(&mut rng, 4);
     let likelihood: Vec<Vec<f64>> = (0..4).map(|_| random_table(&mut rng, 3)).collect();
     let model = FiniteLatent::new(&prior, &likelihood)?;
+    let p_x_given_z = |x: usize, z: usize| likelihood[z][x];
     for x in 0..3 {
         // K = 3 draws: 4^3 sequences.
         let mut expectation = 0.0;
         for (z1, z2, z3) in (0..64).map(|i| (i / 16, i / 4 % 4, i % 4)) {
-            let p_hat = [z1, z2, z3].iter().map(|&z| likelihood[z][x]).sum::<f64>() / 3.0;
+            let p_hat = [z1, z2, z3].iter().map(|&z| p_x_given_z(x, z)).sum::<f64>() / 3.0;
             expectation += prior[z1] * prior[z2] * prior[z3] * p_hat;
         }
         assert_close(expectation, model.log_prob(x)?.exp(), TOLERANCE);

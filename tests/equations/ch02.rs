@@ -122,11 +122,12 @@ fn elbo_discrete() -> Outcome {
     let prior = random_table(&mut rng, 7);
     let likelihood: Vec<Vec<f64>> = (0..7).map(|_| random_table(&mut rng, 5)).collect();
     let model = FiniteLatent::new(&prior, &likelihood)?;
+    let p_x_given_z = |x: usize, z: usize| likelihood[z][x];
     for x in 0..5 {
         let posterior = model.posterior(x)?;
         for _ in 0..20 {
             let q = random_table(&mut rng, 7);
-            let elbo: f64 = (0..7).map(|z| q[z] * (prior[z] * likelihood[z][x] / q[z]).ln()).sum();
+            let elbo: f64 = (0..7).map(|z| q[z] * (prior[z] * p_x_given_z(x, z) / q[z]).ln()).sum();
             let kl: f64 = (0..7).map(|z| q[z] * (q[z] / posterior[z]).ln()).sum();
             assert_close(elbo + kl, model.log_prob(x)?, TOLERANCE);
             assert_close(elbo, model.elbo(x, &q)?, TOLERANCE);

@@ -67,7 +67,7 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
     cases.push(linear_abar(30)?);
     cases.push(Process::ddpm()?);
     for process in cases {
-        let by = if process.len() > 100 { 0.02 } else { 0.3 };
+        let by = if process.step_count() > 100 { 0.02 } else { 0.3 };
         let reverse = Reverse::near_exact(&process, by, &mut rng);
         let x = normal(&mut rng);
         let exact = exact_elbo(&process, &reverse.chain()?, &vector(&[x]))?;
@@ -84,7 +84,7 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
 fn elbo_consistency() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
     over_chains(511, |process, reverse, x, exact| {
-        let (powers, last) = (Powers::of(process), process.len());
+        let (powers, last) = (Powers::of(process), process.step_count());
         let sum: f64 = (1..last).map(|t| consistency(&powers, reverse, x, t)).sum();
         let elbo = reconstruction(&powers, reverse, x) - expected_prior_kl(&powers, x) + sum;
         assert_close(elbo, exact, TOLERANCE);
@@ -102,7 +102,7 @@ fn elbo_consistency() -> Outcome {
 fn elbo_denoising() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
     over_chains(512, |process, reverse, x, exact| {
-        let (powers, last) = (Powers::of(process), process.len());
+        let (powers, last) = (Powers::of(process), process.step_count());
         let sum: f64 = (2..=last).map(|t| denoising(&powers, reverse, x, t)).sum();
         let elbo = reconstruction(&powers, reverse, x) - prior(&powers, x) - sum;
         assert_close(elbo, exact, TOLERANCE);

@@ -33,7 +33,7 @@ fn consistency_kl_wrong() -> Outcome {
     let x = 0.8;
     let printed = |process: &Process, reverse: &Reverse| -> f64 {
         let powers = Powers::of(process);
-        let sum: f64 = (1..process.len()).map(|t| printed_kl(&powers, reverse, x, t)).sum();
+        let sum: f64 = (1..process.step_count()).map(|t| printed_kl(&powers, reverse, x, t)).sum();
         reconstruction(&powers, reverse, x) - expected_prior_kl(&powers, x) - sum
     };
     let mut cases = Vec::new();
@@ -57,7 +57,7 @@ fn consistency_kl_wrong() -> Outcome {
     for (process, reverse) in cases {
         let powers = Powers::of(&process);
         let elbo = exact_elbo(&process, &reverse.chain()?, &vector(&[x]))?;
-        let error: f64 = (1..process.len())
+        let error: f64 = (1..process.step_count())
             .map(|t| {
                 let next = powers.alpha[t + 1];
                 reverse.a[t + 1] * next.sqrt() * (1.0 - powers.alpha[t]) / reverse.c[t + 1]
@@ -126,7 +126,7 @@ fn consistency_prior() -> Outcome {
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(523);
     for process in [Process::linear_gamma(-8.0, 5.0, 20)?, linear_abar(7)?, Process::ddpm()?] {
-        let (powers, x, last) = (Powers::of(&process), normal(&mut rng), process.len());
+        let (powers, x, last) = (Powers::of(&process), normal(&mut rng), process.step_count());
         let (alpha, abar) = (powers.alpha[last], powers.abar[last]);
         let formula = expected_prior_kl(&powers, x);
 

@@ -30,7 +30,7 @@ impl Setting {
     }
 
     fn steps(&self) -> usize {
-        self.process.len()
+        self.process.step_count()
     }
 
     /// z_t from q(z_t|x); x itself for t = 0.
@@ -237,15 +237,6 @@ fn estimator_variance() -> Outcome {
             setting.draw_reconstruction(rng) - prior_kl + n * term
         });
 
-        println!(
-            "T = {steps}: standard deviations {:.2} {:.1} {:.2} {:.2} {:.1} {:.1}",
-            path_variance.sqrt(),
-            consistency_variance.sqrt(),
-            pair_variance.sqrt(),
-            denoising_variance.sqrt(),
-            one_consistency.sqrt(),
-            one_denoising.sqrt()
-        );
         let t = steps as f64;
         assert!((0.9..1.2).contains(&(consistency_variance / t)));
         assert!(consistency_variance / denoising_variance > t / 4.0);

@@ -79,22 +79,17 @@ pub struct Scan {
     pub masked: String,
 }
 
-static OPENS_DISPLAY: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?m)^([ \t]*(?:>[ \t]?)*[ \t]*)\$\$"));
+static OPENS_DISPLAY: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m)^([ \t]*(?:>[ \t]?)*[ \t]*)\$\$"));
 static MARGIN: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]*(?:>[ \t]?)*[ \t]*$"));
-static ATTRIBUTES: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^[ \t]*(?:\{([^{}\n]*)\}[ \t]*)?(?:\n|$)"));
+static ATTRIBUTES: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]*(?:\{([^{}\n]*)\}[ \t]*)?(?:\n|$)"));
 static BLANK_LINE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\n[ \t]*(?:>[ \t]?)*[ \t]*\n"));
 static DIRECTIVE: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^\{\{[ \t]*([#/]?[A-Za-z][A-Za-z-]*)(?:\s+((?s:.*)))?\}\}$"));
 /// Several things may end on one line: `{{/solution}} {{/exercise}}`.
-static CLOSINGS: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^[ \t]*(?:>[ \t]?)*(?:[ \t]*\{\{/[a-z-]+\}\})+[ \t]*$"));
+static CLOSINGS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]*(?:>[ \t]?)*(?:[ \t]*\{\{/[a-z-]+\}\})+[ \t]*$"));
 static CITATION: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\[(@[^\[\]]+)\]"));
 static FIGURE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r#"^!\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(figure:([^\s)"]*)(?:\s+"((?s:.*?))")?\s*\)[ \t]*(?:\n|$)"#,
-    )
+    pattern(r#"^!\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(figure:([^\s)"]*)(?:\s+"((?s:.*?))")?\s*\)[ \t]*(?:\n|$)"#)
 });
 
 /// A pattern that is part of the program.
@@ -119,19 +114,13 @@ pub fn options() -> Options {
 
 /// The line of `text` on which byte `offset` lies, counted from `first`.
 pub fn line_of(text: &str, offset: usize, first: usize) -> usize {
-    first
-        + text.as_bytes()[..offset]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count()
+    first + text.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count()
 }
 
 /// Finds the items of `source`; what cannot be read is reported against `file`.
 pub fn scan(source: &Fragment, file: &str, problems: &mut Problems) -> Scan {
     let text = source.text.as_str();
-    let mut report = |offset: usize, message: &str| {
-        problems.add(file, line_of(text, offset, source.line), message)
-    };
+    let mut report = |offset: usize, message: &str| problems.add(file, line_of(text, offset, source.line), message);
 
     let (mut items, ends) = displays(source, &mut report);
     // The second reading sees no display maths, whose lines could look like lists, rules or code.
@@ -156,29 +145,17 @@ fn displays(source: &Fragment, report: &mut dyn FnMut(usize, &str)) -> (Vec<Item
             from = block.end.max(open);
             continue;
         }
-        let blank = BLANK_LINE
-            .find_at(text, open)
-            .map_or(text.len(), |found| found.start());
+        let blank = BLANK_LINE.find_at(text, open).map_or(text.len(), |found| found.start());
         let Some(length) = text[open..blank].find("$$") else {
-            report(
-                start,
-                "this $$ is never closed; end the equation with $$ before the next blank line",
-            );
+            report(start, "this $$ is never closed; end the equation with $$ before the next blank line");
             return (items, start);
         };
         let close = open + length + 2;
         let rest = ATTRIBUTES.captures(&text[close..]);
         if rest.is_none() {
-            report(
-                close,
-                "only {#eq:label …} may follow the $$ that ends an equation; begin a new line after it",
-            );
+            report(close, "only {#eq:label …} may follow the $$ that ends an equation; begin a new line after it");
         }
-        let part = |group: usize| {
-            rest.as_ref()
-                .and_then(|rest| rest.get(group))
-                .map(|part| part.as_str())
-        };
+        let part = |group: usize| rest.as_ref().and_then(|rest| rest.get(group)).map(|part| part.as_str());
         let end = close + part(0).map_or(0, |line| line.trim_end_matches('\n').len());
         items.push(Item {
             range: start..end,
@@ -195,25 +172,14 @@ fn displays(source: &Fragment, report: &mut dyn FnMut(usize, &str)) -> (Vec<Item
 }
 
 /// All other items, read from left to right.
-fn inlines(
-    source: &Fragment,
-    text: &str,
-    end: usize,
-    items: &mut Vec<Item>,
-    report: &mut dyn FnMut(usize, &str),
-) {
+fn inlines(source: &Fragment, text: &str, end: usize, items: &mut Vec<Item>, report: &mut dyn FnMut(usize, &str)) {
     let code = protected(text, false);
     let bytes = text.as_bytes();
     let mut next_code = code.iter().peekable();
     let mut at = 0;
     let mut add = |range: Range<usize>, margin: &str, kind: Kind| {
         let line = line_of(text, range.start, source.line);
-        items.push(Item {
-            range,
-            line,
-            margin: margin.to_owned(),
-            kind,
-        });
+        items.push(Item { range, line, margin: margin.to_owned(), kind });
     };
     while at < end {
         while next_code.peek().is_some_and(|range| range.end <= at) {
@@ -233,29 +199,18 @@ fn inlines(
             }
             b'\\' => at += 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
             b'$' if rest.starts_with("$$") => {
-                report(
-                    at,
-                    "display maths begins on a line of its own; put this $$ at the start of a line",
-                );
-                at = text[at + 2..]
-                    .find("$$")
-                    .map_or(end, |length| at + length + 4);
+                report(at, "display maths begins on a line of its own; put this $$ at the start of a line");
+                at = text[at + 2..].find("$$").map_or(end, |length| at + length + 4);
             }
             b'$' => match inline_maths(text, at) {
                 Ok(close) => {
-                    add(
-                        at..close,
-                        "",
-                        Kind::Inline(text[at + 1..close - 1].to_owned()),
-                    );
+                    add(at..close, "", Kind::Inline(text[at + 1..close - 1].to_owned()));
                     at = close;
                 }
                 // Where one $ is wrong, the pairs after it in the paragraph mean nothing.
                 Err(message) => {
                     report(at, message);
-                    at = BLANK_LINE
-                        .find_at(text, at)
-                        .map_or(end, |found| found.start());
+                    at = BLANK_LINE.find_at(text, at).map_or(end, |found| found.start());
                 }
             },
             b'{' if rest.starts_with("{{") => match directive(text, at) {
@@ -306,9 +261,7 @@ fn inline_maths(text: &str, open: usize) -> Result<usize, &'static str> {
     if body.starts_with(char::is_whitespace) || body.is_empty() {
         return Err("maths does not begin with a space: write $x$, or \\$ for a dollar");
     }
-    let stop = BLANK_LINE
-        .find(body)
-        .map_or(body.len(), |found| found.start());
+    let stop = BLANK_LINE.find(body).map_or(body.len(), |found| found.start());
     let mut escaped = false;
     for (offset, c) in body[..stop].char_indices() {
         match c {
@@ -331,13 +284,10 @@ fn inline_maths(text: &str, open: usize) -> Result<usize, &'static str> {
 
 /// The directive at `open`.
 fn directive(text: &str, open: usize) -> Result<(Range<usize>, String, Kind), &'static str> {
-    let malformed =
-        "this {{ begins no directive; write {{name argument}}, or put literal braces in `code`";
+    let malformed = "this {{ begins no directive; write {{name argument}}, or put literal braces in `code`";
     let line_start = text[..open].rfind('\n').map_or(0, |newline| newline + 1);
     let margin = &text[line_start..open];
-    let line_end = text[open..]
-        .find('\n')
-        .map_or(text.len(), |length| open + length);
+    let line_end = text[open..].find('\n').map_or(text.len(), |length| open + length);
     let line = text[open..line_end].trim_end();
     let begins_line = MARGIN.is_match(margin);
     // A block directive takes its whole line, so that its argument may hold braces.
@@ -345,13 +295,8 @@ fn directive(text: &str, open: usize) -> Result<(Range<usize>, String, Kind), &'
     let end = if block {
         open + line.len()
     } else {
-        let stop = BLANK_LINE
-            .find_at(text, open)
-            .map_or(text.len(), |found| found.start());
-        open + text[open..stop]
-            .find("}}")
-            .ok_or("this {{ is never closed; end the directive with }}")?
-            + 2
+        let stop = BLANK_LINE.find_at(text, open).map_or(text.len(), |found| found.start());
+        open + text[open..stop].find("}}").ok_or("this {{ is never closed; end the directive with }}")? + 2
     };
     let found = DIRECTIVE.captures(&text[open..end]).ok_or(malformed)?;
     let argument = found.get(2).map_or("", |part| part.as_str());
@@ -363,15 +308,7 @@ fn directive(text: &str, open: usize) -> Result<(Range<usize>, String, Kind), &'
         argument: argument.split_whitespace().collect::<Vec<_>>().join(" "),
         alone,
     };
-    Ok((
-        open..end,
-        if alone {
-            margin.to_owned()
-        } else {
-            String::new()
-        },
-        kind,
-    ))
+    Ok((open..end, if alone { margin.to_owned() } else { String::new() }, kind))
 }
 
 /// The figure at `open`, if it is one and has its lines for itself.
@@ -379,27 +316,19 @@ fn figure(text: &str, open: usize, first: usize) -> Option<(Range<usize>, String
     let line_start = text[..open].rfind('\n').map_or(0, |newline| newline + 1);
     let margin = &text[line_start..open];
     let rest = &text[open..];
-    let stop = BLANK_LINE
-        .find(rest)
-        .map_or(rest.len(), |found| found.start() + 1);
+    let stop = BLANK_LINE.find(rest).map_or(rest.len(), |found| found.start() + 1);
     let found = FIGURE.captures(&rest[..stop])?;
     if !MARGIN.is_match(margin) {
         return None;
     }
     let fragment = |group: usize| {
-        found
-            .get(group)
-            .map_or_else(Fragment::default, |part| Fragment {
-                text: without_margin(part.as_str()),
-                line: line_of(text, open + part.start(), first),
-            })
+        found.get(group).map_or_else(Fragment::default, |part| Fragment {
+            text: without_margin(part.as_str()),
+            line: line_of(text, open + part.start(), first),
+        })
     };
     let end = open + found[0].trim_end().len();
-    let kind = Kind::Figure {
-        alt: fragment(1),
-        path: found[2].to_owned(),
-        caption: fragment(3),
-    };
+    let kind = Kind::Figure { alt: fragment(1), path: found[2].to_owned(), caption: fragment(3) };
     Some((open..end, margin.to_owned(), kind))
 }
 
@@ -408,10 +337,7 @@ fn without_margin(text: &str) -> String {
     let strip = |line: &str| line.trim_start_matches([' ', '\t', '>']).to_owned();
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default().to_owned();
-    std::iter::once(first)
-        .chain(lines.map(strip))
-        .collect::<Vec<_>>()
-        .join("\n")
+    std::iter::once(first).chain(lines.map(strip)).collect::<Vec<_>>().join("\n")
 }
 
 /// What is code, an HTML tag or a comment: whole blocks alone, or inline code and tags as well.
@@ -436,9 +362,7 @@ fn mask(text: &str, items: &[Item]) -> String {
     for item in items {
         let block = match item.kind {
             Kind::Display { .. } | Kind::Figure { .. } => true,
-            Kind::Directive {
-                alone, ref name, ..
-            } => alone && name.starts_with(['#', '/']),
+            Kind::Directive { alone, ref name, .. } => alone && name.starts_with(['#', '/']),
             _ => false,
         };
         for byte in &mut bytes[item.range.clone()] {
@@ -452,194 +376,4 @@ fn mask(text: &str, items: &[Item]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> (Vec<String>, Vec<(usize, String)>) {
-        let source = Fragment {
-            text: text.to_owned(),
-            line: 1,
-        };
-        let mut problems = Problems::default();
-        let scan = scan(&source, "page.md", &mut problems);
-        assert_eq!(
-            scan.masked.len(),
-            text.len(),
-            "the mask keeps every byte in its place"
-        );
-        let items = scan.items.iter().map(|item| match &item.kind {
-            Kind::Display { tex, attributes } => format!(
-                "display {} {}",
-                tex.trim(),
-                attributes.as_deref().unwrap_or("-")
-            ),
-            Kind::Inline(tex) => format!("inline {tex}"),
-            Kind::Dollar => "dollar".to_owned(),
-            Kind::Directive {
-                name,
-                argument,
-                alone,
-            } => format!("directive {name} {argument} {alone}"),
-            Kind::Citation(inside) => format!("citation {inside}"),
-            Kind::Figure { alt, path, caption } => {
-                format!("figure {} {path} {}", alt.text, caption.text)
-            }
-        });
-        let problems = problems
-            .sorted()
-            .into_iter()
-            .map(|problem| (problem.line, problem.message))
-            .collect();
-        (items.collect(), problems)
-    }
-
-    fn items(text: &str) -> Vec<String> {
-        let (items, problems) = read(text);
-        assert_eq!(problems, [], "{text}");
-        items
-    }
-
-    #[test]
-    fn inline_maths_is_found_wherever_prose_is() {
-        assert_eq!(
-            items("Let $x$, $y_1$ and $a_1 b_1$."),
-            ["inline x", "inline y_1", "inline a_1 b_1"]
-        );
-        assert_eq!(
-            items("**$x$** _$y$_ [$z$](a.md) \"$w$\""),
-            ["inline x", "inline y", "inline z", "inline w"]
-        );
-        assert_eq!(
-            items("- $x$\n  1. $y$\n\n> $z$\n"),
-            ["inline x", "inline y", "inline z"]
-        );
-        assert_eq!(
-            items("| $p(x|z)$ | $\\|a\\|$ |\n|---|---|\n| $a|b$ | c |\n").len(),
-            3
-        );
-        assert_eq!(items("A line $a\n+ b$ goes on."), ["inline a\n+ b"]);
-        assert_eq!(
-            items("$a < b$ and $c > d$, $e<f>g$"),
-            ["inline a < b", "inline c > d", "inline e<f>g"]
-        );
-        assert_eq!(
-            items("$f[i](x)$ and $\\text{\\$}$"),
-            ["inline f[i](x)", "inline \\text{\\$}"]
-        );
-        assert_eq!(items("é $ü$ — $x$"), ["inline ü", "inline x"]);
-        assert_eq!(
-            items("$\\bar{{x}}$"),
-            ["inline \\bar{{x}}"],
-            "double braces in maths are TeX"
-        );
-    }
-
-    #[test]
-    fn code_tags_and_escapes_are_left_alone() {
-        for text in [
-            "`$x$` and ``a ` $x$``",
-            "```\n$x$ {{eqref a}}\n$$\n```",
-            "~~~text\n$$ a $$\n~~~",
-            "    $x$ {{a b}}",
-            "<!-- $x {{eqref -->",
-            "- item\n\n  ```\n  $ cargo run\n  ```\n",
-            "> ```\n> $$\n> ```\n",
-            "<a title=\"$x$\">text</a>",
-            "\\\\ and \\{{ no directive",
-        ] {
-            assert_eq!(items(text), Vec::<String>::new(), "{text}");
-        }
-        assert_eq!(
-            items("It costs \\$5, not \\$6, for $x$."),
-            ["dollar", "dollar", "inline x"]
-        );
-        assert_eq!(
-            items("an open ` and $x$"),
-            ["inline x"],
-            "a lone backtick opens no code"
-        );
-    }
-
-    #[test]
-    fn display_maths_is_a_block_with_a_label() {
-        assert_eq!(items("$$ a $$"), ["display a -"]);
-        assert_eq!(items("Text\n$$ a $$ {#eq:b}\nmore"), ["display a #eq:b"]);
-        assert_eq!(
-            items("$$\na\n= b\n- c\n+ d\n# e\n$$ {#eq:x .definition}\n"),
-            ["display a\n= b\n- c\n+ d\n# e #eq:x .definition"]
-        );
-        assert_eq!(
-            items("> $$ a\n> + b $$\n> and $c$"),
-            ["display a\n+ b -", "inline c"]
-        );
-        assert_eq!(items("- item\n\n  $$ a\n  + b $$\n"), ["display a\n+ b -"]);
-        assert_eq!(
-            items("$$ `a` $$\n\n$$ b $$"),
-            ["display `a` -", "display b -"]
-        );
-        assert_eq!(items("$$ a $$\n$$ b $$\n"), ["display a -", "display b -"]);
-    }
-
-    #[test]
-    fn directives_citations_and_figures_are_found() {
-        assert_eq!(
-            items("See {{eqref a-b}} and {{value x:y z:w|pm}}."),
-            [
-                "directive eqref a-b false",
-                "directive value x:y z:w|pm false"
-            ]
-        );
-        assert_eq!(
-            items("See {{value x:a\nb:c}}."),
-            ["directive value x:a b:c false"]
-        );
-        assert_eq!(
-            items("> {{#listing a.rs:b}}\n"),
-            ["directive #listing a.rs:b true"]
-        );
-        assert_eq!(
-            items("{{#exercise On $\\bar{{x}}$}}\n"),
-            ["directive #exercise On $\\bar{{x}}$ true"]
-        );
-        assert_eq!(
-            items("{{/solution}} {{/exercise}}"),
-            ["directive /solution  true", "directive /exercise  true"]
-        );
-        assert_eq!(
-            items("As [@a] and [@b, eq. 2; @c] and [link](x.md) [^1]"),
-            ["citation @a", "citation @b, eq. 2; @c"]
-        );
-        assert_eq!(
-            items(
-                "![Alt [with] brackets](figure:ch01/a.svg \"Caption $x$ (b) \\\"q\\\"\")\n\n![photo](a.png)"
-            ),
-            ["figure Alt [with] brackets ch01/a.svg Caption $x$ (b) \\\"q\\\""]
-        );
-        assert_eq!(
-            items("![Long\nalt](figure:ch01/a.svg\n\"Caption\nhere\")"),
-            ["figure Long\nalt ch01/a.svg Caption\nhere"]
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_read_names_its_line() {
-        for (text, line, says) in [
-            ("a\n\n$x", 3, "never closed"),
-            ("a $x\n\n$y$", 1, "never closed"),
-            ("it is $5 and $6", 1, "does not end with a space"),
-            ("a $ b$", 1, "does not begin with a space"),
-            ("a\n$$\nb", 2, "this $$ is never closed"),
-            ("a $$b$$", 1, "a line of its own"),
-            ("$$ a $$ b", 1, "may follow"),
-            ("a\n{{eqref", 2, "never closed"),
-            ("a ![b](figure:c/d.svg \"e\")", 1, "lines of its own"),
-        ] {
-            let (_, problems) = read(text);
-            assert!(problems.len() == 1, "{text}: {problems:?}");
-            assert!(
-                problems[0].0 == line && problems[0].1.contains(says),
-                "{text}: {problems:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Writes each page's Markdown for mdBook, with everything of this tool replaced.
 
+mod figures;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,6 +23,8 @@ use crate::slots::{Slots, escape, literal};
 use crate::snapshot::Snapshots;
 use crate::{equation_map, figure, listing, numbers};
 
+use figures::Figure;
+
 /// Everything that the pages draw on.
 pub struct Sources<'a> {
     root: PathBuf,
@@ -35,14 +39,6 @@ pub struct Sources<'a> {
     bibliography: Option<usize>,
 }
 
-/// A numbered figure.
-#[derive(Debug)]
-struct Figure {
-    number: String,
-    page: usize,
-    line: usize,
-}
-
 /// What mdBook gets, and what it must not see.
 pub struct Written {
     /// The Markdown of each page.
@@ -53,23 +49,14 @@ pub struct Written {
 
 impl<'a> Sources<'a> {
     /// Reads tests, macros and references, and numbers equations and figures.
-    pub fn read(
-        layout: &Layout,
-        pages: &'a [Page],
-        repository: Repository,
-        problems: &mut Problems,
-    ) -> Self {
+    pub fn read(layout: &Layout, pages: &'a [Page], repository: Repository, problems: &mut Problems) -> Self {
         let file = |name: &str| fs::read_to_string(layout.book.join(name)).unwrap_or_default();
         let math = Math::new(&file("macros.tex"), "book/macros.tex", problems);
         let references = References::read(&file("references.bib"), "book/references.bib", problems);
-        let tests =
-            EquationTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
+        let tests = EquationTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
         let equations = Equations::collect(pages, &math, &tests, problems);
         let holds = |page: &Page, wanted: &str| {
-            page.scan
-                .items
-                .iter()
-                .any(|item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted))
+            page.scan.items.iter().any(|item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted))
         };
         Self {
             root: layout.root.clone(),
@@ -77,7 +64,7 @@ impl<'a> Sources<'a> {
             repository,
             math,
             equations,
-            figures: number_figures(pages, problems),
+            figures: figures::number(pages, problems),
             snapshots: Snapshots::new(layout.root.join("tests/snapshots")),
             references,
             bibliography: pages.iter().position(|page| holds(page, "#bibliography")),
@@ -85,50 +72,10 @@ impl<'a> Sources<'a> {
     }
 }
 
-fn number_figures(pages: &[Page], problems: &mut Problems) -> BTreeMap<String, Figure> {
-    let mut figures: BTreeMap<String, Figure> = BTreeMap::new();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for (index, page) in pages.iter().enumerate() {
-        for item in &page.scan.items {
-            let Kind::Figure { path, .. } = &item.kind else {
-                continue;
-            };
-            if let Some(first) = figures.get(path) {
-                let place = format!("{}:{}", pages[first.page].file, first.line);
-                problems.add(
-                    &page.file,
-                    item.line,
-                    format!("the figure {path} already stands at {place}; refer to it with {{{{figref {path}}}}}"),
-                );
-                continue;
-            }
-            let count = counts.entry(page.prefix.as_str()).or_default();
-            *count += 1;
-            figures.insert(
-                path.clone(),
-                Figure {
-                    number: page.numbered(*count),
-                    page: index,
-                    line: item.line,
-                },
-            );
-        }
-    }
-    figures
-}
-
 /// Writes all pages.
-pub fn write_all(
-    sources: &Sources<'_>,
-    programs: &dyn Programs,
-    cache: &Cache,
-    problems: &mut Problems,
-) -> Written {
-    let runs = run_chapters(sources, programs, cache, problems);
-    let mut written = Written {
-        markdown: Vec::new(),
-        slots: Slots::default(),
-    };
+pub fn write_all(sources: &Sources<'_>, programs: &dyn Programs, cache: &Cache, problems: &mut Problems) -> Written {
+    let runs = figures::run_chapters(sources, programs, cache, problems);
+    let mut written = Written { markdown: Vec::new(), slots: Slots::default() };
     let mut cited = cited_works(sources);
     let mut exercises = Exercises::default();
     for (index, page) in sources.pages.iter().enumerate() {
@@ -171,63 +118,6 @@ fn cited_works(sources: &Sources<'_>) -> BTreeMap<usize, BTreeSet<String>> {
     cited
 }
 
-/// Runs every chapter whose figures the pages show: the folder of each, or why there is none.
-fn run_chapters(
-    sources: &Sources<'_>,
-    programs: &dyn Programs,
-    cache: &Cache,
-    problems: &mut Problems,
-) -> BTreeMap<String, PathBuf> {
-    let mut wanted: BTreeMap<String, &Figure> = BTreeMap::new();
-    for (path, figure) in &sources.figures {
-        if let Some((chapter, _)) = path.split_once('/') {
-            // A chapter that fails is reported once, at its first figure.
-            let first = wanted.entry(chapter.to_owned()).or_insert(figure);
-            if (figure.page, figure.line) < (first.page, first.line) {
-                *first = figure;
-            }
-        }
-    }
-    let mut runs = BTreeMap::new();
-    if wanted.is_empty() {
-        return runs;
-    }
-    let known: BTreeSet<String> = wanted
-        .keys()
-        .filter(|chapter| {
-            sources
-                .root
-                .join("chapters")
-                .join(format!("{chapter}.rs"))
-                .is_file()
-        })
-        .cloned()
-        .collect();
-    let compiled = if known.is_empty() {
-        Ok(BTreeMap::new())
-    } else {
-        programs.compile(&known)
-    };
-    for (chapter, figure) in &wanted {
-        let run = match &compiled {
-            Err(message) => Err(message.clone()),
-            Ok(programs) => match programs.get(chapter) {
-                Some(program) => cache.run(&sources.root, chapter, program),
-                None => Err(format!(
-                    "the figure is to come from chapters/{chapter}.rs, which is no chapter program; name the chapter that writes it"
-                )),
-            },
-        };
-        match run {
-            Ok(folder) => {
-                runs.insert(chapter.clone(), folder);
-            }
-            Err(message) => problems.add(&sources.pages[figure.page].file, figure.line, message),
-        }
-    }
-    runs
-}
-
 static VALUE_IN_MATHS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\{\{value\s+([^{}]+)\}\}"));
 
 /// Writes one page.
@@ -263,20 +153,8 @@ impl Writer<'_> {
         if !previews.is_empty() {
             let templates: String = previews
                 .iter()
-                .filter_map(|name| {
-                    self.sources
-                        .equations
-                        .get(name)?
-                        .rendered
-                        .as_ref()
-                        .map(|rendered| (name, rendered))
-                })
-                .map(|(name, rendered)| {
-                    format!(
-                        "<template data-preview=\"{name}\">{}</template>",
-                        rendered.html
-                    )
-                })
+                .filter_map(|name| self.sources.equations.get(name)?.rendered.as_ref().map(|rendered| (name, rendered)))
+                .map(|(name, rendered)| format!("<template data-preview=\"{name}\">{}</template>", rendered.html))
                 .collect();
             let slot = self.slots.keep_for_pages(templates);
             markdown.push_str(&format!("\n\n<div hidden>{slot}</div>\n"));
@@ -314,44 +192,32 @@ impl Writer<'_> {
             Kind::Dollar => Ok("<span class=\"dollar\">&#36;</span>".to_owned()),
             Kind::Inline(tex) => {
                 let tex = self.values_in_maths(tex).map_err(here)?;
-                let rendered = self.sources.math.render(&tex, false).map_err(|error| {
-                    (
-                        item.line + error.line,
-                        format!("malformed maths ${tex}$: {}", error.message),
-                    )
-                })?;
+                let rendered =
+                    self.sources.math.render(&tex, false).map_err(|error| {
+                        (item.line + error.line, format!("malformed maths ${tex}$: {}", error.message))
+                    })?;
                 Ok(self.slots.keep(rendered.html, &rendered.plain))
             }
             Kind::Display { tex, attributes } => {
                 let tex = self.values_in_maths(tex).map_err(here)?;
-                let rendered = self.sources.math.render(&tex, true).map_err(|error| {
-                    (
-                        item.line + error.line,
-                        format!("malformed maths: {}", error.message),
-                    )
-                })?;
+                let rendered = self
+                    .sources
+                    .math
+                    .render(&tex, true)
+                    .map_err(|error| (item.line + error.line, format!("malformed maths: {}", error.message)))?;
                 // A label that cannot be read is reported by the registry.
-                let label = attributes
-                    .as_ref()
-                    .and_then(|attributes| Label::parse(attributes).ok());
+                let label = attributes.as_ref().and_then(|attributes| Label::parse(attributes).ok());
                 let equation = label.and_then(|label| self.sources.equations.get(&label.name));
                 let html = match equation {
                     Some(equation) => {
-                        let html =
-                            equations::display(equation, &rendered.html, &self.sources.repository);
+                        let html = equations::display(equation, &rendered.html, &self.sources.repository);
                         let plain = format!("{} ({})", equation.label.name, equation.number);
                         let slot = self.slots.keep(html, &plain);
-                        format!(
-                            "<div class=\"equation\" id=\"{}\">{slot}</div>",
-                            Label::id(&equation.label.name)
-                        )
+                        format!("<div class=\"equation\" id=\"{}\">{slot}</div>", Label::id(&equation.label.name))
                     }
                     None => {
                         let body = format!("<div class=\"equation-body\">{}</div>", rendered.html);
-                        format!(
-                            "<div class=\"equation\">{}</div>",
-                            self.slots.keep(body, "")
-                        )
+                        format!("<div class=\"equation\">{}</div>", self.slots.keep(body, ""))
                     }
                 };
                 Ok(block(&item.margin, &html))
@@ -362,22 +228,13 @@ impl Writer<'_> {
                 })?;
                 let href = self.page.link_to(&self.sources.pages[bibliography], None);
                 let keys = self.cited.entry(self.index).or_default();
-                self.sources
-                    .references
-                    .cite(inside, &href, keys)
-                    .map_err(here)
+                self.sources.references.cite(inside, &href, keys).map_err(here)
             }
             Kind::Figure { alt, path, caption } => self.figure(item, alt, path, caption),
-            Kind::Directive {
-                name,
-                argument,
-                alone,
-            } => {
+            Kind::Directive { name, argument, alone } => {
                 let blocks = name.starts_with(['#', '/']);
                 if blocks && !alone {
-                    return Err(here(format!(
-                        "{{{{{name}}}}} needs a line of its own; move it there"
-                    )));
+                    return Err(here(format!("{{{{{name}}}}} needs a line of its own; move it there")));
                 }
                 self.directive(item, name, argument).map_err(here)
             }
@@ -394,35 +251,25 @@ impl Writer<'_> {
                 if equation.page != self.index {
                     self.previews.borrow_mut().insert(argument.to_owned());
                 }
-                let href = self
-                    .page
-                    .link_to(&sources.pages[equation.page], Some(&Label::id(argument)));
+                let href = self.page.link_to(&sources.pages[equation.page], Some(&Label::id(argument)));
                 Ok(equations::reference(equation, &href))
             }
             "figref" => {
                 let figure = sources.figures.get(argument).ok_or_else(|| {
                     format!("no figure is named \"{argument}\"; name it as its figure: address does, like ch05_vdm/samples.svg")
                 })?;
-                let href = self
-                    .page
-                    .link_to(&sources.pages[figure.page], Some(&figure::id(argument)));
+                let href = self.page.link_to(&sources.pages[figure.page], Some(&figure::id(argument)));
                 Ok(figure::reference(&figure.number, &href))
             }
             "value" => {
                 let (value, origin) = sources.snapshots.value(argument)?;
-                Ok(format!(
-                    "<span class=\"value\" title=\"{}\">{}</span>",
-                    escape(&origin),
-                    literal(&value)
-                ))
+                Ok(format!("<span class=\"value\" title=\"{}\">{}</span>", escape(&origin), literal(&value)))
             }
             "quoted" | "given" => {
                 if argument.chars().any(|c| c.is_ascii_digit()) {
                     Ok(literal(argument))
                 } else {
-                    Err(format!(
-                        "{{{{{name} …}}}} holds a number, like {{{{{name} 0.5}}}}"
-                    ))
+                    Err(format!("{{{{{name} …}}}} holds a number, like {{{{{name} 0.5}}}}"))
                 }
             }
             "#listing" => {
@@ -433,24 +280,15 @@ impl Writer<'_> {
                     None => format!("{file}, {lines}"),
                 };
                 let caption = format!("<figcaption>{name}</figcaption>");
-                Ok(code_figure(
-                    &item.margin,
-                    "listing",
-                    &caption,
-                    listing::language(&file),
-                    &listing.code,
-                ))
+                Ok(code_figure(&item.margin, "listing", &caption, listing::language(&file), &listing.code))
             }
             "#output" => {
                 let (chapter, heading) = argument
                     .split_once(':')
                     .map(|(chapter, heading)| (chapter.trim(), heading.trim()))
-                    .ok_or(
-                        "an output names a chapter and a section: {{#output ch05_vdm:The bound}}",
-                    )?;
-                let section = |section: &crate::snapshot::Section| {
-                    (section.lines.join("\n"), section.line, section.lines.len())
-                };
+                    .ok_or("an output names a chapter and a section: {{#output ch05_vdm:The bound}}")?;
+                let section =
+                    |section: &crate::snapshot::Section| (section.lines.join("\n"), section.line, section.lines.len());
                 let (text, line, count) = sources.snapshots.section(chapter, heading, section)?;
                 let file = format!("tests/snapshots/{chapter}.snap");
                 let source = match sources.repository.lines(&file, (line, line + count)) {
@@ -464,29 +302,16 @@ impl Writer<'_> {
             }
             "#equations" => Ok(block(
                 &item.margin,
-                &equations::table(
-                    &sources.equations,
-                    sources.pages,
-                    self.page,
-                    &sources.repository,
-                ),
+                &equations::table(&sources.equations, sources.pages, self.page, &sources.repository),
             )),
             "#equation-map" => {
                 let map = equation_map::map(&sources.equations, sources.pages, self.page);
                 Ok(block(&item.margin, &map))
             }
-            "#bibliography" => Ok(block(
-                &item.margin,
-                &sources
-                    .references
-                    .list(self.cited, sources.pages, self.page),
-            )),
+            "#bibliography" => Ok(block(&item.margin, &sources.references.list(self.cited, sources.pages, self.page))),
             "#exercise" | "/exercise" | "#solution" | "/solution" => {
                 let opened = self.exercises.step(name, argument, item.line, self.page)?;
-                let title = Fragment {
-                    text: argument.to_owned(),
-                    line: item.line,
-                };
+                let title = Fragment { text: argument.to_owned(), line: item.line };
                 let title = self.fragment(&title);
                 Ok(block(&item.margin, &opened.markdown(&title)))
             }
@@ -520,131 +345,18 @@ impl Writer<'_> {
         filled.push_str(&tex[from..]);
         Ok(filled)
     }
-
-    fn figure(
-        &mut self,
-        item: &Item,
-        alt: &Fragment,
-        path: &str,
-        caption: &Fragment,
-    ) -> Result<String, (usize, String)> {
-        let here = |message: String| (item.line, message);
-        let alt = self.alt_text(alt)?;
-        let chapter_and_file = path.split_once('/').filter(|(_, file)| {
-            file.ends_with(".svg")
-                && file
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-        });
-        let (chapter, file) = chapter_and_file.ok_or_else(|| {
-            here(format!(
-                "figure:{path} names no figure; write figure:chapter/name.svg"
-            ))
-        })?;
-        if caption.text.trim().is_empty() {
-            return Err(here(format!(
-                "the figure {path} has no caption; add one in quotes behind the address"
-            )));
-        }
-        let caption = self.fragment(caption);
-        // A chapter that could not be run is reported once, by the run.
-        let Some(folder) = self.runs.get(chapter) else {
-            return Ok(placeholder(item));
-        };
-        let svg = fs::read_to_string(folder.join(file)).map_err(|_| {
-            let mut names: Vec<String> = fs::read_dir(folder)
-                .map(|entries| {
-                    entries.filter_map(|entry| {
-                        Some(entry.ok()?.file_name().to_string_lossy().into_owned())
-                    })
-                })
-                .map(|names| names.filter(|name| name.ends_with(".svg")).collect())
-                .unwrap_or_default();
-            names.sort();
-            let wrote = if names.is_empty() {
-                "no figures".to_owned()
-            } else {
-                names.join(", ")
-            };
-            here(format!(
-                "the run of {chapter} wrote no {file}; it wrote {wrote}"
-            ))
-        })?;
-        let id = figure::id(path);
-        let inlined = figure::inline(&svg, &id, &alt)
-            .map_err(|message| here(format!("the figure {path} cannot be shown: {message}")))?;
-        let number = self
-            .sources
-            .figures
-            .get(path)
-            .map_or_else(String::new, |figure| figure.number.clone());
-        let slot = self.slots.keep(figure::boxed(&inlined), &alt);
-        Ok(block(
-            &item.margin,
-            &format!(
-                "<figure class=\"figure\" id=\"{id}\"><div class=\"figure-body\">{slot}</div>\n<figcaption>\n\n<span class=\"figure-number\">Figure {number}</span> {caption}\n\n</figcaption>\n</figure>"
-            ),
-        ))
-    }
-
-    /// Alt text: plain words, in which only values are replaced.
-    fn alt_text(&mut self, alt: &Fragment) -> Result<String, (usize, String)> {
-        let scan = scan(alt, &self.page.file, self.problems);
-        numbers::lint(alt, &scan, &self.page.file, self.problems);
-        let mut text = String::new();
-        let mut from = 0;
-        for item in &scan.items {
-            text.push_str(&alt.text[from..item.range.start]);
-            from = item.range.end;
-            match &item.kind {
-                Kind::Directive { name, argument, .. } if name == "value" => {
-                    let value = self
-                        .sources
-                        .snapshots
-                        .value(argument)
-                        .map_err(|message| (item.line, message))?;
-                    text.push_str(&value.0);
-                }
-                Kind::Directive { name, argument, .. } if name == "given" => {
-                    text.push_str(argument)
-                }
-                _ => {
-                    let message = "alt text is read aloud: it holds words and {{value …}} alone; say the maths in words";
-                    return Err((item.line, message.to_owned()));
-                }
-            }
-        }
-        text.push_str(&alt.text[from..]);
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if text.chars().count() < 20 {
-            return Err((
-                alt.line,
-                format!(
-                    "the alt text \"{text}\" is too short; say in a sentence what the figure shows"
-                ),
-            ));
-        }
-        Ok(text)
-    }
 }
 
 /// What stands for an item that could not be written, so that links to it are no faults as well.
 fn placeholder(item: &Item) -> String {
     let id = match &item.kind {
         Kind::Figure { path, .. } => figure::id(path),
-        Kind::Display {
-            attributes: Some(attributes),
-            ..
-        } => Label::parse(attributes)
-            .map(|label| Label::id(&label.name))
-            .unwrap_or_default(),
+        Kind::Display { attributes: Some(attributes), .. } => {
+            Label::parse(attributes).map(|label| Label::id(&label.name)).unwrap_or_default()
+        }
         _ => String::new(),
     };
-    if id.is_empty() {
-        "<span></span>".to_owned()
-    } else {
-        block(&item.margin, &format!("<div id=\"{id}\"></div>"))
-    }
+    if id.is_empty() { "<span></span>".to_owned() } else { block(&item.margin, &format!("<div id=\"{id}\"></div>")) }
 }
 
 /// `html` (which begins behind the margin of its line) as a block of its own inside its quote or list.
@@ -665,8 +377,6 @@ fn block(margin: &str, html: &str) -> String {
 /// A code block with its caption.
 fn code_figure(margin: &str, class: &str, caption: &str, language: &str, code: &str) -> String {
     let fence = listing::fence(code);
-    let figure = format!(
-        "<figure class=\"{class}\">{caption}\n\n{fence}{language}\n{code}\n{fence}\n\n</figure>"
-    );
+    let figure = format!("<figure class=\"{class}\">{caption}\n\n{fence}{language}\n{code}\n{fence}\n\n</figure>");
     block(margin, &figure)
 }

@@ -1,0 +1,135 @@
+//! The weight of a step, in alpha, in SNR and in gamma; and what f32 makes of the naive forms.
+
+use elbo_to_diffusion::oracle::{Error, Gaussian, Process, Step, vector};
+
+use crate::support::{Outcome, assert_close, assert_relative, normal, rng};
+
+/// KL(q(z_s|z_t, x) || q(z_s|z_t, x_hat)) with both posteriors from conditioning the covariance of
+/// (z_{t-1}, z_t) given the data.
+fn step_kl(process: &Process, t: usize, z: f64, x: f64, x_hat: f64) -> Result<f64, Error> {
+    let posterior = |x: f64| -> Result<Gaussian, Error> {
+        let chain = process.forward(&vector(&[x]))?;
+        let pair = chain.steps()[t - 2].joint(&chain.marginals()?[t - 2])?;
+        pair.condition(&[1], &vector(&[z]))
+    };
+    posterior(x)?.kl(&posterior(x_hat)?)
+}
+
+/// (SNR(t-1) - SNR(t))/2 with SNR = abar/(1 - abar), against
+/// abar_{t-1}(1-alpha_t)^2 / (2 sigma_q^2 (1-abar_t)^2), and against the KL of the conditioned
+/// posteriors divided by |x - x_hat|^2.
+/// Identity: 30.
+/// Kind: closed form.
+#[test]
+fn snr_weight() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    const CONDITIONING_TOLERANCE: f64 = 1e-9;
+    let (process, x, x_hat) = (Process::linear_gamma(-8.0, 5.0, 20)?, 0.8, -0.3);
+    let mut rng = rng(601);
+    for (i, step) in process.steps().iter().enumerate().skip(1) {
+        let (before, abar, alpha) = (step.s.abar(), step.t.abar(), step.alpha());
+        let formula = 0.5 * (before / step.s.noise() - abar / step.t.noise());
+        let sigma_q2 = (1.0 - alpha) * step.s.noise() / step.t.noise();
+        let fraction = before * (1.0 - alpha).powi(2) / (2.0 * sigma_q2 * step.t.noise().powi(2));
+        assert_relative(formula, fraction, TOLERANCE);
+        assert_relative(step.x_weight(), fraction, TOLERANCE);
+        let kl = step_kl(&process, i + 1, normal(&mut rng), x, x_hat)?;
+        assert_relative(formula, kl / (x - x_hat).powi(2), CONDITIONING_TOLERANCE);
+    }
+    Ok(())
+}
+
+/// sigmoid(-gamma), sigmoid(gamma) and e^-gamma against abar, 1 - abar and abar/(1 - abar), with
+/// abar = prod alpha_i multiplied out over DDPM's 1000 steps and gamma = -ln SNR.
+/// Identity: 36.
+/// Kind: closed form.
+#[test]
+fn abar_sigmoid() {
+    const TOLERANCE: f64 = 1e-14;
+    let mut abar = 1.0;
+    for i in 0..1000 {
+        abar *= 1.0 - (1e-4 + (0.02 - 1e-4) * f64::from(i) / 999.0);
+        let snr = abar / (1.0 - abar);
+        let gamma = -snr.ln();
+        assert_close(1.0 / (1.0 + gamma.exp()), abar, TOLERANCE);
+        assert_close(1.0 / (1.0 + (-gamma).exp()), 1.0 - abar, TOLERANCE);
+        assert_relative((-gamma).exp(), snr, TOLERANCE);
+    }
+}
+
+/// In f32, exp(d) - 1 at d = 1.3e-4 and 1 - sigmoid(13.3) lose most digits, while expm1 and
+/// sigmoid(-13.3) keep them: each against f64. The same for sigma_q^2 of a short step.
+/// Identity: 36.
+/// Kind: negative.
+#[test]
+fn snr_trap() {
+    const TOLERANCE: f64 = 2e-7;
+    const LEAST_ERROR: f64 = 1e-4;
+    let error = |found: f32, exact: f64| (f64::from(found) / exact - 1.0).abs();
+    let sigmoid = |a: f32| 1.0 / (1.0 + (-a).exp());
+
+    let d = 1.3e-4_f32;
+    let exact = f64::from(d).exp_m1();
+    assert!(error(d.exp() - 1.0, exact) > LEAST_ERROR);
+    assert!(error(d.exp_m1(), exact) < TOLERANCE);
+
+    let gamma = -13.3_f32;
+    let noise = 1.0 / (1.0 + (-f64::from(gamma)).exp());
+    assert!(error(1.0 - sigmoid(-gamma), noise) > 1e-3);
+    assert!(error(sigmoid(gamma), noise) < 10.0 * TOLERANCE);
+
+    // sigma_q^2 = (1 - abar_s)(1 - e^(gamma_s - gamma_t)), a step of 1e-3 at low noise.
+    let (gamma_s, gamma_t) = (-10.0_f32, -9.999_f32);
+    let exact = Step::new(f64::from(gamma_s), f64::from(gamma_t)).posterior_variance();
+    let (abar_s, abar_t) = (sigmoid(-gamma_s), sigmoid(-gamma_t));
+    let naive = (1.0 - abar_t / abar_s) * (1.0 - abar_s) / (1.0 - abar_t);
+    let stable = sigmoid(gamma_s) * -(gamma_s - gamma_t).exp_m1();
+    assert!(error(naive, exact) > LEAST_ERROR);
+    assert!(error(stable, exact) < 10.0 * TOLERANCE);
+}
+
+/// (1 - abar_{t-1})(1 - e^(gamma_{t-1} - gamma_t)) against (1-alpha_t)(1-abar_{t-1})/(1-abar_t) and
+/// against the conditioned covariance; at t = 1, where z_0 is the data, it is 0 and the weight of
+/// the KL is infinite, so the sum starts at t = 2.
+/// Identity: 35.
+/// Kind: closed form.
+#[test]
+fn posterior_variance_gamma() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    const CONDITIONING_TOLERANCE: f64 = 1e-9;
+    let process = Process::linear_gamma(-8.0, 5.0, 20)?;
+    let chain = process.forward(&vector(&[0.8]))?;
+    let laws = chain.marginals()?;
+    for (i, step) in process.steps().iter().enumerate().skip(1) {
+        let formula = step.s.noise() * (1.0 - (step.s.gamma - step.t.gamma).exp());
+        let fraction = (1.0 - step.alpha()) * step.s.noise() / step.t.noise();
+        assert_relative(formula, fraction, TOLERANCE);
+        assert_relative(step.posterior_variance(), fraction, TOLERANCE);
+        let posterior = chain.steps()[i - 1].reversed(&laws[i - 1])?;
+        let exact = posterior.noise().covariance()[(0, 0)];
+        assert_relative(formula, exact, CONDITIONING_TOLERANCE);
+    }
+    let first = process.steps()[0];
+    assert_eq!(first.posterior_variance(), 0.0);
+    assert_eq!(first.x_weight(), f64::INFINITY);
+    Ok(())
+}
+
+/// (1/2) expm1(gamma_t - gamma_{t-1}) |eps - eps_hat|^2 against the KL of the conditioned
+/// posteriors for x and for the x_hat that eps_hat means at the same z_t.
+/// Identity: 31.
+/// Kind: closed form.
+#[test]
+fn snr_weight_eps() -> Outcome {
+    const TOLERANCE: f64 = 1e-9;
+    let (process, mut rng) = (Process::linear_gamma(-8.0, 5.0, 20)?, rng(602));
+    for (i, step) in process.steps().iter().enumerate().skip(1) {
+        let (x, eps, eps_hat) = (normal(&mut rng), normal(&mut rng), normal(&mut rng));
+        let z = step.t.noised(x, eps);
+        let x_hat = (z - step.t.noise().sqrt() * eps_hat) / step.t.abar().sqrt();
+        let weight = 0.5 * (step.t.gamma - step.s.gamma).exp_m1();
+        let kl = step_kl(&process, i + 1, z, x, x_hat)?;
+        assert_relative(weight * (eps - eps_hat).powi(2), kl, TOLERANCE);
+    }
+    Ok(())
+}
