@@ -176,6 +176,8 @@ fn classes(chapter: &mut Chapter, data: &Dataset) -> Result<()> {
         chapter.report.row(&format!("{name}, chosen model"), &cell(value), "bits/dim");
         chapter.metric(&format!("{name}_bits_per_dim"), value);
     }
+    let per_image = bits(best, &data.test) * data.test.dim() as f64;
+    chapter.report.row("test, chosen model, whole image", &Number::exact(per_image, 1), "bits");
     let others: Vec<f64> = (1..=5).map(|start| bits(&fit(best.classes(), *strength, start), &data.test)).collect();
     let (lowest, highest) = others.iter().fold((f64::MAX, 0.0_f64), |(l, h), &v| (l.min(v), h.max(v)));
     chapter.report.row("test, lowest of 5 other starts", &cell(lowest), "bits/dim");
