@@ -2,7 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Axis, FONT, INK, MUTED, Plot, Series, TEXT, contour::contours, plot::Frame};
+use super::{
+    Axis, FONT, INK, MUTED, Plot, Series, TEXT,
+    contour::contours,
+    plot::{FINE, Frame},
+};
 use crate::error::{Error, Result};
 
 /// A map of f(x, y): darker where f is lower, one contour line per level, and paths on top.
@@ -48,13 +52,16 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
                 .collect();
             let outline = curves.iter().fold(String::new(), |path, curve| path + &closed(curve));
             // Bands lie on top of each other, so the colour deepens towards the lowest level.
-            let style = format!("fill=\"{grey}\" fill-opacity=\"0.15\" stroke=\"{grey}\" stroke-opacity=\"0.8\"");
+            let style = format!(
+                "fill=\"{grey}\" fill-opacity=\"0.15\" stroke=\"{grey}\" stroke-width=\"{FINE}\" stroke-opacity=\"0.8\""
+            );
             let _ = writeln!(bands, "<path d=\"{outline}\" fill-rule=\"evenodd\" {style}/>");
             for curve in &curves {
                 let Some((across, down)) = label_place(curve, &frame, &taken) else { continue };
                 taken.push((across, down));
-                let place = format!("x=\"{across:.0}\" y=\"{:.0}\" text-anchor=\"middle\"", down - 4.0);
-                let font = format!("font-family=\"{FONT}\" font-size=\"{}\" fill=\"{ink}\"", TEXT - 3);
+                let place =
+                    format!("x=\"{across:.0}\" y=\"{:.0}\" text-anchor=\"middle\"", down - 4.0 * f64::from(FINE));
+                let font = format!("font-family=\"{FONT}\" font-size=\"{}\" fill=\"{ink}\"", FINE * (TEXT - 3));
                 let _ = writeln!(labels, "<text {place} {font}>{level}</text>");
             }
         }
@@ -71,7 +78,7 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
 fn closed(curve: &[(f64, f64)]) -> String {
     let mut path = String::new();
     for (i, (x, y)) in curve.iter().enumerate() {
-        let _ = write!(path, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' });
+        let _ = write!(path, "{}{x:.0} {y:.0}", if i == 0 { 'M' } else { 'L' });
     }
     path + "z"
 }
@@ -81,10 +88,13 @@ fn closed(curve: &[(f64, f64)]) -> String {
 fn label_place(curve: &[(f64, f64)], frame: &Frame, taken: &[(f64, f64)]) -> Option<(f64, f64)> {
     let extreme = |key: fn(&(f64, f64)) -> f64| curve.iter().copied().max_by(|a, b| key(a).total_cmp(&key(b)));
     let candidates = [extreme(|p| p.1), extreme(|p| -p.0), extreme(|p| p.0), extreme(|p| -p.1)];
+    let unit = f64::from(FINE);
     let inside = |(x, y): &(f64, f64)| {
-        *x > frame.x.0 + 16.0 && *x < frame.x.1 - 16.0 && *y > frame.y.0 + 20.0 && *y < frame.y.1 - 3.0
+        let across = *x > frame.x.0 + 16.0 * unit && *x < frame.x.1 - 16.0 * unit;
+        across && *y > frame.y.0 + 20.0 * unit && *y < frame.y.1 - 3.0 * unit
     };
-    let clear = |(x, y): &(f64, f64)| taken.iter().all(|(a, b)| (x - a).abs() > 30.0 || (y - b).abs() > 16.0);
+    let apart = |(x, y): (f64, f64), (a, b): (f64, f64)| (x - a).abs() > 30.0 * unit || (y - b).abs() > 16.0 * unit;
+    let clear = |place: &(f64, f64)| taken.iter().all(|&other| apart(*place, other));
     candidates.into_iter().flatten().find(|place| inside(place) && clear(place))
 }
 

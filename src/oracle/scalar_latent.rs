@@ -59,9 +59,7 @@ pub trait ScalarLatent {
         }
         path
     }
-    // ANCHOR_END: q
 
-    // ANCHOR: quadrature
     /// log p(x), in nats, by adding p(x, z) over the nodes of a rule for the real line, cut where nothing is left.
     fn log_prob(&self, z: &Rule) -> f64 {
         z.integrate(|z| self.log_joint(z).exp()).ln()
@@ -73,8 +71,8 @@ pub trait ScalarLatent {
         let log_posterior = |z| self.log_joint(z) - log_prob;
         z.integrate(|z| q.log_prob(z).exp() * (q.log_prob(z) - log_posterior(z)))
     }
-    // ANCHOR_END: quadrature
 }
+// ANCHOR_END: q
 
 // ANCHOR: thermometers
 /// Two readings of one temperature: z ~ N(0, 1), x_i|z ~ N(w_i z, noise).
