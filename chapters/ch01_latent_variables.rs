@@ -1,6 +1,6 @@
 //! Chapter 1: latent variables, and why p(x) is out of reach.
 
-use std::process::ExitCode;
+use std::{f64::consts::TAU, process::ExitCode};
 
 use elbo_to_diffusion::{
     chapter::{self, Chapter, Number, Spec},
@@ -34,7 +34,8 @@ fn run(chapter: &mut Chapter) -> Result<()> {
 /// One temperature, two readings: log p(x) by three routes.
 fn thermometers(chapter: &mut Chapter) -> Result<()> {
     // ANCHOR: thermometers
-    let model = LinearGaussian::standard(matrix(&[&[1.0], &[0.5]])?, vector(&[0.0, 0.0]), 0.25)?;
+    let (w, offset, noise) = (matrix(&[&[1.0], &[0.5]])?, vector(&[0.0, 0.0]), 0.25);
+    let model = LinearGaussian::standard(w, offset, noise)?;
     let x = vector(&[1.2, 0.3]);
     let log_joint = |z: f64| -> Result<f64> {
         let z = vector(&[z]);
@@ -48,20 +49,21 @@ fn thermometers(chapter: &mut Chapter) -> Result<()> {
     }
     // The chain rule: log p(x, z) - log p(z|x), at any one z.
     let posterior = model.posterior(&x)?;
-    let by_chain_rule = |z: f64| -> Result<f64> { Ok(log_joint(z)? - posterior.log_prob(&vector(&[z]))?) };
+    let log_posterior = |z: f64| posterior.log_prob(&vector(&[z]));
+    let by_chain_rule = |z: f64| -> Result<f64> { Ok(log_joint(z)? - log_posterior(z)?) };
     // The closed form: x is Gaussian itself, N(0, W W^T + s2 I).
     let closed_form = model.log_prob(&x)?;
     // ANCHOR_END: thermometers
 
     let mut table = Vec::new();
     for z in [-2.0, 0.0, 0.9, 3.0] {
-        table.push((format!("z = {z}"), [log_joint(z)?, posterior.log_prob(&vector(&[z]))?, by_chain_rule(z)?]));
+        table.push((format!("z = {z}"), [log_joint(z)?, log_posterior(z)?, by_chain_rule(z)?]));
     }
     report_routes(chapter, "Two thermometers", closed_form, marginalised.ln(), &table);
 
     let mut curves = [("log p(z|x)", Vec::new()), ("log p(x, z)", Vec::new()), ("log p(x)", Vec::new())];
     for z in (0..=80).map(|i| -1.0 + 0.045 * f64::from(i)) {
-        let values = [posterior.log_prob(&vector(&[z]))?, log_joint(z)?, by_chain_rule(z)?];
+        let values = [log_posterior(z)?, log_joint(z)?, by_chain_rule(z)?];
         curves.iter_mut().zip(values).for_each(|((_, curve), value)| curve.push((z, value)));
     }
     let series = curves.map(|(name, points)| Series::new(name, Style::Line, points)).to_vec();
@@ -74,15 +76,17 @@ fn photons(chapter: &mut Chapter) {
     // ANCHOR: photons
     let (emitted, efficiency, x) = (5.0_f64, 0.4_f64, 3_u32);
     let log_factorial = |n: u32| -> f64 { (1..=n).map(|i| f64::from(i).ln()).sum() };
-    let log_poisson = |n: u32, mean: f64| f64::from(n) * mean.ln() - mean - log_factorial(n);
+    let log_power = |base: f64, n: u32| f64::from(n) * base.ln();
+    let log_poisson = |n: u32, mean: f64| log_power(mean, n) - mean - log_factorial(n);
     let log_joint = |z: u32| {
         let missed = z - x;
         let ways = log_factorial(z) - log_factorial(x) - log_factorial(missed);
-        log_poisson(z, emitted) + ways + f64::from(x) * efficiency.ln() + f64::from(missed) * (-efficiency).ln_1p()
+        let binomial = ways + log_power(efficiency, x) + log_power(1.0 - efficiency, missed);
+        log_poisson(z, emitted) + binomial
     };
     // From z = 103 on, the terms are below 1e-80.
     let marginalised: f64 = (x..x + 100).map(|z| log_joint(z).exp()).sum();
-    // What was missed does not depend on what was seen: z - x given x is Poisson with mean 3.
+    // What was missed does not depend on what was seen: z - x is Poisson with mean 3.
     let log_posterior = |z: u32| log_poisson(z - x, emitted * (1.0 - efficiency));
     let closed_form = log_poisson(x, emitted * efficiency);
     // ANCHOR_END: photons
@@ -119,7 +123,7 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
     chapter.metric("independent_test_bits_per_dim", test);
 
     // ANCHOR: spikes
-    // A density with a narrow Gaussian spike on every level, as heavy as that level is frequent.
+    // A density with a narrow Gaussian spike on every level, as heavy as the level.
     let (d, levels) = (data.test.dim(), data.test.level_count());
     let spiked = |width: f64| -> f64 {
         let mut log_density = 0.0;
@@ -129,7 +133,7 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
                 independent.log_probs[i * levels + k] - 0.5 * distance * distance
             };
             let terms: Vec<f64> = (0..levels).map(spike).collect();
-            log_density += log_sum_exp(&terms) - (width * std::f64::consts::TAU.sqrt()).ln();
+            log_density += log_sum_exp(&terms) - (width * TAU.sqrt()).ln();
         }
         -log_density / (data.test.len() * d) as f64 / std::f64::consts::LN_2
     };
@@ -154,10 +158,11 @@ fn classes(chapter: &mut Chapter, data: &Dataset) -> Result<()> {
     for classes in [1, 2, 5, 10, 15, 20, 30] {
         models.extend(STRENGTHS.map(|strength| (strength, fit(classes, strength, 0))));
     }
-    // The validation images decide how many classes there are and how strongly each is pulled to the average.
+    // The validation images decide between the models.
     let score = |(_, model): &&(f64, ClassMixture)| bits(model, &data.validation);
-    let Some((strength, best)) = models.iter().min_by(|a, b| score(a).total_cmp(&score(b))) else { return Ok(()) };
+    let best = models.iter().min_by(|a, b| score(a).total_cmp(&score(b)));
     // ANCHOR_END: choose
+    let Some((strength, best)) = best else { return Ok(()) };
 
     let cell = |value: f64| Number::exact(value, 3);
     let names = ["train, 4", "validation, 4", "validation, 16", "validation, 64"];
@@ -213,12 +218,11 @@ fn monte_carlo(chapter: &mut Chapter) -> Result<()> {
     const DRAWS: usize = 10_000;
     const RUNS: usize = 100;
     // ANCHOR: monte_carlo
-    // z ~ N(0, I) and x|z ~ N(z, s2 I), hence x ~ N(0, (1 + s2) I). Every coordinate of x is one deviation off its mean.
+    // z ~ N(0, I) and x|z ~ N(z, s2 I), hence x ~ N(0, (1 + s2) I).
+    // Every coordinate of x lies one standard deviation from its mean.
     let s2: f64 = 0.5;
     let x = (1.0 + s2).sqrt();
-    let log_normal = |x: f64, mean: f64, variance: f64| {
-        -0.5 * ((std::f64::consts::TAU * variance).ln() + (x - mean).powi(2) / variance)
-    };
+    let log_normal = |x: f64, mean: f64, variance: f64| -0.5 * ((TAU * variance).ln() + (x - mean).powi(2) / variance);
     let log_p = log_normal(x, 0.0, 1.0 + s2);
     let mut errors = [[Estimate::default(); 3]; DIMENSIONS.len()];
     for run in 0..RUNS {
@@ -231,7 +235,8 @@ fn monte_carlo(chapter: &mut Chapter) -> Result<()> {
             }
             if let Some(i) = DIMENSIONS.iter().position(|&d| d == dimension) {
                 let log_sum = log_sum_exp(&log_weights);
-                let log_squares = log_sum_exp(&log_weights.iter().map(|w| 2.0 * w).collect::<Vec<_>>());
+                let twice: Vec<f64> = log_weights.iter().map(|w| 2.0 * w).collect();
+                let log_squares = log_sum_exp(&twice);
                 let log_error = log_sum - (DRAWS as f64).ln();
                 let effective = (2.0 * log_sum - log_squares).exp();
                 let [logs, squares, sizes] = &mut errors[i];
@@ -241,10 +246,12 @@ fn monte_carlo(chapter: &mut Chapter) -> Result<()> {
             }
         }
     }
-    // The mean of w^2 with w = p(x|z) / p(x), for one coordinate; for d of them it is the d-th power.
-    let second_moment = (1.0 + s2) / (s2 * (2.0 + s2)).sqrt() * (x * x / ((1.0 + s2) * (2.0 + s2))).exp();
-    let exact_error = |d: usize| ((second_moment.powi(d as i32) - 1.0) / DRAWS as f64).sqrt();
-    let exact_size = |d: usize| DRAWS as f64 / second_moment.powi(d as i32);
+    // The mean of w^2 with w = p(x|z) / p(x): for d coordinates, the d-th power.
+    let exponent = x * x / ((1.0 + s2) * (2.0 + s2));
+    let second_moment = (1.0 + s2) / (s2 * (2.0 + s2)).sqrt() * exponent.exp();
+    let power = |d: usize| second_moment.powi(d as i32);
+    let exact_error = |d: usize| ((power(d) - 1.0) / DRAWS as f64).sqrt();
+    let exact_size = |d: usize| DRAWS as f64 / power(d);
     // ANCHOR_END: monte_carlo
 
     let report = &mut chapter.report;
@@ -264,7 +271,7 @@ fn monte_carlo(chapter: &mut Chapter) -> Result<()> {
     report.table(&["d", "log p(x)", "mean log p_hat", "s.e.", "rms error / p", "theory"], &rows.collect::<Vec<_>>());
     report.section("Effective sample size");
     let rows = DIMENSIONS.iter().zip(&errors).map(|(&d, [_, _, sizes])| {
-        let draws = 100.0 * (second_moment.powi(d as i32) - 1.0);
+        let draws = 100.0 * (power(d) - 1.0);
         let cells = [Number::exact(sizes.mean(), 1), Number::scientific(exact_size(d), 1)];
         (d.to_string(), [cells.as_slice(), &[Number::scientific(draws, 1)]].concat())
     });

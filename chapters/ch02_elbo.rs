@@ -1,6 +1,6 @@
 //! Chapter 2: the evidence lower bound, on models small enough to see all of it.
 
-use std::{f64::consts::LN_2, process::ExitCode};
+use std::{f64::consts::LN_2, iter::successors, process::ExitCode};
 
 use elbo_to_diffusion::{
     chapter::{self, Chapter, Number, Spec},
@@ -38,7 +38,8 @@ fn climb(chapter: &mut Chapter) -> Result<()> {
     let model = Thermometers { w: [1.0, 0.5], noise: 0.25, x: [1.2, 0.3] };
     let path = model.ascend(ScalarNormal { mean: -1.0, log_std: 0.5 }, 0.05, 60);
     // The oracle knows the evidence and the posterior; the ascent did not ask it.
-    let oracle = LinearGaussian::standard(matrix(&[&[1.0], &[0.5]])?, vector(&[0.0, 0.0]), model.noise)?;
+    let (w, offset) = (matrix(&[&[1.0], &[0.5]])?, vector(&[0.0, 0.0]));
+    let oracle = LinearGaussian::standard(w, offset, model.noise)?;
     let log_prob = oracle.log_prob(&vector(&model.x))?;
     let posterior = oracle.posterior(&vector(&model.x))?;
     let mut steps = Vec::new();
@@ -95,9 +96,11 @@ fn two_modes(chapter: &mut Chapter, meter: &PowerMeter) -> Result<[ScalarNormal;
     let z = Rule::gauss_legendre(1200, -14.0, 14.0);
     let log_prob = meter.log_prob(&z);
     let starts = [0.5, -0.5, 0.0];
-    let paths = starts.map(|mean| meter.ascend(ScalarNormal { mean, log_std: 0.0 }, 0.01, 1000));
-    let error = |&q: &ScalarNormal| (meter.elbo(q) + meter.kl_to_posterior(q, &z) - log_prob).abs();
-    let largest_error = paths.iter().flat_map(|path| path.iter().step_by(10)).map(error).fold(0.0, f64::max);
+    let start = |mean| ScalarNormal { mean, log_std: 0.0 };
+    let paths = starts.map(|mean| meter.ascend(start(mean), 0.01, 1000));
+    let sum = |q| meter.elbo(q) + meter.kl_to_posterior(q, &z);
+    let on_the_way = paths.iter().flat_map(|path| path.iter().step_by(10));
+    let largest_error = on_the_way.map(|&q| (sum(q) - log_prob).abs()).fold(0.0, f64::max);
     // ANCHOR_END: two_modes
 
     let ends = paths.each_ref().map(|path| path[path.len() - 1]);
@@ -137,16 +140,20 @@ fn two_modes(chapter: &mut Chapter, meter: &PowerMeter) -> Result<[ScalarNormal;
 fn more_draws(chapter: &mut Chapter, meter: &PowerMeter, proposals: [ScalarNormal; 3]) -> Result<()> {
     // ANCHOR: importance
     const DRAWS: usize = 1 << 20;
-    /// L_K: the mean, over groups of K draws, of the log of the group's mean weight; for K = 1, 2, 4, .., 4096.
+    /// L_K: the mean, over groups of K draws, of the log of the group's mean weight,
+    /// for K = 1, 2, 4, .., 4096.
     fn bounds(meter: &PowerMeter, q: ScalarNormal, noise: &mut ChaCha8Rng) -> Vec<Estimate> {
         let log_weight = |eps: f64| {
             let z = q.mean + q.log_std.exp() * eps;
             meter.log_joint(z) - q.log_prob(z)
         };
-        let log_weights: Vec<f64> = StandardNormal.sample_iter(noise).take(DRAWS).map(log_weight).collect();
+        let eps = StandardNormal.sample_iter(noise).take(DRAWS);
+        let log_weights: Vec<f64> = eps.map(log_weight).collect();
         let of_groups = |k: usize| {
             let mut bound = Estimate::default();
-            log_weights.chunks_exact(k).for_each(|group| bound.push(log_sum_exp(group) - (k as f64).ln()));
+            for group in log_weights.chunks_exact(k) {
+                bound.push(log_sum_exp(group) - (k as f64).ln());
+            }
             bound
         };
         (0..=12).map(|i| of_groups(1 << i)).collect()
@@ -191,23 +198,26 @@ fn learn_theta(chapter: &mut Chapter) -> Result<()> {
 
     // ANCHOR: learn
     let mean = |sigma: f64, f: &dyn Fn(PowerMeter) -> f64| {
-        readings.iter().map(|&x| f(PowerMeter { x, sigma })).sum::<f64>() / readings.len() as f64
+        let sum: f64 = readings.iter().map(|&x| f(PowerMeter { x, sigma })).sum();
+        sum / readings.len() as f64
     };
     let evidence = |sigma| mean(sigma, &|meter| meter.log_prob(&z));
     let elbo = |sigma| mean(sigma, &|meter| meter.elbo(meter.best()));
     let kl = |sigma| mean(sigma, &|meter| meter.kl_to_posterior(meter.best(), &z));
-    // One round: phi, the best q of every reading at this sigma; then theta, the best sigma for these q.
+    // One round. Phi: the best q of every reading at this sigma.
+    // Theta: the best sigma for these q, from dELBO/dsigma = 0.
     let round = |sigma| mean(sigma, &|meter| meter.expected_misfit(meter.best())).sqrt();
-    // The same with the model's posterior in the place of q is expectation-maximisation.
+    // Expectation-maximisation: the same with the model's posterior in the place of q.
     let exact_round = |sigma: f64| {
         let misfit = |meter: PowerMeter| {
             let log_prob = meter.log_prob(&z);
-            z.integrate(|z| (meter.log_joint(z) - log_prob).exp() * (meter.x - z * z).powi(2))
+            let posterior = |z| (meter.log_joint(z) - log_prob).exp();
+            z.integrate(|z| posterior(z) * (meter.x - z * z).powi(2))
         };
         mean(sigma, &misfit).sqrt()
     };
     let learn = |start: f64, round: &dyn Fn(f64) -> f64| -> Vec<f64> {
-        std::iter::successors(Some(start), |&sigma| Some(round(sigma))).take(61).collect()
+        successors(Some(start), |&sigma| Some(round(sigma))).take(61).collect()
     };
     // ANCHOR_END: learn
 
@@ -243,17 +253,20 @@ fn surgery(chapter: &mut Chapter, readings: &[f64]) -> Result<()> {
     // ANCHOR: surgery
     let z = Rule::gauss_legendre(2000, -8.0, 8.0);
     let prior = ScalarNormal::STANDARD;
-    let positive: Vec<ScalarNormal> = readings.iter().map(|&x| PowerMeter { x, sigma: 0.2 }.best()).collect();
-    let sign = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
-    let mirrored = |(i, q): (usize, &ScalarNormal)| ScalarNormal { mean: sign(i) * q.mean, ..*q };
-    let alternating = positive.iter().enumerate().map(mirrored).collect();
+    let best = readings.iter().map(|&x| PowerMeter { x, sigma: 0.2 }.best());
+    let positive: Vec<ScalarNormal> = best.collect();
+    let mut alternating = positive.clone();
+    for q in alternating.iter_mut().step_by(2) {
+        q.mean = -q.mean;
+    }
 
     let (mut rows, mut aggregates) = (Vec::new(), Vec::new());
-    for (name, encoder) in [("positive", positive.clone()), ("alternating", alternating)] {
+    for (name, encoder) in [("positive", positive), ("alternating", alternating)] {
         let share = 1.0 / encoder.len() as f64;
         let means: Vec<f64> = encoder.iter().map(|q| q.mean).collect();
         let variances: Vec<f64> = encoder.iter().map(|q| q.variance()).collect();
-        let aggregate = ScalarMixture::new(&vec![share; encoder.len()], &means, &variances)?;
+        let shares = vec![share; encoder.len()];
+        let aggregate = ScalarMixture::new(&shares, &means, &variances)?;
         // Each of the three is an integral of its own.
         let (mut rate, mut information, mut mismatch) = (0.0, 0.0, 0.0);
         for (z, dz) in z.points() {

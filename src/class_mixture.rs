@@ -1,5 +1,7 @@
 //! A mixture of classes of images: the smallest latent-variable model of the digits, with an exact likelihood.
 
+use std::iter::repeat_n;
+
 use rand::{Rng, RngExt};
 
 use crate::{
@@ -8,7 +10,8 @@ use crate::{
 };
 
 // ANCHOR: model
-/// p(x) = sum_c p(c) prod_i p(x_i|c): the latent c says how likely each level is at each pixel.
+/// p(x) = sum_c p(c) prod_i p(x_i|c): the latent c says how likely each level is
+/// at each pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassMixture {
     /// log p(c), `[C]`.
@@ -24,7 +27,8 @@ impl ClassMixture {
     pub fn log_joint(&self, x: &[u8]) -> Vec<f64> {
         let mut log_joint = self.log_prior.clone();
         for (i, &level) in x.iter().enumerate() {
-            let row = &self.log_likelihood[row_of(i, level, self.levels, self.classes())];
+            let row = row_of(i, level, self.levels, self.classes());
+            let row = &self.log_likelihood[row];
             log_joint.iter_mut().zip(row).for_each(|(sum, term)| *sum += term);
         }
         log_joint
@@ -54,10 +58,12 @@ impl ClassMixture {
     }
 
     // ANCHOR: fit
-    /// Expectation-maximisation (Dempster, Laird and Rubin, 1977) from a random sorting of the images: find the
-    /// posterior of each image, refit the classes to these shares, and repeat. At least one class.
+    /// Expectation-maximisation (Dempster, Laird and Rubin, 1977) from a random
+    /// sorting of the images: find the posterior of each image, refit the classes to
+    /// these shares, and repeat. Give at least one class.
     ///
-    /// Each class also holds `strength` imaginary images of average looks, so that no level is impossible.
+    /// Each class also holds `strength` imaginary images of average looks, so that no
+    /// level is impossible.
     pub fn fit(images: &Images, classes: usize, strength: f64, rounds: usize, rng: &mut impl Rng) -> Self {
         let average = Marginals::fit(images, 0.1);
         let mut shares = vec![vec![0.0; classes]; images.len()];
@@ -69,10 +75,12 @@ impl ClassMixture {
         Self::refit(images, &shares, &average, strength)
     }
 
-    /// The model whose class c holds the share `shares[n][c]` of image n, beside the imaginary images.
+    /// The model whose class c holds the share `shares[n][c]` of image n, beside the
+    /// imaginary images.
     fn refit(images: &Images, shares: &[Vec<f64>], average: &Marginals, strength: f64) -> Self {
-        let (classes, levels) = (shares.first().map_or(0, Vec::len), images.level_count());
-        let imaginary = |log_prob: &f64| std::iter::repeat_n(strength * log_prob.exp(), classes);
+        let classes = shares.first().map_or(0, Vec::len);
+        let levels = images.level_count();
+        let imaginary = |log_prob: &f64| repeat_n(strength * log_prob.exp(), classes);
         let mut counts: Vec<f64> = average.log_probs.iter().flat_map(imaginary).collect();
         let mut sizes = vec![0.0; classes];
         for (x, share) in images.iter().zip(shares) {
@@ -84,8 +92,9 @@ impl ClassMixture {
         }
         let all = (images.len() + classes) as f64;
         let log_prior = sizes.iter().map(|size| ((size + 1.0) / all).ln()).collect();
-        let rows = counts.chunks(classes.max(1)).flat_map(|row| row.iter().zip(&sizes));
-        let log_likelihood = rows.map(|(count, size)| (count / (size + strength)).ln()).collect();
+        let cells = counts.chunks(classes.max(1)).flat_map(|row| row.iter().zip(&sizes));
+        let log_share = |(count, size): (&f64, &f64)| (count / (size + strength)).ln();
+        let log_likelihood = cells.map(log_share).collect();
         Self { log_prior, log_likelihood, levels }
     }
     // ANCHOR_END: fit

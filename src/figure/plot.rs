@@ -157,8 +157,8 @@ impl Plot {
                 .axis_desc_style(text())
                 .x_labels(6)
                 .y_labels(6)
-                .x_label_formatter(&|v| tick(*v))
-                .y_label_formatter(&|v| tick(*v))
+                .x_label_formatter(&|v| tick(*v, 1e5))
+                .y_label_formatter(&|v| tick(*v, 1e4))
                 .set_all_tick_mark_size(FINE * 5)
                 .axis_style(MUTED.stroke_width(FINE))
                 .bold_line_style(GRID.stroke_width(FINE))
@@ -231,12 +231,12 @@ impl Plot {
     }
 }
 
-/// A number on an axis, short.
-fn tick(v: f64) -> String {
+/// A number on an axis, short; from `large` on as a power of ten.
+fn tick(v: f64, large: f64) -> String {
     let magnitude = v.abs();
     if v == 0.0 {
         "0".into()
-    } else if !(1e-3..1e5).contains(&magnitude) {
+    } else if !(1e-3..large).contains(&magnitude) {
         format!("{v:.0e}")
     } else {
         let decimals = (2.0 - magnitude.log10().floor()).clamp(0.0, 5.0) as usize;

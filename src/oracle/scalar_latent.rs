@@ -45,22 +45,24 @@ pub trait ScalarLatent {
     /// The ELBO, E_q log p(x, z) + H(q), in nats.
     fn elbo(&self, q: ScalarNormal) -> f64;
 
-    /// The derivatives of the ELBO by the mean and by the log standard deviation of q.
+    /// The derivatives of the ELBO by the mean and by the log deviation of q.
     fn elbo_gradient(&self, q: ScalarNormal) -> [f64; 2];
 
-    /// Gradient ascent on phi at fixed theta: all the q on the way, start and end included.
+    /// Gradient ascent on phi at fixed theta: all q on the way, from start to end.
     fn ascend(&self, start: ScalarNormal, rate: f64, steps: usize) -> Vec<ScalarNormal> {
         let mut path = vec![start];
         let mut q = start;
         for _ in 0..steps {
             let [by_mean, by_log_std] = self.elbo_gradient(q);
-            q = ScalarNormal { mean: q.mean + rate * by_mean, log_std: q.log_std + rate * by_log_std };
+            q.mean += rate * by_mean;
+            q.log_std += rate * by_log_std;
             path.push(q);
         }
         path
     }
 
-    /// log p(x), in nats, by adding p(x, z) over the nodes of a rule for the real line, cut where nothing is left.
+    /// log p(x), in nats, by adding p(x, z) over the nodes of a rule that reaches as
+    /// far as there is any mass.
     fn log_prob(&self, z: &Rule) -> f64 {
         z.integrate(|z| self.log_joint(z).exp()).ln()
     }
@@ -86,28 +88,38 @@ pub struct Thermometers {
     pub x: [f64; 2],
 }
 
+impl Thermometers {
+    /// Minus the second derivative of log p(x, z) by z, the same everywhere.
+    fn curvature(&self) -> f64 {
+        1.0 + (self.w[0].powi(2) + self.w[1].powi(2)) / self.noise
+    }
+}
+
 impl ScalarLatent for Thermometers {
     fn log_joint(&self, z: f64) -> f64 {
-        let reading = |(w, x): (&f64, &f64)| -0.5 * ((TAU * self.noise).ln() + (x - w * z).powi(2) / self.noise);
-        self.w.iter().zip(&self.x).map(reading).sum::<f64>() + ScalarNormal::STANDARD.log_prob(z)
+        let log_reading = |i: usize| {
+            let misfit = (self.x[i] - self.w[i] * z).powi(2) / self.noise;
+            -0.5 * ((TAU * self.noise).ln() + misfit)
+        };
+        log_reading(0) + log_reading(1) + ScalarNormal::STANDARD.log_prob(z)
     }
 
     fn elbo(&self, q: ScalarNormal) -> f64 {
-        // E_q (x - w z)^2 = (x - w m)^2 + w^2 s^2, so the mean of the log joint is the log joint of the mean, less a bit.
-        let curvature = 1.0 + self.w.iter().map(|w| w * w / self.noise).sum::<f64>();
-        self.log_joint(q.mean) - 0.5 * curvature * q.variance() + q.entropy()
+        // log p(x, z) is quadratic in z, so its mean under q is its value at the mean
+        // of q, less half its curvature times the variance of q.
+        self.log_joint(q.mean) - 0.5 * self.curvature() * q.variance() + q.entropy()
     }
 
     fn elbo_gradient(&self, q: ScalarNormal) -> [f64; 2] {
-        let pull: f64 = self.w.iter().zip(&self.x).map(|(w, x)| w * (x - w * q.mean) / self.noise).sum();
-        let curvature = 1.0 + self.w.iter().map(|w| w * w / self.noise).sum::<f64>();
-        [pull - q.mean, 1.0 - curvature * q.variance()]
+        let pull = |i: usize| self.w[i] * (self.x[i] - self.w[i] * q.mean) / self.noise;
+        [pull(0) + pull(1) - q.mean, 1.0 - self.curvature() * q.variance()]
     }
 }
 // ANCHOR_END: thermometers
 
 // ANCHOR: meter
-/// A meter that reads the square of an amplitude, so that the sign is lost: z ~ N(0, 1), x|z ~ N(z^2, sigma^2).
+/// A meter that reads the square of an amplitude, so that the sign is lost:
+/// z ~ N(0, 1), x|z ~ N(z^2, sigma^2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PowerMeter {
     /// The reading.
@@ -120,43 +132,49 @@ impl PowerMeter {
     /// E_q (x - z^2)^2, from E z^2 = m^2 + s^2 and E z^4 = m^4 + 6 m^2 s^2 + 3 s^4.
     pub fn expected_misfit(&self, q: ScalarNormal) -> f64 {
         let (m2, s2) = (q.mean * q.mean, q.variance());
-        self.x * self.x - 2.0 * self.x * (m2 + s2) + m2 * m2 + 6.0 * m2 * s2 + 3.0 * s2 * s2
+        let fourth = m2 * m2 + 6.0 * m2 * s2 + 3.0 * s2 * s2;
+        self.x * self.x - 2.0 * self.x * (m2 + s2) + fourth
     }
 }
 
 impl ScalarLatent for PowerMeter {
     fn log_joint(&self, z: f64) -> f64 {
         let misfit = (self.x - z * z) / self.sigma;
-        -0.5 * (TAU.ln() + misfit * misfit) - self.sigma.ln() + ScalarNormal::STANDARD.log_prob(z)
+        let log_reading = -0.5 * (TAU.ln() + misfit * misfit) - self.sigma.ln();
+        log_reading + ScalarNormal::STANDARD.log_prob(z)
     }
 
     fn elbo(&self, q: ScalarNormal) -> f64 {
         let misfit = self.expected_misfit(q) / (self.sigma * self.sigma);
-        -0.5 * (misfit + q.mean * q.mean + q.variance()) - TAU.ln() - self.sigma.ln() + q.entropy()
+        let log_reading = -0.5 * (TAU.ln() + misfit) - self.sigma.ln();
+        let log_prior = -0.5 * (TAU.ln() + q.mean * q.mean + q.variance());
+        log_reading + log_prior + q.entropy()
     }
 
     fn elbo_gradient(&self, q: ScalarNormal) -> [f64; 2] {
         let (m, s2, noise) = (q.mean, q.variance(), self.sigma * self.sigma);
         let by_mean = 2.0 * m * (self.x - m * m - 3.0 * s2) / noise - m;
-        let by_log_std = 1.0 + 2.0 * s2 * (self.x - 3.0 * m * m - 3.0 * s2) / noise - s2;
-        [by_mean, by_log_std]
+        let by_variance = (self.x - 3.0 * m * m - 3.0 * s2) / noise - 0.5;
+        [by_mean, 2.0 * s2 * by_variance + 1.0]
     }
 }
 // ANCHOR_END: meter
 
 impl PowerMeter {
     // ANCHOR: best
-    /// The q with the highest ELBO, in closed form; of two that are mirror images, the one with the positive mean.
+    /// The q with the highest ELBO, in closed form; of two that are mirror images, the
+    /// one with the positive mean.
     ///
-    /// Both derivatives vanish where s^2 solves a quadratic equation: one for m = 0, and one for a q on a single mode,
-    /// which has a solution only if the modes are far enough apart.
+    /// Both derivatives vanish where s^2 solves a quadratic equation: one for m = 0,
+    /// and one for a q on a single mode, if the modes are far enough apart.
     pub fn best(&self) -> ScalarNormal {
         let (x, noise) = (self.x, self.sigma * self.sigma);
         let b = 2.0 * x - noise;
-        let between = ScalarNormal { mean: 0.0, log_std: 0.5 * ((b + (b * b + 24.0 * noise).sqrt()) / 12.0).ln() };
+        let normal = |mean: f64, s2: f64| ScalarNormal { mean, log_std: 0.5 * s2.ln() };
+        let between = normal(0.0, (b + (b * b + 24.0 * noise).sqrt()) / 12.0);
         let s2 = (b - (b * b - 12.0 * noise).sqrt()) / 12.0;
-        let on_one_mode = ScalarNormal { mean: (x - 0.5 * noise - 3.0 * s2).sqrt(), log_std: 0.5 * s2.ln() };
-        // Where the second one does not exist it is NaN, which is not greater than anything.
+        let on_one_mode = normal((x - 0.5 * noise - 3.0 * s2).sqrt(), s2);
+        // A q that does not exist is NaN here, and its ELBO not greater than any.
         if self.elbo(on_one_mode) > self.elbo(between) { on_one_mode } else { between }
     }
     // ANCHOR_END: best
