@@ -101,6 +101,7 @@ fn report_routes(chapter: &mut Chapter, heading: &str, exact: f64, marginalised:
     chapter.report.section(heading);
     chapter.report.row("log p(x), closed form", &nats(exact), "nats");
     chapter.report.row("log p(x), marginalised", &nats(marginalised), "nats");
+    chapter.report.line("");
     let rows: Vec<_> = table.iter().map(|(z, row)| (z.clone(), row.map(nats).to_vec())).collect();
     chapter.report.table(&["at", "log p(x, z)", "log p(z|x)", "difference"], &rows);
 }
@@ -174,6 +175,7 @@ fn classes(chapter: &mut Chapter, data: &Dataset) -> Result<()> {
     let rows: Vec<_> = table.iter().map(|(c, row)| (c.to_string(), row.iter().copied().map(cell).collect())).collect();
     chapter.report.section("Classes");
     chapter.report.table(&[&["classes"], names.as_slice()].concat(), &rows);
+    chapter.report.line("");
     chapter.report.row("classes chosen", &Number::count(best.classes()), "");
     chapter.report.row("imaginary images chosen", &Number::exact(*strength, 0), "");
     for (name, images) in [("validation", &data.validation), ("test", &data.test)] {
@@ -257,6 +259,7 @@ fn monte_carlo(chapter: &mut Chapter) -> Result<()> {
     let report = &mut chapter.report;
     report.section("Naive Monte Carlo");
     report.row("mean of w^2, d = 1", &Number::exact(second_moment, 4), "");
+    report.line("");
     let rows = DIMENSIONS.iter().zip(&errors).map(|(&d, [logs, squares, _])| {
         let log_p = d as f64 * log_p;
         let cells = vec![
@@ -278,6 +281,7 @@ fn monte_carlo(chapter: &mut Chapter) -> Result<()> {
     report.table(&["d", "measured", "theory", "draws for 10 % error"], &rows.collect::<Vec<_>>());
     let [logs, _, sizes] = &errors[DIMENSIONS.len() - 1];
     let (too_low, effective) = (-logs.mean(), sizes.mean());
+    report.line("");
     report.row("log p_hat too low at d = 64 by", &Number::exact(too_low, 2), "nats");
     chapter.metric("log_prob_error_64_dims_nats", too_low);
     chapter.metric("effective_sample_size_64_dims", effective);

@@ -58,6 +58,7 @@ fn climb(chapter: &mut Chapter) -> Result<()> {
         (step.to_string(), [&place[..], &[elbo, kl, elbo + kl].map(|v| Number::exact(v, 10))].concat())
     });
     chapter.report.table(&["step", "mean", "std", "ELBO", "KL", "ELBO + KL"], &rows);
+    chapter.report.line("");
     chapter.report.row("log p(x)", &Number::exact(log_prob, 10), "nats");
     chapter.report.row("largest |ELBO + KL - log p(x)|", &Number::exact(largest_error, 10), "nats");
     chapter.metric("climb_largest_error_nats", largest_error);
@@ -111,6 +112,7 @@ fn two_modes(chapter: &mut Chapter, meter: &PowerMeter) -> Result<[ScalarNormal;
     };
     let rows = starts.into_iter().zip(&ends).map(row);
     chapter.report.exact_table(&["ascent", "mean", "std", "ELBO", "KL"], 4, rows);
+    chapter.report.line("");
     chapter.report.row("log p(x)", &Number::exact(log_prob, 4), "nats");
     chapter.report.row("log 2", &Number::exact(LN_2, 4), "nats");
     chapter.report.row("largest |ELBO + KL - log p(x)|", &Number::exact(largest_error, 10), "nats");
@@ -174,6 +176,7 @@ fn more_draws(chapter: &mut Chapter, meter: &PowerMeter, proposals: [ScalarNorma
         ((1 << i).to_string(), [a, theory(1 << i), b, c])
     });
     chapter.report.exact_table(&["K", "prior", "prior, theory", "between", "one mode"], 3, rows);
+    chapter.report.line("");
     chapter.report.row("log p(x)", &Number::exact(log_prob, 3), "nats");
     chapter.report.row("log p(x) - log 2", &Number::exact(log_prob - LN_2, 3), "nats");
     for ((name, &q), column) in names.into_iter().zip(&proposals).zip(&columns) {
