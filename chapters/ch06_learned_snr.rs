@@ -8,7 +8,7 @@ use std::{
 use burn::{
     module::Module,
     optim::{AdamConfig, GradientsParams},
-    tensor::{Tensor, TensorData},
+    tensor::Tensor,
 };
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
@@ -16,8 +16,9 @@ use elbo_to_diffusion::{
     data::Dataset,
     denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{decoder_log_probs, denoising_kl, diffuse, prior_kl, reconstruction},
-    error::{Error, Result},
+    error::Result,
     figure::{Axis, Plot, Series, Style},
+    host::{download, upload},
     random::{Stream, normal, rng},
     schedule::{Cosine, Learned, Linear, Schedule},
     training::{SHARDS, Shard, Training},
@@ -80,13 +81,9 @@ enum Noise {
 fn train(chapter: &mut Chapter, data: &Dataset, model: &Model, noise: Noise, steps: usize) -> Result<Model> {
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let schedule = RwLock::new(model.schedule.clone().train());
-    let column = |values: Vec<f64>| {
-        let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
-        Tensor::<1>::from_data(TensorData::new(values, [N]), &device)
-    };
     let fixed = |schedule: &dyn Schedule, t: &[f64]| {
-        let gamma = t.iter().map(|&t| schedule.gamma(t)).collect();
-        (column(gamma), column(t.iter().map(|&t| schedule.slope(t)).collect()))
+        let gamma = upload(t.iter().map(|&t| schedule.gamma(t)), &device);
+        (gamma, upload(t.iter().map(|&t| schedule.slope(t)), &device))
     };
     // The diffusion loss of each image in bits/dim, [N]. Equation `continuous-loss`.
     let diffusion_loss = |denoiser: &Denoiser, shard: Shard, (gamma, slope): (Tensor<1>, Tensor<1>), drop: bool| {
@@ -102,7 +99,9 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: &Model, noise: Noise, ste
         let (gamma, slope) = match noise {
             Noise::Linear => fixed(&LINEAR, &t),
             Noise::Cosine => fixed(&COSINE, &t),
-            Noise::Learned => schedule.read().unwrap_or_else(PoisonError::into_inner).gamma_and_slope(column(t)),
+            Noise::Learned => {
+                schedule.read().unwrap_or_else(PoisonError::into_inner).gamma_and_slope(upload(t, &device))
+            }
         };
         // The bound does not depend on the interior of the schedule: its gradient would be noise.
         diffusion_loss(denoiser, shard, (gamma.detach(), slope.detach()), true).mean()
@@ -124,7 +123,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: &Model, noise: Noise, ste
             // The mean of the loss is fixed, so lowering its mean square lowers its variance. Equation `variance-gradient`.
             let shard = Shard { step, index: 0 };
             let mut schedule = schedule.write().unwrap_or_else(PoisonError::into_inner);
-            let levels = schedule.gamma_and_slope(column(shard.times(N, seed)));
+            let levels = schedule.gamma_and_slope(upload(shard.times(N, seed), &device));
             let loss = diffusion_loss(&denoiser.clone().no_grad(), shard, levels, false);
             let gradients = GradientsParams::from_grads(loss.square().mean().backward(), &*schedule);
             *schedule = optimizer.step(1e-2, schedule.clone(), gradients);
@@ -206,11 +205,8 @@ fn one_network(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<(
 fn end_points(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()> {
     let device = &chapter.device;
     let (x, level) = (data.train.values(device), data.train.levels(device));
-    let (n, grid) = (data.train.len(), Tensor::<1>::from_floats(data.train.level_values().as_slice(), device));
-    let read = |value: Tensor<1>| {
-        let value = value.mean().try_into_scalar::<f32>();
-        value.map(f64::from).map_err(|e| Error::failure(format!("cannot read the gradient: {e}")))
-    };
+    let (n, grid) = (data.train.len(), upload(data.train.level_values(), device));
+    let read = |value: Tensor<1>| -> Result<f64> { Ok(download(value.mean())?[0]) };
     let noisy = |gamma: f64, step: u64| {
         let eps = normal([n, data.train.dim()], &mut rng(chapter.seed(), Stream::Evaluation, step), device);
         diffuse(x.clone(), Tensor::full([n], gamma, device), eps)

@@ -2,10 +2,7 @@
 
 use std::process::ExitCode;
 
-use burn::{
-    module::Module,
-    tensor::{Tensor, TensorData},
-};
+use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
@@ -14,6 +11,7 @@ use elbo_to_diffusion::{
     diffusion::{denoising_kl, diffuse, diffusion_weight},
     error::Result,
     figure::{Field, ImageRow, fields, image_rows},
+    host::{download, upload},
     oracle::{Gaussian, Level, Mixture, Step, vector},
     parameterization::Parameterization,
     random::{Stream, normal, rng},
@@ -79,7 +77,7 @@ fn mixture() -> Result<Mixture> {
 
 // ANCHOR: tweedie
 fn tweedie(chapter: &mut Chapter) -> Result<()> {
-    let (data, level) = (mixture()?, Level::new(0.0));
+    let (data, level) = (mixture()?, Level::new(-1.5));
     let marginal = data.marginal(level)?;
     let noise = &mut rng(chapter.seed(), Stream::Evaluation, 1);
     let (mut gap, mut conditional, mut weighted) = (0.0_f64, 0.0, 0.0);
@@ -108,17 +106,10 @@ fn tweedie(chapter: &mut Chapter) -> Result<()> {
         (0..13).flat_map(|i| (0..13).map(move |j| [f64::from(i) * 0.4 - 2.4, f64::from(j) * 0.4 - 2.4])).collect();
     let exact: Vec<[f64; 2]> =
         grid.iter().map(|p| marginal.score(&vector(p)).map(|s| [s[0], s[1]])).collect::<std::result::Result<_, _>>()?;
-    let points: Vec<f32> = grid.iter().flatten().map(|&v| v as f32).collect();
-    let z = Tensor::<2>::from_data(TensorData::new(points, [grid.len(), 2]), &chapter.device);
-    let eps_hat = network.forward(z, Tensor::full([grid.len()], 0.0, &chapter.device), None);
-    let learned: Vec<[f64; 2]> = eps_hat
-        .into_data()
-        .iter::<f64>()
-        .map(|eps_hat| -eps_hat / level.noise().sqrt())
-        .collect::<Vec<_>>()
-        .chunks(2)
-        .map(|s| [s[0], s[1]])
-        .collect();
+    let z = upload(grid.iter().flatten().copied(), &chapter.device).reshape([grid.len(), 2]);
+    let gamma = Tensor::full([grid.len()], level.gamma, &chapter.device);
+    let learned = download(-network.forward(z, gamma, None) / level.noise().sqrt())?;
+    let learned: Vec<[f64; 2]> = learned.chunks(2).map(|s| [s[0], s[1]]).collect();
     let noised: Vec<[f64; 2]> = (0..150).map(|_| marginal.sample(noise)).map(|p| [p[0], p[1]]).collect();
     let field = |title: &str, score: &[[f64; 2]]| Field {
         title: title.into(),
@@ -146,9 +137,8 @@ fn score_network(chapter: &Chapter, data: &Mixture, level: Level) -> Result<Regr
     let network = Regressor::new(trunk, 2, &mut rng(seed, Stream::Initialisation, 1), &device);
     let loss = |network: &Regressor, shard: Shard| {
         let noise = &mut shard.rng(seed, Stream::Training);
-        let x: Vec<f32> =
-            (0..N).flat_map(|_| data.sample(noise).iter().map(|v| *v as f32).collect::<Vec<_>>()).collect();
-        let x = Tensor::<2>::from_data(TensorData::new(x, [N, 2]), &device);
+        let x: Vec<f64> = (0..N).map(|_| data.sample(noise)).flat_map(|x| [x[0], x[1]]).collect();
+        let x = upload(x, &device).reshape([N, 2]);
         let eps = normal([N, 2], noise, &device);
         let gamma = Tensor::<1>::full([N], level.gamma, &device);
         let z = diffuse(x, gamma.clone(), eps.clone());
@@ -245,10 +235,8 @@ fn compare<M: Module + Sync>(
     let loss = |network: &M, shard: Shard| {
         let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
         let t = shard.times(N, seed);
-        let (gamma, weight): (Vec<f32>, Vec<f32>) =
-            t.into_iter().map(|t| (SCHEDULE.gamma(t) as f32, weight(t) as f32)).unzip();
-        let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [N]), &device);
-        let weight = Tensor::<1>::from_data(TensorData::new(weight, [N]), &device);
+        let gamma = upload(t.iter().map(|&t| SCHEDULE.gamma(t)), &device);
+        let weight = upload(t.iter().map(|&t| weight(t)), &device);
         let z = diffuse(
             x.clone(),
             gamma.clone(),

@@ -5,6 +5,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | the one error type |
+//! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
@@ -47,6 +48,7 @@ pub mod error;
 pub mod figure;
 mod files;
 pub mod gaussian;
+pub mod host;
 pub mod oracle;
 pub mod parameterization;
 pub mod random;
