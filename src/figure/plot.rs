@@ -211,16 +211,20 @@ impl Plot {
             let middle = top + unit * TEXT as i32 / 2;
             let color = self.color(i);
             match series.style {
-                Style::Dots => area.draw(&Circle::new((left + unit * 10, middle), unit * 3, color.filled())).map_err(drawing)?,
+                Style::Dots => {
+                    area.draw(&Circle::new((left + unit * 10, middle), unit * 3, color.filled())).map_err(drawing)?
+                }
                 Style::Reference => {
                     for dash in 0..2 {
                         let x = left + unit * dash * 12;
-                        let line = PathElement::new([(x, middle), (x + unit * 8, middle)], color.stroke_width(FINE * 2));
+                        let line =
+                            PathElement::new([(x, middle), (x + unit * 8, middle)], color.stroke_width(FINE * 2));
                         area.draw(&line).map_err(drawing)?;
                     }
                 }
                 Style::Line | Style::LineAndDots => {
-                    let line = PathElement::new([(left, middle), (left + unit * 20, middle)], color.stroke_width(FINE * 2));
+                    let line =
+                        PathElement::new([(left, middle), (left + unit * 20, middle)], color.stroke_width(FINE * 2));
                     area.draw(&line).map_err(drawing)?;
                 }
             }
