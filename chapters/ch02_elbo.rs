@@ -182,7 +182,9 @@ fn more_draws(chapter: &mut Chapter, meter: &PowerMeter, proposals: [ScalarNorma
     for ((name, &q), column) in names.into_iter().zip(&proposals).zip(&columns) {
         let error = column.iter().map(Estimate::standard_error).fold(0.0, f64::max);
         chapter.report.row(&format!("largest standard error, {name}"), &Number::exact(error, 4), "nats");
-        chapter.report.row(&format!("mean of w^2, {name}"), &Number::scientific(moment(q), 1), "");
+        let moment = moment(q);
+        let number = if moment < 1e4 { Number::exact(moment, 2) } else { Number::scientific(moment, 1) };
+        chapter.report.row(&format!("mean of w^2, {name}"), &number, "");
     }
     let curve = |column: &[Estimate]| (0..).zip(column).map(|(i, e)| (f64::from(1 << i), e.mean())).collect::<Vec<_>>();
     let curves = names.iter().zip(&columns).map(|(name, column)| Series::new(*name, Style::LineAndDots, curve(column)));
