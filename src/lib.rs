@@ -15,6 +15,7 @@
 //! | [`parameterization`] | x, eps, score and v: conversions and loss weights |
 //! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
+//! | [`class_mixture`] | a mixture of classes of images, with an exact likelihood |
 //! | [`denoiser`] | the networks |
 //! | [`bound`] | the bound on a set of images |
 //! | [`training`] | the training loop |
@@ -42,6 +43,7 @@
 pub mod bound;
 pub mod chapter;
 pub mod checkpoint;
+pub mod class_mixture;
 pub mod data;
 pub mod denoiser;
 pub mod diffusion;

@@ -30,6 +30,16 @@ fn check(chapter: &str, arguments: &[&str]) {
 }
 
 #[test]
+fn ch01_latent_variables() {
+    check("ch01_latent_variables", &[]);
+}
+
+#[test]
+fn ch02_elbo() {
+    check("ch02_elbo", &[]);
+}
+
+#[test]
 fn ch05_vdm() {
     check("ch05_vdm", &[]);
 }
