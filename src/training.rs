@@ -73,6 +73,18 @@ impl Shard {
 }
 
 impl Training {
+    /// What chapters 6 and 7 train with: chapter 5's settings, for another number of steps.
+    pub fn of(steps: usize) -> Self {
+        Self {
+            steps,
+            learning_rate: 2e-3,
+            warmup: steps * 15 / 100,
+            weight_decay: 0.01,
+            clip_norm: 1.0,
+            ema_decay: 0.999,
+        }
+    }
+
     // ANCHOR: train
     /// Minimises the mean over shards of `loss(model, shard)`, a scalar. `after(model, step, loss)` is called after each
     /// step; its loss is the last that was read back from the device.
@@ -182,12 +194,14 @@ fn clip<M: Module>(mut gradients: GradientsParams, model: &M, max_norm: f64) -> 
     gradients
 }
 
-/// decay * average + (1 - decay) * model, weight by weight.
+/// decay * average + (1 - decay) * model, weight by weight. What is not trained stays as it is.
 fn average<M: Module>(average: M, model: &M, decay: f64) -> M {
     struct Collect(GradientsParams);
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.register(param.id, param.val().inner());
+            if param.is_require_grad() {
+                self.0.register(param.id, param.val().inner());
+            }
         }
     }
     struct Average(GradientsParams, f64);
