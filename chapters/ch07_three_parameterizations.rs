@@ -302,7 +302,7 @@ impl Judged {
     ) -> Result<()> {
         const SAMPLES: usize = 16;
         let (seed, device) = (chapter.seed(), &chapter.device.clone());
-        let bound = Bound::continuous(&data.test, &LINEAR, 32, &x_hat, Draws { passes: 2, seed }, device)?;
+        let bound = Bound::continuous(&data.test, &LINEAR, 48, &x_hat, Draws { passes: 2, seed }, device)?;
         let (bits, error) = (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.standard_error));
         self.rows.push((name.into(), vec![Number::within(bits, 0.05, 3), Number::within(error, 0.005, 4)]));
         if bits < self.best.0 {
