@@ -74,14 +74,6 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
     const BATCH: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(1200);
-    let training = Training {
-        steps,
-        learning_rate: 2e-3,
-        warmup: steps * 15 / 100,
-        weight_decay: 0.01,
-        clip_norm: 1.0,
-        ema_decay: 0.999,
-    };
     let gammas = SCHEDULE.grid(LATENTS);
     let terms = gammas.len() - 1;
 
@@ -99,7 +91,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
-    let trained = chapter.train("training", &training, &model, loss)?;
+    let trained = chapter.train("training", &Training::new(steps), &model, loss)?;
 
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));

@@ -143,8 +143,10 @@ pub struct Denoiser {
     curves: Param<Tensor<2>>,
     /// What is added to the logits of every image, [d, K].
     bias: Param<Tensor<2>>,
+    /// Log probability of each level of each pixel in the training set, [d, K]. Saved with the weights, never trained.
+    log_marginals: Param<Tensor<2>>,
     #[module(skip)]
-    config: DenoiserConfig,
+    levels: Vec<f64>,
 }
 
 impl DenoiserConfig {
@@ -158,12 +160,14 @@ impl DenoiserConfig {
     pub fn init(&self, rng: &mut impl Rng, device: &Device) -> Denoiser {
         let k = self.levels.len();
         let d = self.log_marginals.len() / k;
+        let log_marginals = upload(self.log_marginals.iter().copied(), device).reshape([d, k]);
         Denoiser {
             trunk: Trunk::new(self.trunk, 2 * d, rng, device),
             output: linear(self.trunk.hidden, d * CURVES, 0.0, rng, device),
             curves: Param::from_tensor(upload(self.initial_curves(), device).reshape([CURVES, k])),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, k]), device),
-            config: self.clone(),
+            log_marginals: Param::from_tensor(log_marginals).set_require_grad(false),
+            levels: self.levels.clone(),
         }
     }
 
@@ -181,10 +185,8 @@ impl Denoiser {
     /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only says, through f, how
     /// the other pixels change the odds of a level. With a generator, units are dropped out (training).
     pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
-        let (device, [_, d], k) = (z.device(), z.dims(), self.config.levels.len());
-        let x = upload(self.config.levels.iter().copied(), &device);
-        let marginals = upload(self.config.log_marginals.iter().copied(), &device).reshape([d, k]);
-        let alone = posterior_logits(marginals, x.clone(), z, gamma.clone());
+        let x = upload(self.levels.iter().copied(), &z.device());
+        let alone = posterior_logits(self.log_marginals.val(), x.clone(), z, gamma.clone());
         let x = x.unsqueeze::<3>();
         let f = self.correction(alone.clone(), x.clone(), gamma, dropout);
         (softmax(alone + f) * x).sum_dim(2).squeeze_dim(2)

@@ -147,6 +147,18 @@ impl Training {
         }
     }
 
+    /// The settings of the diffusion chapters, for this number of steps.
+    pub fn new(steps: usize) -> Self {
+        Self {
+            steps,
+            learning_rate: 2e-3,
+            warmup: steps * 15 / 100,
+            weight_decay: 0.01,
+            clip_norm: 1.0,
+            ema_decay: 0.999,
+        }
+    }
+
     // ANCHOR: train
     /// Minimises the mean over shards of `loss(model, shard)`, a scalar, from this state on. `after(state)` is called after
     /// each step.
@@ -239,12 +251,14 @@ fn clip<M: Module>(mut gradients: GradientsParams, model: &M, max_norm: f64) -> 
     gradients
 }
 
-/// decay * average + (1 - decay) * model, weight by weight.
+/// decay * average + (1 - decay) * model, weight by weight. What is not trained stays as it is.
 fn average<M: Module>(average: M, model: &M, decay: f64) -> M {
     struct Collect(GradientsParams);
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.register(param.id, param.val().inner());
+            if param.is_require_grad() {
+                self.0.register(param.id, param.val().inner());
+            }
         }
     }
     struct Average(GradientsParams, f64);

@@ -202,8 +202,9 @@ impl Chapter {
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
     ) -> Result<Trained<M>> {
+        let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let fresh = training.begin(model);
-        let state = match self.resumed.then(|| self.checkpoints.latest(stage)).transpose()?.flatten() {
+        let state = match self.resumed.then(|| self.checkpoints.latest(&file)).transpose()?.flatten() {
             Some(parts) => fresh.restore(&parts)?,
             None => fresh,
         };
@@ -218,7 +219,7 @@ impl Chapter {
             if interrupt.requested() || last || written.elapsed() >= interval {
                 written = Instant::now();
                 let parts = state.save()?;
-                self.checkpoints.write(stage, state.step, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+                self.checkpoints.write(&file, state.step, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
                 interval = CHECKPOINT_INTERVAL.max(written.elapsed() * CHECKPOINT_SHARE);
             }
             if interrupt.requested() {
