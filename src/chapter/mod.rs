@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     checkpoint::Checkpoints,
-    data::{Dataset, digits::digits},
+    data::{Dataset, digits::digits, mnist::mnist},
     error::{Error, Result},
     files::{self, write_atomically},
     training::{Shard, Trained, Training},
@@ -150,9 +150,22 @@ impl Chapter {
         self.steps
     }
 
-    /// The data set.
+    /// The data set that `--data` names.
     pub fn dataset(&self) -> Result<Dataset> {
-        digits()
+        match self.args.data.unwrap_or(DataChoice::Digits) {
+            DataChoice::Digits => digits(),
+            DataChoice::Mnist => {
+                let mut progress: Option<(String, Progress)> = None;
+                mnist(self.args.data_dir.as_deref(), |file, bytes, total| {
+                    if progress.as_ref().is_none_or(|(name, _)| name != file) {
+                        progress = Some((file.to_string(), Progress::new(file, total as usize)));
+                    }
+                    if let Some((_, progress)) = &mut progress {
+                        progress.set(bytes as usize, "bytes");
+                    }
+                })
+            }
+        }
     }
 
     /// Records a result for `metrics.json`; the name ends in its unit, `test_bits_per_dim`.
