@@ -103,9 +103,8 @@ impl Bound {
             let x_hat = denoise(z(gamma), Tensor::full([n], gamma, device));
             denoising_kl(x.clone(), x_hat, Tensor::full([n], 0.5 * (-gamma).exp(), device))
         };
-        let decode = |gamma| {
-            reconstruction(images.levels(device), decoder_log_probs(z(gamma), gamma, level_values.clone()))
-        };
+        let decode =
+            |gamma| reconstruction(images.levels(device), decoder_log_probs(z(gamma), gamma, level_values.clone()));
         let prior = |gamma| prior_kl(x.clone(), gamma);
         let slope = |f: &dyn Fn(f64) -> Tensor<1>, gamma: f64| (f(gamma + 0.05) - f(gamma - 0.05)) / 0.1;
         let at_min = slope(&decode, gamma_min) - h(gamma_min);

@@ -82,12 +82,7 @@ mod tests {
     fn targets_are_what_their_definitions_say() {
         let [x, eps, z, gamma] = draws();
         let (signal, noise) = (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma.clone()).sqrt());
-        let expected = [
-            x.clone(),
-            eps.clone(),
-            -eps.clone() / noise.clone(),
-            signal * eps - noise * x.clone(),
-        ];
+        let expected = [x.clone(), eps.clone(), -eps.clone() / noise.clone(), signal * eps - noise * x.clone()];
         for (head, expected) in Parameterization::ALL.into_iter().zip(expected) {
             let target = head.from_x(x.clone().unsqueeze_dim(1), z.clone().unsqueeze_dim(1), gamma.clone());
             assert_close(target.clone(), expected);

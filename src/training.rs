@@ -13,9 +13,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::{
+    data::Images,
+    diffusion::diffuse,
     error::{Error, Result},
     host::download,
-    random::{Stream, rng},
+    random::{Stream, normal, rng},
 };
 
 /// The settings of a training run.
@@ -69,6 +71,15 @@ impl Shard {
     pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
         let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
         (0..n).map(|i| ((i * SHARDS + self.index) as f64 + offset) / (n * SHARDS) as f64).collect()
+    }
+
+    /// One image for each gamma, drawn with replacement, and its latent at that noise level: x and z, both [B, d], for
+    /// gamma of shape [B].
+    pub fn noised(&self, images: &Images, gamma: Tensor<1>, seed: u64) -> (Tensor<2>, Tensor<2>) {
+        let ([n], device) = (gamma.dims(), gamma.device());
+        let x = images.sample(n, &mut self.rng(seed, Stream::Batch)).values(&device);
+        let eps = normal([n, images.dim()], &mut self.rng(seed, Stream::Training), &device);
+        (x.clone(), diffuse(x, gamma, eps))
     }
 }
 
