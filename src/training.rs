@@ -66,12 +66,14 @@ impl Shard {
         rng(seed, stream, (self.step * SHARDS + self.index) as u64)
     }
 
+    // ANCHOR: times
     /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which this shard gets every
     /// [`SHARDS`]-th. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
     pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
         let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
         (0..n).map(|i| ((i * SHARDS + self.index) as f64 + offset) / (n * SHARDS) as f64).collect()
     }
+    // ANCHOR_END: times
 
     /// One image for each gamma, drawn with replacement, and its latent at that noise level: x and z, both [B, d], for
     /// gamma of shape [B].
