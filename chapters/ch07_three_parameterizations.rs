@@ -117,9 +117,9 @@ fn tweedie(chapter: &mut Chapter) -> Result<()> {
     let report = &mut chapter.report;
     report.section("Tweedie");
     report.row("posterior means apart, at most", &Number::within(1e10 * gap, 1.0, 2), "x 1e-10");
-    report.row("E |marginal - conditional score|^2", &Number::exact(squared, 2), "");
-    report.row("SNR / (1 - abar) x mmse", &Number::exact(level.snr() / level.noise() * mmse, 2), "");
-    report.row("E <marginal, marginal - conditional>", &Number::exact(product, 2), "");
+    report.row("mean squared difference of the scores", &Number::exact(squared, 2), "");
+    report.row("the same from the mmse", &Number::exact(level.snr() / level.noise() * mmse, 2), "");
+    report.row("mean product with the marginal score", &Number::exact(product, 2), "");
 
     score_field(chapter, &data, level, noise)
 }
@@ -247,7 +247,7 @@ fn heads(chapter: &mut Chapter) -> Result<()> {
     };
     let rows: Vec<_> = judged.iter().map(row).collect();
     chapter.report.section("The same network with each head");
-    chapter.report.table(&["output and loss", "test bound", "standard error"], &rows);
+    chapter.report.table(&["output and loss", "test bound (bits/dim)", "standard error"], &rows);
     let pictures: Vec<_> = judged.into_iter().map(|j| j.samples).collect();
     chapter.figure("samples", &image_rows(&pictures, data.train.side())?)
 }
