@@ -13,9 +13,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::{
+    data::Images,
+    diffusion::diffuse,
     error::{Error, Result},
     host::download,
-    random::{Stream, rng},
+    random::{Stream, normal, rng},
 };
 
 /// The settings of a training run.
@@ -64,11 +66,22 @@ impl Shard {
         rng(seed, stream, (self.step * SHARDS + self.index) as u64)
     }
 
+    // ANCHOR: times
     /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which this shard gets every
     /// [`SHARDS`]-th. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
     pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
         let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
         (0..n).map(|i| ((i * SHARDS + self.index) as f64 + offset) / (n * SHARDS) as f64).collect()
+    }
+    // ANCHOR_END: times
+
+    /// One image for each gamma, drawn with replacement, and its latent at that noise level: x and z, both [B, d], for
+    /// gamma of shape [B].
+    pub fn noised(&self, images: &Images, gamma: Tensor<1>, seed: u64) -> (Tensor<2>, Tensor<2>) {
+        let ([n], device) = (gamma.dims(), gamma.device());
+        let x = images.sample(n, &mut self.rng(seed, Stream::Batch)).values(&device);
+        let eps = normal([n, images.dim()], &mut self.rng(seed, Stream::Training), &device);
+        (x.clone(), diffuse(x, gamma, eps))
     }
 }
 

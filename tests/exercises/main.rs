@@ -2,3 +2,5 @@
 
 mod ch01;
 mod ch02;
+mod ch06;
+mod ch07;
