@@ -10,7 +10,8 @@ use elbo_to_diffusion::{
     denoiser::{Denoiser, DenoiserConfig},
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
-    figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
+    figure::{ImageRow, Plot, image_rows},
+    oracle::{Estimator, Estimators, Process},
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
     schedule::{Linear, Schedule},
@@ -46,7 +47,8 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let test = report_bound(chapter, &data, &model)?;
     fewer_latents(chapter, &data, &model, test)?;
     sample(chapter, &data, &model)?;
-    step_by_step(chapter, &data, &model)
+    step_by_step(chapter, &data, &model)?;
+    estimators(chapter)
 }
 
 fn baselines(chapter: &mut Chapter, data: &Dataset) {
@@ -117,12 +119,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
 
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));
-    let plot = Plot {
-        x: Axis::linear("training step"),
-        y: Axis::linear("training loss (bits/dim)"),
-        series: vec![Series::new("", Style::Line, curve)],
-    };
-    chapter.figure("loss", &plot.draw()?)?;
+    chapter.figure("loss", &Plot::curve("training step", "training loss (bits/dim)", curve).draw()?)?;
     Ok(trained.model)
 }
 // ANCHOR_END: train
@@ -151,12 +148,7 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
         chapter.metric(&format!("{name}_bits_per_dim_stderr"), bits(bound.standard_error));
     }
     let terms = (2..).zip(&test.denoising).map(|(t, &nats)| (f64::from(t), bits(nats)));
-    let plot = Plot {
-        x: Axis::linear("time step t"),
-        y: Axis::linear("denoising term (bits/dim)"),
-        series: vec![Series::new("", Style::Line, terms)],
-    };
-    chapter.figure("denoising_term", &plot.draw()?)?;
+    chapter.figure("denoising_term", &Plot::curve("time step t", "denoising term (bits/dim)", terms).draw()?)?;
     Ok(test)
 }
 // ANCHOR_END: bound
@@ -203,27 +195,17 @@ fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
     let (gammas, device, dim) = (SCHEDULE.grid(LATENTS), &chapter.device, data.train.dim());
     let denoise = |z, gamma| model.denoise(z, Tensor::full([1], gamma, device), None);
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
-    let shown: Vec<usize> = (0..10).map(|i| 1 + i * (LATENTS - 1) / 9).collect();
-    let mut rows: [Vec<f32>; 4] = Default::default();
-    let read = |tensor: &Tensor<2>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
+    // z_t and x_hat of one walk down the reverse chain, from t = T to 1.
+    let mut walk = Vec::new();
+    let z = ancestral([1, dim], &gammas, denoise, noise, device, |_, z, x_hat| walk.push([z.clone(), x_hat.clone()]));
+    walk.push([z.clone(), denoise(z, gammas[0])]);
 
     let x = data.test.range(0, 1).values(device);
-    for &t in &shown {
+    let mut rows: [Vec<Tensor<2>>; 4] = Default::default();
+    for t in (0..10).map(|i| 1 + i * (LATENTS - 1) / 9) {
         let z = diffuse(x.clone(), Tensor::full([1], gammas[t - 1], device), normal([1, dim], noise, device));
-        rows[0].extend(read(&z));
-        rows[1].extend(read(&denoise(z, gammas[t - 1])));
-    }
-    let mut path = vec![];
-    let z = ancestral([1, dim], &gammas, denoise, noise, device, |t, z, x_hat| {
-        if shown.contains(&t) {
-            path.push((read(z), read(x_hat)));
-        }
-    });
-    rows[2].extend(read(&z));
-    rows[3].extend(read(&denoise(z, gammas[0])));
-    for (z, x_hat) in path.iter().rev() {
-        rows[2].extend(z);
-        rows[3].extend(x_hat);
+        let seen = [z.clone(), denoise(z, gammas[t - 1])].into_iter().chain(walk[LATENTS - t].clone());
+        rows.iter_mut().zip(seen).for_each(|(row, image)| row.push(image));
     }
     let labels = [
         "A test digit diffused: z_t from little noise (left) to all noise (right)",
@@ -231,7 +213,36 @@ fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
         "Sampling: z_t on the way from noise (right) to a digit (left)",
         "What the network expects the digit to be at each of these steps",
     ];
-    let rows: Vec<ImageRow> =
-        labels.iter().zip(&rows).map(|(label, values)| ImageRow::from_values(*label, values, dim)).collect();
-    chapter.figure("step_by_step", &image_rows(&rows, data.train.side())?)
+    let values = |row| Tensor::cat(row, 0).to_data().iter::<f32>().collect::<Vec<_>>();
+    let rows = labels.into_iter().zip(rows).map(|(label, row)| ImageRow::from_values(label, &values(row), dim));
+    chapter.figure("step_by_step", &image_rows(&rows.collect::<Vec<_>>(), data.train.side())?)
 }
+
+// ANCHOR: estimators
+/// How much six estimators of one ELBO vary, for data on the line, where the ELBO is known.
+fn estimators(chapter: &mut Chapter) -> Result<()> {
+    let noise = &mut rng(chapter.seed(), Stream::Evaluation, 0);
+    let mut deviation = |estimator, draws, shift, latents| -> Result<Number> {
+        // DDPM's schedule; the exact reverse of N(0, 1) data, each mean moved by `shift` variances; x = 0.8.
+        let estimators = Estimators::shifted(&Process::ddpm_stretched(latents)?, shift, 0.8)?;
+        let (deviation, error) = estimators.deviation(estimator, draws, noise);
+        Ok(Number::within(deviation, 3.0 * error, if deviation < 10.0 { 2 } else { 1 }))
+    };
+    let mut rows = Vec::new();
+    for (name, estimator, draws, shift) in [
+        ("whole path, exact reverse chain", Estimator::WholePath, 100, 0.0),
+        ("whole path", Estimator::WholePath, 3000, 0.5),
+        ("consistency form, a triple for each t", Estimator::ConsistencyTriples, 3000, 0.5),
+        ("denoising form, a pair for each t", Estimator::DenoisingPairs, 3000, 0.5),
+        ("denoising form, exact KL for each t", Estimator::DenoisingKl, 3000, 0.5),
+        ("consistency form, one random t", Estimator::ConsistencyOneTime, 100_000, 0.5),
+        ("denoising form, one random t", Estimator::DenoisingOneTime, 100_000, 0.5),
+    ] {
+        let row = [100, 300, 1000].map(|latents| deviation(estimator, draws, shift, latents));
+        rows.push((name.to_string(), row.into_iter().collect::<Result<_>>()?));
+    }
+    chapter.report.section("How much the estimators vary");
+    chapter.report.table(&["standard deviation (nats)", "T = 100", "T = 300", "T = 1000"], &rows);
+    Ok(())
+}
+// ANCHOR_END: estimators

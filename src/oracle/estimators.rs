@@ -10,7 +10,7 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
 use super::error::{Error, same};
-use super::{Chain, Process};
+use super::{Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, Process, vector};
 
 /// A way to estimate the ELBO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub struct Estimators {
     prior: Conditional,
     /// KL(q(z_T|x) || p(z_T)).
     prior_kl: f64,
+    elbo: f64,
     steps: Vec<AtStep>,
 }
 
@@ -119,8 +120,32 @@ impl Estimators {
             });
         }
         let prior = Conditional::new(0.0, first.mean()[0], first.covariance()[(0, 0)]);
-        let prior_kl = steps[steps.len() - 1].marginal.kl(&prior, x);
-        Ok(Self { x, prior, prior_kl, steps })
+        let bound = DiffusionBound::new(process, reverse, &vector(&[x]))?;
+        Ok(Self { x, prior, prior_kl: bound.prior, elbo: bound.denoising_elbo(), steps })
+    }
+
+    /// The estimators for N(0, 1) data whose reverse chain is slightly wrong: p(z_{t-1}|z_t) = N(sqrt(alpha_t) z_t +
+    /// shift beta_t, beta_t), which is exact where `shift` is 0.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn shifted(process: &Process, shift: f64, x: f64) -> Result<Self, Error> {
+        let steps = process.steps().into_iter().rev();
+        let steps = steps.map(|s| LinearConditional::scalar(s.alpha().sqrt(), shift * s.beta(), s.beta()));
+        Self::new(process, &Chain::new(Gaussian::standard(1)?, steps.collect::<Result<_, _>>()?)?, x)
+    }
+
+    /// The exact ELBO, the mean of every estimator.
+    pub fn elbo(&self) -> f64 {
+        self.elbo
+    }
+
+    /// The standard deviation of an estimator, measured with this many draws, and the standard error of that.
+    pub fn deviation<R: Rng + ?Sized>(&self, estimator: Estimator, draws: usize, rng: &mut R) -> (f64, f64) {
+        let squares = Estimate::of(draws, || (self.draw(estimator, rng) - self.elbo).powi(2));
+        let deviation = squares.mean().sqrt();
+        // d sqrt(v) = dv / (2 sqrt(v)).
+        (deviation, 0.5 * squares.standard_error() / deviation.max(f64::MIN_POSITIVE))
     }
 
     /// One draw of an estimator of the ELBO, in nats.
