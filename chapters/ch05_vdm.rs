@@ -1,17 +1,18 @@
 //! Chapter 5: a variational diffusion model of the digits, in discrete time.
 
-use std::{process::ExitCode, time::Instant};
+use std::{f64::consts::LN_2, process::ExitCode, time::Instant};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Marginals},
-    denoiser::{Denoiser, DenoiserConfig},
+    denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
     figure::{ImageRow, Plot, image_rows},
-    oracle::{Estimator, Estimators, Process},
+    host::{download, upload},
+    oracle::{Estimator, Estimators, Process, decoder::reconstruction_cost},
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
     schedule::{Linear, Schedule},
@@ -48,6 +49,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     fewer_latents(chapter, &data, &model, test)?;
     sample(chapter, &data, &model)?;
     step_by_step(chapter, &data, &model)?;
+    first_latent(chapter);
     estimators(chapter)
 }
 
@@ -65,16 +67,8 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
 
 // ANCHOR: network
 fn network(data: &Dataset) -> DenoiserConfig {
-    let marginals = Marginals::fit(&data.train, 0.1);
-    DenoiserConfig {
-        levels: data.train.level_values(),
-        log_marginals: marginals.log_probs.iter().map(|&p| p as f32).collect(),
-        gamma_min: SCHEDULE.gamma_min,
-        gamma_max: SCHEDULE.gamma_max,
-        hidden: 192,
-        blocks: 2,
-        dropout: 0.4,
-    }
+    let Linear { gamma_min, gamma_max } = SCHEDULE;
+    DenoiserConfig::for_images(&data.train, TrunkConfig { gamma_min, gamma_max, hidden: 192, blocks: 2, dropout: 0.4 })
 }
 // ANCHOR_END: network
 
@@ -99,10 +93,9 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
         // One t from each of B equal parts of 2..=T, so that every batch sees all noise levels.
         let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
-        let (gamma, weight): (Vec<f32>, Vec<f32>) =
-            t.map(|t| (gammas[t] as f32, denoising_weight(gammas[t - 1], gammas[t]) as f32)).unzip();
-        let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [N]), &device);
-        let weight = Tensor::<1>::from_data(TensorData::new(weight, [N]), &device);
+        let (gamma, weight): (Vec<f64>, Vec<f64>) =
+            t.map(|t| (gammas[t], denoising_weight(gammas[t - 1], gammas[t]))).unzip();
+        let (gamma, weight) = (upload(gamma, &device), upload(weight, &device));
 
         let eps = normal([N, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
         let z = diffuse(x.clone(), gamma.clone(), eps);
@@ -132,8 +125,9 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
     chapter.report.section("The bound");
     let draws = Draws { passes: 2, seed: chapter.seed() };
     let bound = |images| Bound::discrete(images, &gammas, denoise, draws, &chapter.device);
-    let (validation, test) = (bound(&data.validation)?, bound(&data.test)?);
-    for (name, bound) in [("validation", &validation), ("test", &test)] {
+    let seen = data.train.range(0, data.validation.len());
+    let (seen, validation, test) = (bound(&seen)?, bound(&data.validation)?, bound(&data.test)?);
+    for (name, bound) in [("training", &seen), ("validation", &validation), ("test", &test)] {
         for (term, nats, tolerance, decimals) in [
             ("reconstruction", bound.reconstruction, 0.001, 4),
             ("prior", bound.prior, 0.0001, 4),
@@ -147,12 +141,14 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
         chapter.metric(&format!("{name}_bits_per_dim"), bits(bound.total()));
         chapter.metric(&format!("{name}_bits_per_dim_stderr"), bits(bound.standard_error));
     }
-    let terms = (2..).zip(&test.denoising).map(|(t, &nats)| (f64::from(t), bits(nats)));
-    chapter.figure("denoising_term", &Plot::curve("time step t", "denoising term (bits/dim)", terms).draw()?)?;
+    let terms = (2..).zip(&test.denoising).map(|(t, &nats)| (f64::from(t), 1000.0 * bits(nats)));
+    let plot = Plot::curve("time step t", "denoising term (1/1000 bits/dim)", terms);
+    chapter.figure("denoising_term", &plot.draw()?)?;
     Ok(test)
 }
 // ANCHOR_END: bound
 
+// ANCHOR: fewer
 fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: Bound) -> Result<()> {
     let denoise = |z, gamma| model.denoise(z, gamma, None);
     let draws = Draws { passes: 2, seed: chapter.seed() };
@@ -160,16 +156,18 @@ fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: 
         LATENTS => Ok(full.clone()),
         _ => Bound::discrete(&data.test, &SCHEDULE.grid(latents), denoise, draws, &chapter.device),
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut points) = (Vec::new(), Vec::new());
     for latents in [10, 25, 50, 100, LATENTS] {
         let bound = bound(latents)?;
         let bits = |nats, tolerance, decimals| Number::within(data.bits_per_dim(nats), tolerance, decimals);
         rows.push((latents.to_string(), vec![bits(bound.total(), 0.02, 3), bits(bound.standard_error, 0.002, 4)]));
+        points.push((1.0 / latents as f64, data.bits_per_dim(bound.total())));
     }
     chapter.report.section("Fewer latents");
     chapter.report.table(&["latents T", "test bound (bits/dim)", "standard error"], &rows);
-    Ok(())
+    chapter.figure("fewer_latents", &Plot::curve("1 / T", "test bound (bits/dim)", points).draw()?)
 }
+// ANCHOR_END: fewer
 
 // ANCHOR: sample
 fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()> {
@@ -213,10 +211,21 @@ fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
         "Sampling: z_t on the way from noise (right) to a digit (left)",
         "What the network expects the digit to be at each of these steps",
     ];
-    let values = |row| Tensor::cat(row, 0).to_data().iter::<f32>().collect::<Vec<_>>();
-    let rows = labels.into_iter().zip(rows).map(|(label, row)| ImageRow::from_values(label, &values(row), dim));
-    chapter.figure("step_by_step", &image_rows(&rows.collect::<Vec<_>>(), data.train.side())?)
+    let row = |(label, row)| Ok(ImageRow::from_values(label, &download(Tensor::cat(row, 0))?, dim));
+    let rows = labels.into_iter().zip(rows.to_vec()).map(row).collect::<Result<Vec<_>>>()?;
+    chapter.figure("step_by_step", &image_rows(&rows, data.train.side())?)
 }
+
+// ANCHOR: first_latent
+/// What reading a pixel off z_1 costs, for a pixel that is uniform over its levels.
+fn first_latent(chapter: &mut Chapter) {
+    let cost = |levels, gamma| Number::exact(reconstruction_cost(levels, gamma) / LN_2, 4);
+    let rows = [-4.0, -6.0, -8.0, -10.0, -12.0, -13.3];
+    let rows = rows.map(|gamma| (format!("{gamma}"), vec![cost(17, gamma), cost(256, gamma)]));
+    chapter.report.section("The first latent");
+    chapter.report.table(&["gamma_min", "17 levels (bits)", "256 levels (bits)"], &rows);
+}
+// ANCHOR_END: first_latent
 
 // ANCHOR: estimators
 /// How much six estimators of one ELBO vary, for data on the line, where the ELBO is known.

@@ -1,6 +1,6 @@
 //! The variational bound of a diffusion model, estimated on a set of images.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -10,7 +10,8 @@ use crate::{
     diffusion::{
         decoder_log_probs, denoising_kl, denoising_weight, diffuse, diffusion_weight, prior_kl, reconstruction,
     },
-    error::{Error, Result},
+    error::Result,
+    host::{download, upload},
     random::{Stream, normal, rng},
     schedule::Schedule,
 };
@@ -95,8 +96,7 @@ impl Bound {
             let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
             let noise = &mut rng(draws.seed, Stream::Evaluation, group as u64);
             let (x, n) = (images.values(device), images.len());
-            let column = |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values, [n]), device);
-            let level_values = Tensor::<1>::from_floats(images.level_values().as_slice(), device);
+            let level_values = upload(images.level_values(), device);
             let prior = prior_kl(x.clone(), gamma_max);
             let mut rows = Vec::with_capacity(draws.passes * (terms + 1));
             for _ in 0..draws.passes {
@@ -105,14 +105,13 @@ impl Bound {
                 let log_probs = decoder_log_probs(z, gamma_min, level_values.clone());
                 rows.push(reconstruction(images.levels(device), log_probs));
                 for i in 0..terms {
-                    let (gamma, weight): (Vec<f32>, Vec<f32>) =
-                        (0..n).map(|_| term(i, noise)).map(|(gamma, weight)| (gamma as f32, weight as f32)).unzip();
-                    let gamma = column(gamma);
+                    let (gamma, weight): (Vec<f64>, Vec<f64>) = (0..n).map(|_| term(i, noise)).unzip();
+                    let gamma = upload(gamma, device);
                     let z = diffuse(x.clone(), gamma.clone(), normal([n, images.dim()], noise, device));
-                    rows.push(denoising_kl(x.clone(), denoise(z, gamma), column(weight)));
+                    rows.push(denoising_kl(x.clone(), denoise(z, gamma), upload(weight, device)));
                 }
             }
-            Ok(Group { prior: read(prior)?, rows: read(Tensor::cat(rows, 0))? })
+            Ok(Group { prior: download(prior)?, rows: download(Tensor::cat(rows, 0))? })
         };
         let groups = (0..images.len().div_ceil(GROUP)).into_par_iter().map(group).collect::<Result<Vec<_>>>()?;
         Ok(Self::average(&groups, terms, draws.passes))
@@ -172,10 +171,4 @@ fn noise_error(per_pass: &[Vec<f64>]) -> f64 {
         per_pass.iter().map(|pass| (pass[i] - mean).powi(2)).sum::<f64>() / (passes - 1.0)
     });
     (squares.sum::<f64>() / passes).sqrt() / images as f64
-}
-
-/// Reads numbers from the device.
-fn read(values: Tensor<1>) -> Result<Vec<f64>> {
-    let values = values.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the bound: {e}")))?;
-    Ok(values.into_iter().map(f64::from).collect())
 }

@@ -5,17 +5,19 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | the one error type |
+//! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
-//! | [`schedule`] | gamma(t) = -log SNR(t) |
+//! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
 //! | [`diffusion`] | the process, its posterior, the terms of the bound |
-//! | [`bound`] | the bound on a set of images |
-//! | [`denoiser`] | the network |
+//! | [`parameterization`] | x, eps, score and v: conversions and loss weights |
 //! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
+//! | [`denoiser`] | the networks |
+//! | [`bound`] | the bound on a set of images |
 //! | [`training`] | the training loop |
-//! | [`weights`] | weights as safetensors files |
+//! | [`weights`] | trained weights as safetensors files |
 //! | [`figure`] | figures as SVG |
 //! | [`chapter`] | what all programs share: arguments, device, report |
 //!
@@ -44,7 +46,9 @@ pub mod error;
 pub mod figure;
 mod files;
 pub mod gaussian;
+pub mod host;
 pub mod oracle;
+pub mod parameterization;
 pub mod random;
 pub mod sampler;
 pub mod schedule;

@@ -5,12 +5,13 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, activation::sigmoid},
+    tensor::{Device, Tensor, activation::sigmoid},
 };
 use rand::{Rng, RngExt};
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
+    host::{download, upload},
     oracle::MonotoneNetwork,
 };
 
@@ -113,7 +114,7 @@ impl Learned {
     /// gamma(t) and its derivative, both [B], for t of shape [B]. The derivative is written out layer by layer, because
     /// Burn differentiates once only, and training needs the gradient of both.
     pub fn gamma_and_slope(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
-        let ends = Tensor::<1>::from_floats([0.0, 1.0], &t.device());
+        let ends = upload([0.0, 1.0], &t.device());
         let (raw, slope) = self.raw(Tensor::cat(vec![ends, t.clone()], 0));
         let (n, [start]) = (t.dims()[0], [raw.clone().slice([0..1])]);
         let width = raw.clone().slice([1..2]) - start.clone();
@@ -137,15 +138,14 @@ impl Learned {
     pub fn new(gamma_min: f64, gamma_max: f64, rng: &mut impl Rng, device: &Device) -> Self {
         const STEPS: usize = 32;
         let mut parameter = |make: &mut dyn FnMut(f64) -> f64| {
-            let values: Vec<f32> = (0..STEPS).map(|_| make(rng.random::<f64>()) as f32).collect();
-            Param::from_data(TensorData::new(values, [STEPS]), device)
+            Param::from_tensor(upload((0..STEPS).map(|_| make(rng.random::<f64>())), device))
         };
         let rate = 8.0;
         Self {
             heights: parameter(&mut |u| 0.02 * (0.5 + u)),
             rates: parameter(&mut |_| rate),
             offsets: parameter(&mut |u| -rate * u),
-            slope: Param::from_data(TensorData::new(vec![1.0f32], [1]), device),
+            slope: Param::from_tensor(upload([1.0], device)),
             gamma_min,
             gamma_max,
         }
@@ -153,12 +153,7 @@ impl Learned {
 
     /// The same schedule in f64, fixed. Fails if a weight is no longer a finite number.
     pub fn fixed(&self) -> Result<MonotoneNetwork> {
-        let read = |param: &Param<Tensor<1>>| {
-            let values = param.val().try_into_vec_as::<f32>();
-            values
-                .map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>())
-                .map_err(|e| Error::failure(format!("cannot read the schedule from the device: {e}")))
-        };
+        let read = |param: &Param<Tensor<1>>| download(param.val());
         let (slope, ends) = (read(&self.slope)?[0], (self.gamma_min, self.gamma_max));
         Ok(MonotoneNetwork::new(ends, slope, &read(&self.heights)?, &read(&self.rates)?, &read(&self.offsets)?)?)
     }

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use crate::{
     error::{Error, Result},
+    host::download,
     random::{Stream, rng},
 };
 
@@ -125,9 +126,8 @@ impl Training {
 /// Reads the losses that are still on the device.
 fn read(unread: &mut Vec<Tensor<1>>, losses: &mut Vec<f64>) -> Result<()> {
     let values = Tensor::cat(std::mem::take(unread), 0);
-    let values = values.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the loss: {e}")))?;
-    for value in values {
-        losses.push(f64::from(value));
+    for value in download(values)? {
+        losses.push(value);
         if !value.is_finite() {
             return Err(Error::failure(format!(
                 "the loss became {value} at step {}; try another --seed or fewer --steps",

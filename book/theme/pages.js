@@ -23,20 +23,32 @@
                     box.removeAttribute("role");
                     box.removeAttribute("aria-label");
                 }
-                if (selector === ".equation-body") {
-                    box.style.setProperty("--natural", Math.max(box.scrollWidth, 580));
-                }
             }
         }
+    }
+
+    // The stylesheet shrinks an equation that is wider than the paper.
+    function measureForPaper() {
+        for (const formula of document.querySelectorAll(".equation-body .katex-html")) {
+            const range = document.createRange();
+            range.selectNodeContents(formula);
+            const width = Math.max(580, Math.ceil(range.getBoundingClientRect().width));
+            formula.closest(".equation-body").style.setProperty("--natural", width);
+        }
+    }
+
+    function measure() {
+        markScrolling();
+        measureForPaper();
     }
 
     let waiting = 0;
     window.addEventListener("resize", () => {
         cancelAnimationFrame(waiting);
-        waiting = requestAnimationFrame(markScrolling);
+        waiting = requestAnimationFrame(measure);
     });
-    markScrolling();
-    document.fonts?.ready.then(markScrolling);
+    measure();
+    document.fonts?.ready.then(measure);
 
     // mdBook's sidebar switch is a label; say that it is a button, and let the keyboard press it.
     const toggle = document.getElementById("mdbook-sidebar-toggle");

@@ -147,9 +147,18 @@ pub fn build(layout: &Layout, programs: &dyn Programs, cache: &Cache, site: &Pat
     tracing::subscriber::with_default(collector, || book.build()).context("mdBook cannot write the pages")?;
     report_warnings(layout, &pages, &warnings, &mut problems);
     copy_fonts(layout, site)?;
-    finish(site, &written)?;
+    finish(site, &pages, &written, &mut problems)?;
     links::check(site, &pages, html.site_url.as_deref().unwrap_or("/"), &mut problems)?;
     Ok(problems.sorted())
+}
+
+/// The path under which the site is published.
+///
+/// # Errors
+/// Where book.toml cannot be read.
+pub fn site_url(layout: &Layout) -> Result<String> {
+    let html = config(layout, &layout.site())?.html_config().unwrap_or_default();
+    Ok(html.site_url.unwrap_or_else(|| "/".to_owned()))
 }
 
 /// book.toml, with what this tool decides.
@@ -262,12 +271,22 @@ fn copy_fonts(layout: &Layout, site: &Path) -> Result<()> {
 
 const FOOTER: &str = "</main>\n<footer class=\"book-footer\">Text: <a rel=\"license\" href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>. Code: MIT or Apache-2.0.</footer>";
 
+/// A chapter stays below this many bytes, so that it is drawn at once on a phone.
+const LARGEST_PAGE: usize = 1_000_000;
+
 /// Fills the slots of every page and adds the licence line.
-fn finish(site: &Path, written: &pages::Written) -> Result<()> {
+fn finish(site: &Path, pages: &[Page], written: &pages::Written, problems: &mut Problems) -> Result<()> {
     for path in links::html_files(site)? {
-        let page = fs::read_to_string(&path)?;
-        let print = path.file_name().is_some_and(|name| name == "print.html");
-        let filled = written.slots.fill(&page, print).replacen("</main>", FOOTER, 1);
+        let markup = fs::read_to_string(&path)?;
+        let name = problem::display(site, &path);
+        let filled = written.slots.fill(&markup, name == "print.html").replacen("</main>", FOOTER, 1);
+        if let Some(page) = pages.iter().find(|page| page.html() == name)
+            && filled.len() > LARGEST_PAGE
+        {
+            let size = filled.len() / 1000;
+            let message = format!("the page takes {size} kB, more than {} kB; split the chapter", LARGEST_PAGE / 1000);
+            problems.add(&page.file, 1, message);
+        }
         fs::write(&path, filled)?;
     }
     Ok(())

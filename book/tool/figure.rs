@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use quick_xml::events::attributes::Attribute;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::{Reader, Writer};
 
+use crate::pixels::Pixels;
 use crate::slots::escape;
 
 /// The palette of the chapters' figures and the CSS variable that each colour becomes.
@@ -41,33 +42,46 @@ pub struct Inlined {
 /// A sentence, where the SVG is broken, has a colour outside the palette, or would load or run anything.
 pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
     let mut reader = Reader::from_str(svg);
-    reader.config_mut().expand_empty_elements = true;
     let mut writer = Writer::new(Vec::new());
     let mut figure = Figure { id, alt, depth: 0, width: None, smallest: f64::INFINITY };
+    let mut pixels = Pixels::default();
+    let broken = |error: std::io::Error| format!("it cannot be rewritten ({error})");
     loop {
         let event = reader.read_event().map_err(|error| format!("it is no well-formed SVG ({error})"))?;
-        let written = match event {
+        let event = match event {
+            Event::Eof if figure.depth > 0 => {
+                return Err("it is no well-formed SVG (it ends too early)".to_owned());
+            }
             Event::Eof => break,
+            Event::Empty(element) => {
+                let element = figure.element(&element)?;
+                if pixels.take(&element) {
+                    continue;
+                }
+                Event::Empty(element)
+            }
             Event::Start(element) => {
                 let element = figure.element(&element)?;
                 figure.depth += 1;
-                writer.write_event(Event::Start(element))
+                Event::Start(element)
             }
             Event::End(element) => {
                 figure.depth -= 1;
-                writer.write_event(Event::End(element))
+                Event::End(element)
             }
-            Event::Text(text) if figure.depth > 0 => {
-                // plotters puts each label between line breaks, which would be shown as spaces.
-                let trimmed = text.trim_matches(['\n', '\r']).to_owned();
-                writer.write_event(Event::Text(quick_xml::events::BytesText::from_escaped(trimmed)))
-            }
-            Event::GeneralRef(reference) => writer.write_event(Event::GeneralRef(reference)),
-            Event::CData(text) => writer.write_event(Event::CData(text)),
+            // plotters puts each label between line breaks, which would be shown as spaces.
+            Event::Text(text) => match text.trim_matches(['\n', '\r']) {
+                "" => continue,
+                _ if figure.depth == 0 => continue,
+                trimmed => Event::Text(BytesText::from_escaped(trimmed.to_owned())),
+            },
+            Event::GeneralRef(reference) => Event::GeneralRef(reference),
+            Event::CData(text) => Event::CData(text),
             // A declaration, a doctype and comments have no place inside a page.
-            _ => Ok(()),
+            _ => continue,
         };
-        written.map_err(|error| format!("it cannot be rewritten ({error})"))?;
+        pixels.write(&mut writer).map_err(broken)?;
+        writer.write_event(event).map_err(broken)?;
     }
     let width = figure.width.ok_or("its root is no <svg> with a width or a viewBox")?;
     let svg = String::from_utf8(writer.into_inner()).map_err(|_| "it is not UTF-8")?;
@@ -263,6 +277,7 @@ mod tests {
             (with("<rect style=\"fill:red\"/>"), "style"),
             (with("<rect clip-path=\"url(https://a.org)\"/>"), "https://a.org"),
             (with("<g>"), "well-formed"),
+            ("<svg viewBox=\"0 0 1 1\"><g></g>".to_owned(), "ends too early"),
             ("<svg/>".to_owned(), "viewBox"),
             ("text".to_owned(), "root"),
         ] {

@@ -19,6 +19,7 @@ mod math;
 mod numbers;
 mod pages;
 mod pdf;
+mod pixels;
 mod problem;
 mod programs;
 mod serve;

@@ -26,10 +26,11 @@ pub fn serve(layout: &Layout, port: u16) -> Result<()> {
     rebuild(layout)?;
     println!("the book is at http://127.0.0.1:{port}/ (stop with Ctrl-C)");
     let site = layout.site();
+    let prefix = book::site_url(layout)?;
     thread::spawn(move || {
         for request in server.incoming_requests() {
             // A reader who closes the connection early is no fault of the server.
-            let _ = match file(&site, request.url()) {
+            let _ = match file(&site, request.url(), &prefix) {
                 Some((bytes, kind)) => request.respond(with_type(Response::from_data(bytes), kind)),
                 None => {
                     let page = fs::read(site.join("404.html")).unwrap_or_default();
@@ -79,9 +80,11 @@ fn sources(layout: &Layout) -> BTreeMap<PathBuf, SystemTime> {
     times
 }
 
-/// The bytes and type of what is asked for; nothing outside the site.
-fn file(site: &Path, url: &str) -> Option<(Vec<u8>, &'static str)> {
+/// The bytes and type of what is asked for; nothing outside the site. The site also answers under `prefix`, where
+/// it will be published: the 404 page names its files from there.
+fn file(site: &Path, url: &str, prefix: &str) -> Option<(Vec<u8>, &'static str)> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
+    let path = path.strip_prefix(prefix).unwrap_or(path);
     let mut file = site.to_owned();
     for part in path.split('/').filter(|part| !part.is_empty()) {
         if part == ".." || part.contains(['\\', ':']) {
@@ -123,8 +126,13 @@ mod tests {
         fs::create_dir(&site).expect("a folder");
         fs::write(folder.path().join("secret"), "x").expect("a file");
         fs::write(site.join("index.html"), "home").expect("a file");
-        assert_eq!(file(&site, "/?q=1"), Some((b"home".to_vec(), "text/html; charset=utf-8")));
-        assert_eq!(file(&site, "/../secret"), None);
-        assert_eq!(file(&site, "/missing.html"), None);
+        let served = |url: &str| file(&site, url, "/published/");
+        let home = Some((b"home".to_vec(), "text/html; charset=utf-8"));
+        for url in ["/", "/?q=1", "/index.html#top", "/published/", "/published/index.html"] {
+            assert_eq!(served(url), home, "{url}");
+        }
+        for url in ["/../secret", "/published/../secret", "/missing.html"] {
+            assert_eq!(served(url), None, "{url}");
+        }
     }
 }

@@ -231,7 +231,7 @@ mod tests {
         test bound            2.098 ± 0.020 bits/dim\nsteps                 3000\nrate                  -1.5e-3\n\
         twice                 1\ntwice                 2\nname                  linear\n\n\
         schedule    mean     s.e.\nlinear      2.10     0.01 nats\ncosine      2.20\n\n\
-             a     b\nrow  0.1   0.2\n\n## Empty\n\n";
+             a     b\nrow  0.1   0.2\n\n## Empty\n\n## Again\n\na  1\n\n## Again\n\na  2\n";
 
     fn snapshots() -> (tempfile::TempDir, Snapshots) {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -274,6 +274,7 @@ mod tests {
             ("ch09:The bound:test bound", "no report"),
             ("ch05_vdm:The bond:test bound", "no section"),
             ("ch05_vdm:The bound:tets bound", "no row"),
+            ("ch05_vdm:Again:a", "two sections"),
             ("ch05_vdm:The bound:twice", "2 rows"),
             ("ch05_vdm:The bound:name", "no number"),
             ("ch05_vdm:The bound:linear", "several cells"),

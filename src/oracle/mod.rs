@@ -16,6 +16,7 @@
 //! | [`chain`] | Markov chains of linear Gaussians: joint covariance, reversal |
 //! | [`process`] | the forward process: noise levels, steps between them, loss weights |
 //! | [`bound`] | the terms of the ELBO of a diffusion model with a linear-Gaussian reverse chain |
+//! | [`decoder`] | the cost of reading the data off the first latent |
 //! | [`estimators`] | Monte Carlo estimators of that ELBO, whose variances are known |
 //! | [`mixture`] | Gaussian mixtures under the forward process, in one and in d dimensions |
 //! | [`discrete`] | finite latents: evidence, posterior, ELBO, L_K, ELBO surgery |
@@ -25,6 +26,7 @@
 
 pub mod bound;
 pub mod chain;
+pub mod decoder;
 pub mod discrete;
 pub mod estimators;
 pub mod gaussian;

@@ -1,5 +1,7 @@
 //! Builds the fixture book (book/tests/fixture) end to end, right and with every fault that an author can make.
 
+mod faults;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -108,6 +110,7 @@ fn equations_are_numbered_by_chapter_and_marked() {
     let mark = select(&page, "#eq-elbo-gap a.mark")[0];
     assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11"));
     assert_eq!(mark.attr("title"), Some("cargo test --test equations elbo_gap (closed form), within 1e-10"));
+    assert_eq!(select(&page, "annotation").len(), 0);
     // Every formula is there for the eye and for the ear.
     let formulas = select(&page, ".katex").len();
     assert!(formulas >= 6);
@@ -157,6 +160,17 @@ fn a_figure_is_inline_numbered_and_described() {
     assert!(select(&page, ".figure figcaption .katex").len() == 1);
     let link = select(&page, "a.figref")[0];
     assert_eq!((link.attr("href"), texts(&page, "a.figref")[0].as_str()), (Some("#fig-ch02-elbo-loss"), "Figure 2.1"));
+}
+
+#[test]
+fn an_edited_chapter_brings_its_new_figure() {
+    let (fixture, page) = right("ch02_elbo.html");
+    let label = |page: &Html| texts(page, "figure.figure svg text").contains(&"loss in nats".to_owned());
+    assert!(!label(&page));
+    // What the program reads without saying so is not noticed; an edited program is.
+    fixture.edit("programs/ch02_elbo.sh", "cp programs/loss.svg", "sed s,bits/dim,nats, programs/loss.svg >");
+    assert_eq!(fixture.problems(), Vec::<String>::new());
+    assert!(label(&Html::parse_document(&fixture.page("ch02_elbo.html"))));
 }
 
 #[test]
@@ -245,179 +259,6 @@ fn two_builds_are_the_same_bytes() {
     for name in ["ch01_latent.html", "ch02_elbo.html", "equations.html", "print.html", "404.html"] {
         assert!(first.page(name) == second.page(name), "{name} differs between two builds");
     }
-}
-
-/// Builds the fixture with `text` added to chapter 2; the one fault must stand there and say so.
-fn fault(text: &str, says: &str) {
-    let fixture = Fixture::new();
-    let line = fixture.add(text);
-    one(&fixture, &format!("{ELBO}:{line}: "), says);
-}
-
-/// The fixture must have one fault, at `place`, that says `says`.
-fn one(fixture: &Fixture, place: &str, says: &str) {
-    let problems = fixture.problems();
-    assert!(
-        problems.len() == 1 && problems[0].starts_with(place) && problems[0].contains(says),
-        "expected one fault at {place} saying {says:?}, found {problems:#?}"
-    );
-}
-
-#[test]
-fn an_unknown_label_is_refused() {
-    fault("See {{eqref elbo-gpa}}.", "no equation has the label \"elbo-gpa\"");
-    fault("See {{figref ch02_elbo/lost.svg}}.", "no figure is named \"ch02_elbo/lost.svg\"");
-}
-
-#[test]
-fn a_doubled_label_is_refused() {
-    fault("$$ a = b $$ {#eq:elbo-gap}", "already names the equation at book/src/ch02_elbo.md:11");
-}
-
-#[test]
-fn an_equation_needs_a_test_or_is_a_definition() {
-    fault("$$ a = b $$ {#eq:nobody-tests-me}", "add a #[test] fn nobody_tests_me");
-    fault("$$ a = b $$ {#eq:b .definition from=\"nothing\"}", "nothing, but no equation");
-}
-
-#[test]
-fn an_ignored_or_unmarked_test_is_no_test() {
-    let fixture = Fixture::new();
-    fixture.edit("tests/equations/ch02.rs", "#[test]\nfn elbo_gap", "#[test]\n#[ignore]\nfn elbo_gap");
-    one(&fixture, "book/src/ch02_elbo.md:11: ", "is ignored (tests/equations/ch02.rs:3)");
-    let fixture = Fixture::new();
-    fixture.edit("tests/equations/ch02.rs", "#[test]\nfn elbo_gap", "fn elbo_gap");
-    one(&fixture, "book/src/ch02_elbo.md:11: ", "lacks #[test]");
-}
-
-#[test]
-fn equations_that_follow_from_each_other_are_refused() {
-    let fixture = Fixture::new();
-    fixture.edit(ELBO, "{#eq:elbo .definition}", "{#eq:elbo .definition from=\"elbo-denoising\"}");
-    let problems = fixture.problems();
-    assert_eq!(problems.len(), 3, "{problems:#?}");
-    assert!(problems.iter().all(|problem| problem.contains("follows from itself")), "{problems:#?}");
-}
-
-#[test]
-fn a_missing_anchor_or_file_is_refused() {
-    fault("{{#listing chapters/ch01_latent.rs:dram}}", "no anchor \"dram\"");
-    fault("{{#listing chapters/ch09.rs:draw}}", "chapters/ch09.rs cannot be read");
-    fault("{{#include ch01_latent.md}}", "{{#listing file:anchor}}");
-}
-
-#[test]
-fn a_misspelled_output_section_is_refused() {
-    fault("{{#output ch02_elbo:The bond}}", "no section \"The bond\"; it has \"The bound\"");
-    fault("{{#output ch09:The bound}}", "no report tests/snapshots/ch09.snap");
-}
-
-#[test]
-fn a_missing_value_is_refused() {
-    fault("It is {{value ch02_elbo:The bound:tset bound}}.", "no row \"tset bound\"");
-    fault("It is $x = {{value ch02_elbo:The bound:tset bound}}$.", "no row \"tset bound\"");
-    fault("It is {{value ch02_elbo:Schedules:linear:test}}.", "column \"test\"");
-}
-
-#[test]
-fn a_dead_link_or_fragment_is_refused() {
-    fault("See [that](ch07.md).", "leads nowhere: the book has no ch07.html");
-    fault("See [that](ch01_latent.md#no-such-heading).", "no heading or element with the id no-such-heading");
-    fault("See [that](#no-such-heading).", "no heading or element with the id no-such-heading");
-}
-
-#[test]
-fn a_figure_needs_alt_text_a_caption_and_its_file() {
-    fault("![](figure:ch02_elbo/loss2.svg \"Loss.\")", "alt text");
-    fault("![The loss.](figure:ch02_elbo/loss2.svg \"Loss.\")", "too short");
-    let alt = "A curve that falls from left to right.";
-    fault(&format!("![{alt}](figure:ch02_elbo/loss2.svg)"), "no caption");
-    fault(&format!("![{alt}](figure:ch02_elbo/lost.svg \"Loss.\")"), "wrote no lost.svg; it wrote loss.svg");
-    fault(&format!("![{alt}](figure:ch09/loss.svg \"Loss.\")"), "no chapter program");
-    fault(&format!("![{alt}](figure:ch02_elbo/loss.svg \"Loss.\")"), "already stands at");
-    fault(&format!("Before ![{alt}](figure:ch02_elbo/loss2.svg \"Loss.\")"), "lines of its own");
-    fault(&format!("![{alt} $x$](figure:ch02_elbo/loss2.svg \"Loss.\")"), "read aloud");
-}
-
-#[test]
-fn a_figure_with_a_strange_colour_is_refused() {
-    let fixture = Fixture::new();
-    fixture.edit("programs/loss.svg", "#0072B2", "#0073B2");
-    one(&fixture, "book/src/ch02_elbo.md:32: ", "#0073B2, which is not in the palette");
-}
-
-#[test]
-fn a_chapter_that_fails_is_reported_with_what_it_printed() {
-    let fixture = Fixture::new();
-    fixture.edit("programs/ch02_elbo.sh", "cp ", "echo no adapter >&2; exit 1; cp ");
-    one(&fixture, "book/src/ch02_elbo.md:32: ", "no adapter");
-}
-
-#[test]
-fn malformed_or_unclosed_maths_is_refused() {
-    fault("So $\\frac{1}{$ it is.", "malformed maths");
-    fault("So $\\nosuchthing$ it is.", "\\nosuchthing");
-    fault("So $x it is.", "never closed");
-    fault("So $ x$ it is.", "does not begin with a space");
-    fault("$$\na = b\n\nMore text.", "this $$ is never closed");
-    fault("So $$ a = b $$ it is.", "a line of its own");
-    fault("$$ a = b $$ {#fig:x}", "no equation label");
-    fault("$$ a = b $$ and so on", "only {#eq:label …} may follow");
-    let fixture = Fixture::new();
-    let line = fixture.add("$$\na = b\n  + \\frac{1}{\n$$") + 2;
-    one(&fixture, &format!("{ELBO}:{line}: "), "malformed maths");
-}
-
-#[test]
-fn an_unknown_citation_is_refused() {
-    fault("As in [@nobody2030].", "no work has the key nobody2030");
-}
-
-#[test]
-fn a_typed_number_is_refused() {
-    fault("The bound is 2.13 bits.", "the number 2.13 is typed by hand");
-    fault("It was {{quoted 2.65}}.", "no citation in its paragraph");
-    fault("It was {{given much}}.", "holds a number");
-    let fixture = Fixture::new();
-    fixture.edit(ELBO, "of the model, in", "of the model, 2.1 in");
-    // The caption's own citation vouches for it.
-    assert_eq!(fixture.problems(), Vec::<String>::new());
-    fixture.edit(ELBO, ", as in [@luo2022].\")", ".\")");
-    one(&fixture, "book/src/ch02_elbo.md:32: ", "the number 2.1 is typed by hand");
-}
-
-#[test]
-fn a_directive_that_nobody_knows_or_closes_is_refused() {
-    fault("See {{eqeqref elbo}}.", "there is no directive {{eqeqref}}");
-    fault("See {{eqref elbo.", "never closed");
-    fault("See {{ }}.", "begins no directive");
-    fault("See {{#listing chapters/ch01_latent.rs:draw}}.", "a line of its own");
-    fault("{{#exercise Forever}}\n\nText.", "this exercise is never closed");
-    fault("{{/exercise}}", "nothing to belong to");
-}
-
-#[test]
-fn raw_html_hides_no_maths_and_loads_nothing() {
-    fault("<p>So $x$ it is.</p>", "the page shows \"So $x$ it is.\"");
-    fault("<p><img src=\"https://example.org/a.png\" alt=\"\"></p>", "asks no third party");
-}
-
-#[test]
-fn what_mdbook_only_warns_of_is_a_fault() {
-    let fixture = Fixture::new();
-    fixture.add("<div>\n\nNever closed.");
-    let problems = fixture.problems();
-    assert!(problems.len() == 1 && problems[0].contains("unclosed HTML tag `<div>`"), "{problems:#?}");
-}
-
-#[test]
-fn a_page_outside_the_summary_is_a_fault() {
-    let fixture = Fixture::new();
-    fs::write(fixture.root().join("book/src/lost.md"), "# Lost\n").expect("a page");
-    one(&fixture, "book/src/lost.md:1: ", "SUMMARY.md");
-    fixture.edit("book/src/SUMMARY.md", "(preface.md)", "(prefaces.md)");
-    let problems = fixture.problems();
-    assert!(problems.len() == 1 && problems[0].contains("cannot load the book"), "{problems:#?}");
 }
 
 #[test]
