@@ -10,7 +10,7 @@ use elbo_to_diffusion::{
     denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
-    figure::{ImageRow, Plot, image_rows},
+    figure::{ImageRow, Plot, Series, Style, image_rows},
     host::{download, upload},
     oracle::{Estimator, Estimators, Process, decoder::reconstruction_cost},
     random::{Stream, normal, rng},
@@ -88,10 +88,11 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
     let gammas = SCHEDULE.grid(LATENTS);
     let terms = gammas.len() - 1;
 
+    // ANCHOR: loss
     let loss = |model: &Denoiser, shard: Shard| {
         const N: usize = BATCH / SHARDS;
         let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
-        // One t from each of B equal parts of 2..=T, so that every batch sees all noise levels.
+        // Times spread evenly over 2..=T from one random start, so that every batch sees all noise levels.
         let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
         let (gamma, weight): (Vec<f64>, Vec<f64>) =
             t.map(|t| (gammas[t], denoising_weight(gammas[t - 1], gammas[t]))).unzip();
@@ -102,6 +103,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
+    // ANCHOR_END: loss
     let mut progress = chapter.progress("training", steps);
     let trained = training.run(model, loss, |_, step, loss| {
         progress.set(step, &format!("{loss:.3} bits/dim"));
@@ -141,8 +143,12 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
         chapter.metric(&format!("{name}_bits_per_dim"), bits(bound.total()));
         chapter.metric(&format!("{name}_bits_per_dim_stderr"), bits(bound.standard_error));
     }
-    let terms = (2..).zip(&test.denoising).map(|(t, &nats)| (f64::from(t), 1000.0 * bits(nats)));
-    let plot = Plot::curve("time step t", "denoising term (1/1000 bits/dim)", terms);
+    let curve = |name, bound: &Bound| {
+        let points = (2..).zip(&bound.denoising).map(|(t, &nats)| (f64::from(t), 1000.0 * bits(nats)));
+        Series::new(name, Style::Line, points)
+    };
+    let series = vec![curve("test images", &test), curve("training images", &seen)];
+    let plot = Plot { series, ..Plot::curve("time step t", "denoising term (1/1000 bits/dim)", []) };
     chapter.figure("denoising_term", &plot.draw()?)?;
     Ok(test)
 }
@@ -165,7 +171,9 @@ fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: 
     }
     chapter.report.section("Fewer latents");
     chapter.report.table(&["latents T", "test bound (bits/dim)", "standard error"], &rows);
-    chapter.figure("fewer_latents", &Plot::curve("1 / T", "test bound (bits/dim)", points).draw()?)
+    let series = vec![Series::new("", Style::LineAndDots, points)];
+    let plot = Plot { series, ..Plot::curve("1 / T", "test bound (bits/dim)", []) };
+    chapter.figure("fewer_latents", &plot.draw()?)
 }
 // ANCHOR_END: fewer
 

@@ -1,0 +1,3 @@
+//! The solutions of the coding exercises. Each is shown on its page, compiled here, and checked by a test.
+
+mod ch05;
