@@ -1,7 +1,9 @@
 //! The appendix "Errata and loose ends": how far tempting forms are from the right ones.
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
-use elbo_to_diffusion::oracle::{Chain, DiffusionBound, Error, Gaussian, Process, matrix, vector};
+use elbo_to_diffusion::oracle::{
+    Chain, DiffusionBound, Error, Gaussian, Level, Process, Rule, ScalarMixture, matrix, vector,
+};
 
 use crate::ch05::bound::{consistency, expected_prior_kl, reconstruction};
 use crate::ch05::consistency::printed_kl;
@@ -182,5 +184,41 @@ fn ancestral_eps() -> Outcome {
             assert!(missing(1.0) > 3.0 * missing(sigma_t) && missing(sigma_t) > 0.0);
         }
     }
+    Ok(())
+}
+
+/// The guided field, score of q(z_t) plus w times the score of q(y|z_t), against the score of the diffused density
+/// p(x) p(y|x)^w, by quadrature over x and finite differences in z: equal for w = 0 and 1, and more than one unit apart
+/// for w = 3. Two normals with variance 1/4 at -1 and 1; y says that x is of the second.
+/// Identity: 56.
+/// Kind: negative, quadrature.
+#[test]
+fn guided_score() -> Outcome {
+    const TOLERANCE: f64 = 1e-7;
+    let data = ScalarMixture::new(&[0.5, 0.5], &[-1.0, 1.0], &[0.25, 0.25])?;
+    let class = ScalarMixture::new(&[1.0], &[1.0], &[0.25])?;
+    // log q(y|z_t) up to a constant is log q(z_t|y) - log q(z_t).
+    let log_class = |z: f64, level: Level| class.marginal(level).log_prob(z) - data.marginal(level).log_prob(z);
+    let grid = Rule::gauss_legendre(300, -6.0, 6.0);
+    let mut largest: f64 = 0.0;
+    for abar in [0.9, 0.5, 0.2] {
+        let level = Level::from_abar(abar);
+        for w in [0.0, 1.0, 3.0] {
+            let tilted = |x: f64| (data.log_prob(x) + w * log_class(x, Level::DATA)).exp();
+            let diffused =
+                |z: f64| grid.integrate(|x| tilted(x) * log_normal(z, abar.sqrt() * x, 1.0 - abar).exp()).ln();
+            for z in [-2.0, -1.0, 0.0, 1.0] {
+                let guided = data.marginal(level).score(z) + w * derivative(|z| log_class(z, level), z);
+                let difference = guided - derivative(diffused, z);
+                if w <= 1.0 {
+                    assert_close(difference, 0.0, TOLERANCE);
+                } else {
+                    assert!(difference.abs() > 1e-3);
+                    largest = largest.max(difference.abs());
+                }
+            }
+        }
+    }
+    assert!(largest > 1.0, "the largest difference is {largest}");
     Ok(())
 }
