@@ -129,7 +129,7 @@ fn schedules(chapter: &mut Chapter) -> Result<()> {
         ("beta 0.0001 to 0.02, T = 1000", betas(1000, 1)?),
         ("beta 0.0001 to 0.02, T = 200", betas(200, 1)?),
         ("beta 0.0001 to 0.02, T = 50", betas(50, 1)?),
-        ("squared where roots were meant, T = 200", betas(200, 2)?),
+        ("squared for square root, T = 200", betas(200, 2)?),
         ("gamma from -8 to 5", Process::linear_gamma(-8.0, 5.0, 200)?),
     ] {
         let last = process.levels().last().copied().unwrap_or(Level::DATA);
@@ -139,7 +139,7 @@ fn schedules(chapter: &mut Chapter) -> Result<()> {
         rows.push((name.to_string(), cells.map(|(value, decimals)| Number::exact(value, decimals)).to_vec()));
     }
     chapter.report.section("What is left at the last step");
-    let header = ["schedule", "signal power", "signal", "log SNR", "prior KL (nats/dim)"];
+    let header = ["schedule", "signal power", "signal", "log SNR", "prior KL (nats)"];
     chapter.report.table(&header, &rows);
     Ok(())
 }
