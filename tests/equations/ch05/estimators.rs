@@ -96,17 +96,17 @@ fn check(
     estimator: Estimator,
     draws: usize,
     (mean, variance): (f64, f64),
+    standard_errors: f64,
     rng: &mut ChaCha8Rng,
 ) {
-    const STANDARD_ERRORS: f64 = 5.0;
     let mut squares = Estimate::default();
     let values = Estimate::of(draws, || {
         let value = estimators.draw(estimator, rng);
         squares.push((value - mean).powi(2));
         value
     });
-    assert_estimates(&values, mean, STANDARD_ERRORS);
-    assert_estimates(&squares, variance, STANDARD_ERRORS);
+    assert_estimates(&values, mean, standard_errors);
+    assert_estimates(&squares, variance, standard_errors);
 }
 
 /// Six estimators of one ELBO with b_t = c_t/2 and T = 100, 300, 1000: every mean against the exact
@@ -120,6 +120,7 @@ fn check(
 #[test]
 fn estimator_variance() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
+    const STANDARD_ERRORS: f64 = 5.0;
     let mut rng = rng(541);
     let mut path_variances = Vec::new();
     for (steps, draws) in [(100, 20_000), (300, 10_000), (1000, 3_000)] {
@@ -127,7 +128,9 @@ fn estimator_variance() -> Outcome {
         let estimators = setting.estimators()?;
         let elbo = exact_elbo(&setting.process, &setting.p.chain()?, &vector(&[X]))?;
         let (powers, p, last) = (&setting.powers, &setting.p, steps);
-        let mut check = |estimator, draws, variance| check(&estimators, estimator, draws, (elbo, variance), &mut rng);
+        let mut check = |estimator, draws, variance| {
+            check(&estimators, estimator, draws, (elbo, variance), STANDARD_ERRORS, &mut rng);
+        };
 
         // The whole path. With a_t and c_t exact, only b_t makes the log ratio vary: it is
         // constant + (1/2) sum_t (z_{t-1} - a_t z_t), linear in the path.
@@ -173,6 +176,23 @@ fn estimator_variance() -> Outcome {
     }
     // Ten times the steps change the variance of a whole path by less than a tenth.
     assert!((path_variances[2] / path_variances[0] - 1.0).abs() < 0.1);
+
+    // Three steps and a reverse chain that is wrong in every coefficient, where a wrong factor or index would show.
+    let process = Process::linear_gamma(-2.0, 1.0, 3)?;
+    let p = Reverse::near_exact(&process, 0.3, &mut rng).chain()?;
+    let (estimators, elbo) = (Estimators::new(&process, &p, X)?, exact_elbo(&process, &p, &vector(&[X]))?);
+    assert_close(estimators.elbo(), elbo, TOLERANCE);
+    for estimator in [
+        Estimator::WholePath,
+        Estimator::ConsistencyTriples,
+        Estimator::DenoisingPairs,
+        Estimator::DenoisingKl,
+        Estimator::ConsistencyOneTime,
+        Estimator::DenoisingOneTime,
+    ] {
+        let values = Estimate::of(200_000, || estimators.draw(estimator, &mut rng));
+        assert_estimates(&values, elbo, STANDARD_ERRORS);
+    }
 
     // On one path the two forms telescope to one number; with the exact reverse it is log p(x).
     let (moved, exact) = (Setting::new(100, 0.5)?.estimators()?, Setting::new(100, 0.0)?.estimators()?);
