@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch05_vdm",
         about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights],
+        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -77,14 +77,6 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
     const BATCH: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(1200);
-    let training = Training {
-        steps,
-        learning_rate: 2e-3,
-        warmup: steps * 15 / 100,
-        weight_decay: 0.01,
-        clip_norm: 1.0,
-        ema_decay: 0.999,
-    };
     let gammas = SCHEDULE.grid(LATENTS);
     let terms = gammas.len() - 1;
 
@@ -104,13 +96,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
     // ANCHOR_END: loss
-    let mut progress = chapter.progress("training", steps);
-    let trained = training.run(model, loss, |_, step, loss| {
-        progress.set(step, &format!("{loss:.3} bits/dim"));
-        Ok(())
-    })?;
-    drop(progress);
-    chapter.timing("train_steps_per_second", trained.steps_per_second);
+    let trained = chapter.train("training", &Training::new(steps), &model, loss)?;
 
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));

@@ -5,10 +5,7 @@ use std::f64::consts::PI;
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    tensor::{
-        Device, Tensor, TensorData,
-        activation::{sigmoid, silu, softmax},
-    },
+    tensor::{Device, Tensor, TensorData, activation::sigmoid},
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +14,7 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::{
     data::{Images, Marginals},
     host::upload,
+    kernels::{silu, softmax},
     random::dropout_mask,
 };
 
@@ -39,7 +37,7 @@ pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, dev
 }
 
 /// h / sqrt(mean(h^2) + 1e-5) over the last dimension. Zhang and Sennrich (2019), without the learned gain.
-fn rms_norm(h: Tensor<2>) -> Tensor<2> {
+pub fn rms_norm(h: Tensor<2>) -> Tensor<2> {
     let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
     h / scale
 }
@@ -145,8 +143,10 @@ pub struct Denoiser {
     curves: Param<Tensor<2>>,
     /// What is added to the logits of every image, [d, K].
     bias: Param<Tensor<2>>,
+    /// Log probability of each level of each pixel in the training set, [d, K]. Saved with the weights, never trained.
+    log_marginals: Param<Tensor<2>>,
     #[module(skip)]
-    config: DenoiserConfig,
+    levels: Vec<f64>,
 }
 
 impl DenoiserConfig {
@@ -160,12 +160,14 @@ impl DenoiserConfig {
     pub fn init(&self, rng: &mut impl Rng, device: &Device) -> Denoiser {
         let k = self.levels.len();
         let d = self.log_marginals.len() / k;
+        let log_marginals = upload(self.log_marginals.iter().copied(), device).reshape([d, k]);
         Denoiser {
             trunk: Trunk::new(self.trunk, 2 * d, rng, device),
             output: linear(self.trunk.hidden, d * CURVES, 0.0, rng, device),
             curves: Param::from_tensor(upload(self.initial_curves(), device).reshape([CURVES, k])),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, k]), device),
-            config: self.clone(),
+            log_marginals: Param::from_tensor(log_marginals).set_require_grad(false),
+            levels: self.levels.clone(),
         }
     }
 
@@ -183,13 +185,11 @@ impl Denoiser {
     /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only says, through f, how
     /// the other pixels change the odds of a level. With a generator, units are dropped out (training).
     pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
-        let (device, [_, d], k) = (z.device(), z.dims(), self.config.levels.len());
-        let x = upload(self.config.levels.iter().copied(), &device);
-        let marginals = upload(self.config.log_marginals.iter().copied(), &device).reshape([d, k]);
-        let alone = posterior_logits(marginals, x.clone(), z, gamma.clone());
+        let x = upload(self.levels.iter().copied(), &z.device());
+        let alone = posterior_logits(self.log_marginals.val(), x.clone(), z, gamma.clone());
         let x = x.unsqueeze::<3>();
         let f = self.correction(alone.clone(), x.clone(), gamma, dropout);
-        (softmax(alone + f, 2) * x).sum_dim(2).squeeze_dim(2)
+        (softmax(alone + f) * x).sum_dim(2).squeeze_dim(2)
     }
     // ANCHOR_END: denoise
 
@@ -204,7 +204,7 @@ impl Denoiser {
     ) -> Tensor<3> {
         let [batch, d, k] = alone.dims();
         // Mean and twice the standard deviation of each pixel alone.
-        let p = softmax(alone, 2);
+        let p = softmax(alone);
         let mean = (p.clone() * x.clone()).sum_dim(2);
         let deviation = (p * (x - mean.clone()).square()).sum_dim(2).sqrt() * 2.0;
         let features = Tensor::cat(vec![mean.squeeze_dim::<2>(2), deviation.squeeze_dim::<2>(2)], 1);
@@ -238,7 +238,7 @@ impl Regressor {
 }
 
 /// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the normalised gamma.
-fn time_features(u: Tensor<1>) -> Tensor<2> {
+pub fn time_features(u: Tensor<1>) -> Tensor<2> {
     let device = u.device();
     let frequencies = upload((0..8).map(|i| PI / 2.0 * f64::from(1 << i)), &device);
     let u = u.unsqueeze_dim::<2>(1);

@@ -7,7 +7,6 @@ use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, activation::sigmoid},
 };
-use rand::{Rng, RngExt};
 
 use crate::{
     error::Result,
@@ -23,6 +22,11 @@ pub trait Schedule {
     fn gamma(&self, t: f64) -> f64;
     /// d gamma / d t.
     fn slope(&self, t: f64) -> f64;
+
+    /// gamma and its slope at the times t, both [B].
+    fn at(&self, t: &[f64], device: &Device) -> (Tensor<1>, Tensor<1>) {
+        (upload(t.iter().map(|&t| self.gamma(t)), device), upload(t.iter().map(|&t| self.slope(t)), device))
+    }
 
     // ANCHOR: grid
     /// gamma_1, ..., gamma_T of the discrete chain with `steps` latents: t = 1 has the least noise.
@@ -134,18 +138,19 @@ impl Learned {
     }
     // ANCHOR_END: learned
 
-    /// A schedule with J = 32 steps of random places between these end points, close to a straight line.
-    pub fn new(gamma_min: f64, gamma_max: f64, rng: &mut impl Rng, device: &Device) -> Self {
+    /// A schedule between these end points that is close to a straight line: J = 32 low steps, evenly spaced. Their rate
+    /// makes each about as wide as the distance to the next.
+    pub fn new(gamma_min: f64, gamma_max: f64, device: &Device) -> Self {
         const STEPS: usize = 32;
-        let mut parameter = |make: &mut dyn FnMut(f64) -> f64| {
-            Param::from_tensor(upload((0..STEPS).map(|_| make(rng.random::<f64>())), device))
+        const RATE: f64 = 40.0;
+        let parameter = |n: usize, f: fn(f64) -> f64| {
+            Param::from_tensor(upload((0..n).map(|j| f((j as f64 + 0.5) / n as f64)), device))
         };
-        let rate = 8.0;
         Self {
-            heights: parameter(&mut |u| 0.02 * (0.5 + u)),
-            rates: parameter(&mut |_| rate),
-            offsets: parameter(&mut |u| -rate * u),
-            slope: Param::from_tensor(upload([1.0], device)),
+            slope: parameter(1, |_| 1.0),
+            heights: parameter(STEPS, |_| 0.02),
+            rates: parameter(STEPS, |_| RATE),
+            offsets: parameter(STEPS, |place| -RATE * place),
             gamma_min,
             gamma_max,
         }

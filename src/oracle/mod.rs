@@ -20,6 +20,7 @@
 //! | [`estimators`] | Monte Carlo estimators of that ELBO, whose variances are known |
 //! | [`mixture`] | Gaussian mixtures under the forward process, in one and in d dimensions |
 //! | [`discrete`] | finite latents: evidence, posterior, ELBO, L_K, ELBO surgery |
+//! | [`scalar_latent`] | one latent number with a normal q: the ELBO and its gradient |
 //! | [`monotone`] | a monotone network gamma(t) with exact end points |
 //! | [`quadrature`] | Gauss-Hermite and Gauss-Legendre rules |
 //! | [`monte_carlo`] | means with standard errors |
@@ -36,6 +37,7 @@ pub mod monotone;
 pub mod monte_carlo;
 pub mod process;
 pub mod quadrature;
+pub mod scalar_latent;
 
 mod error;
 
@@ -51,6 +53,7 @@ pub use monotone::MonotoneNetwork;
 pub use monte_carlo::Estimate;
 pub use process::{Level, Process, Step};
 pub use quadrature::Rule;
+pub use scalar_latent::{PowerMeter, ScalarLatent, ScalarNormal, Thermometers};
 
 /// A column of f64.
 pub type Vector = nalgebra::DVector<f64>;
