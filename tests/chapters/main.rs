@@ -50,6 +50,11 @@ fn ch05_vdm_on_one_thread() {
     check("ch05_vdm", &["--threads", "1"]);
 }
 
+#[test]
+fn appendix_errata() {
+    check("appendix_errata", &[]);
+}
+
 #[cfg(feature = "ndarray")]
 #[test]
 fn ch05_vdm_on_ndarray() {

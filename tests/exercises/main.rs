@@ -2,5 +2,6 @@
 
 mod ch01;
 mod ch02;
+mod ch05;
 mod ch06;
 mod ch07;
