@@ -328,9 +328,8 @@ fn scrambled(seed: u64, gamma_max: f64) -> Learned {
             })
         }
     }
-    let rng = &mut rng(seed, Stream::Initialisation, 0);
-    let learned = Learned::new(GAMMA_MIN, gamma_max, rng, &Device::flex());
-    learned.map(&mut Scramble(rng.clone()))
+    let learned = Learned::new(GAMMA_MIN, gamma_max, &Device::flex());
+    learned.map(&mut Scramble(rng(seed, Stream::Initialisation, 0)))
 }
 
 /// Collects the weights and their gradients.
