@@ -70,7 +70,7 @@ impl W1 {
             let inner = block.inner.forward(rms_norm(silu(h.clone()))) + block.time.forward(time.clone());
             let mut inner = silu(inner);
             if let Some(masks) = &masks {
-                inner = inner * masks.clone().slice([i..i + 1]).squeeze_dim::<2>(0);
+                inner = inner * masks.clone().narrow(0, i, 1).squeeze_dim::<2>(0);
             }
             h = h + block.outer.forward(inner);
         }

@@ -202,7 +202,7 @@ impl Training {
 
             // Reading a value back waits for the device, so it is done rarely.
             state.unread.push(Tensor::cat(values, 0).mean());
-            if step % 20 == 0 || step == self.steps {
+            if step.is_multiple_of(20) || step == self.steps {
                 state.read_losses()?;
             }
             after(&mut state)?;
