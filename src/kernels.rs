@@ -38,6 +38,7 @@ pub fn softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
     NdArray: cfg(feature = "ndarray"),
     Cube: cfg(any(feature = "wgpu", feature = "cuda")),
     Fusion: cfg(any(feature = "wgpu", feature = "cuda")),
+    Remote: cfg(feature = "remote"),
     Autodiff
 )]
 pub trait Kernels: Backend {
@@ -95,6 +96,9 @@ impl Kernels for burn::backend::NdArray {}
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 impl Kernels for burn::backend::Cube {}
+
+#[cfg(feature = "remote")]
+impl Kernels for burn::backend::Remote {}
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -1,6 +1,10 @@
 //! One training loop for every chapter: AdamW, a learning-rate curve, clipping, and an average of the weights.
 
-use std::{f64::consts::PI, time::Instant};
+use std::{
+    f64::consts::PI,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
@@ -48,7 +52,7 @@ pub struct Trained<M> {
 }
 
 /// Every batch is cut into this many shards, whatever the number of threads, so that the sum of their gradients is the
-/// same on one thread and on several.
+/// same on one thread and on several. More devices than these get a shard each.
 pub const SHARDS: usize = 2;
 
 /// One part of the batch of one step.
@@ -56,22 +60,24 @@ pub const SHARDS: usize = 2;
 pub struct Shard {
     /// The step, counted from 1.
     pub step: usize,
-    /// Which part, 0 to [`SHARDS`] - 1.
+    /// Which part, 0 to `count` - 1.
     pub index: usize,
+    /// How many parts the batch has, [`SHARDS`] on a single device.
+    pub count: usize,
 }
 
 impl Shard {
     /// This shard's own generator.
     pub fn rng(&self, seed: u64, stream: Stream) -> ChaCha8Rng {
-        rng(seed, stream, (self.step * SHARDS + self.index) as u64)
+        rng(seed, stream, (self.step * self.count + self.index) as u64)
     }
 
     // ANCHOR: times
-    /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which this shard gets every
-    /// [`SHARDS`]-th. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
+    /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which each shard gets one in
+    /// `count`. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
     pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
         let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
-        (0..n).map(|i| ((i * SHARDS + self.index) as f64 + offset) / (n * SHARDS) as f64).collect()
+        (0..n).map(|i| ((i * self.count + self.index) as f64 + offset) / (n * self.count) as f64).collect()
     }
     // ANCHOR_END: times
 
@@ -182,24 +188,36 @@ impl Training {
     /// Minimises the mean over shards of `loss(model, shard)`, a scalar, from this state on. `after(state)` is called after
     /// each step.
     ///
-    /// Fails with a sentence when the loss is no longer a finite number, or as `after` says.
+    /// Each shard is computed on one of the `devices`, in turn; without any, on the one where the model is. The optimizer
+    /// works where the model is.
+    ///
+    /// Fails with a sentence when the loss is no longer a finite number, when a device breaks down, or as `after` says.
     pub fn run<M: Module + Sync>(
         &self,
         mut state: State<M>,
+        devices: &[Device],
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
         mut after: impl FnMut(&mut State<M>) -> Result<()>,
     ) -> Result<Trained<M>> {
+        let Some(home) = state.model.devices().first().cloned() else {
+            return Err(Error::failure("a model without weights cannot be trained"));
+        };
+        let devices = if devices.is_empty() { std::slice::from_ref(&home) } else { devices };
+        let count = devices.len().max(SHARDS);
         let (first, start) = (state.step, Instant::now());
         while state.step < self.steps {
             let step = state.step + 1;
             let model = &state.model;
-            let shards = (0..SHARDS).into_par_iter().map(|index| {
-                // A fork has a tape of its own, so that the shards do not wait for each other.
-                let model = model.devices().first().map_or_else(|| model.clone(), |d| model.clone().fork(d));
-                let value = loss(&model, Shard { step, index });
-                (GradientsParams::from_grads(value.backward(), &model), value.inner())
+            let shards = (0..count).into_par_iter().map(|index| {
+                guarded(step, index % devices.len(), |place| {
+                    // A fork has a tape of its own, so that the shards do not wait for each other.
+                    let copy = model.clone().fork(&devices[place]);
+                    let value = loss(&copy, Shard { step, index, count });
+                    let gradients = GradientsParams::from_grads(value.backward(), &copy);
+                    (gradients.to_device(&home, model), value.inner().to_device(&home))
+                })
             });
-            let (shards, values): (Vec<_>, Vec<_>) = shards.unzip();
+            let (shards, values): (Vec<_>, Vec<_>) = shards.collect::<Result<Vec<_>>>()?.into_iter().unzip();
             let gradients = clip(mean(shards, model), model, self.clip_norm);
             state.model = state.optimizer.step(self.learning_rate_at(step), state.model, gradients);
             let decay = self.ema_decay.min((1 + step) as f64 / (10 + step) as f64);
@@ -226,18 +244,32 @@ impl Training {
     }
 }
 
+/// Computes on the device with this number. Burn panics when a device breaks down; that becomes a sentence.
+fn guarded<T>(step: usize, place: usize, compute: impl FnOnce(usize) -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(|| compute(place))).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        let reason = text.and_then(|text| text.lines().next()).unwrap_or("no reason given");
+        Error::failure(format!(
+            "device {} broke down in step {step} ({reason}); give --resume the folder of this run to go on from its last \
+             checkpoint",
+            place + 1
+        ))
+    })
+}
+
 /// The mean of the shards' gradients, always summed in the same order.
 fn mean<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
-    struct Mean(Vec<GradientsParams>, GradientsParams);
+    struct Mean(Vec<GradientsParams>, GradientsParams, f64);
     impl ModuleVisitor for Mean {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let gradients = self.0.iter_mut().filter_map(|shard| shard.remove::<D>(param.id));
             if let Some(sum) = gradients.reduce(|sum, gradient| sum + gradient) {
-                self.1.register(param.id, sum / SHARDS as f64);
+                self.1.register(param.id, sum / self.2);
             }
         }
     }
-    let mut mean = Mean(shards, GradientsParams::new());
+    let count = shards.len() as f64;
+    let mut mean = Mean(shards, GradientsParams::new(), count);
     model.visit(&mut mean);
     mean.1
 }

@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use self::{args::Parsed, terminal::Progress};
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
+    device::select as select_device,
     report::{Number, Report},
     setting::Setting,
 };
@@ -146,6 +147,12 @@ impl Chapter {
         self.args.preset.unwrap_or(Preset::Quick)
     }
 
+    /// The devices that `--devices` names.
+    #[cfg(feature = "remote")]
+    pub fn devices(&self) -> Result<Vec<Device>> {
+        self.args.devices.iter().map(|name| device::named(name)).collect()
+    }
+
     /// The number of training steps: `default`, unless `--steps` says otherwise.
     pub fn steps(&mut self, default: usize) -> usize {
         self.steps = self.args.steps.unwrap_or(default);
@@ -217,6 +224,18 @@ impl Chapter {
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
     ) -> Result<Trained<M>> {
+        self.train_on(&[], stage, training, model, loss)
+    }
+
+    /// The same, with the shards of each batch computed on these devices; see [`Training::run`].
+    pub fn train_on<M: Module + Sync>(
+        &mut self,
+        devices: &[Device],
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+    ) -> Result<Trained<M>> {
         let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let fresh = training.begin(model);
         let state = match self.resumed.then(|| self.checkpoints.latest(&file)).transpose()?.flatten() {
@@ -226,7 +245,7 @@ impl Chapter {
         let mut progress = Progress::new(stage, training.steps);
         let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
         let interrupt = interrupt::while_training()?;
-        let trained = training.run(state, loss, |state| {
+        let trained = training.run(state, devices, loss, |state| {
             if let Some(loss) = state.losses.last() {
                 progress.set(state.step, &format!("{loss:.3}"));
             }
