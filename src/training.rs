@@ -7,8 +7,8 @@ use std::{
 };
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
-    optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
+    module::{Module, ModuleVisitor, Param},
+    optim::GradientsParams,
     store::{ModuleRecord, RecordError},
     tensor::{Bytes, Device, Tensor},
 };
@@ -21,6 +21,7 @@ use crate::{
     diffusion::diffuse,
     error::{Error, Result},
     host::download,
+    optimizer::{Optimizer, StepSettings},
     random::{Stream, normal, rng},
 };
 
@@ -104,8 +105,7 @@ pub struct State<M> {
     /// The loss of each step that was read back from the device.
     pub losses: Vec<f64>,
     model: M,
-    ema: M,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     /// Losses that are still on the device.
     unread: Vec<Tensor<1>>,
 }
@@ -115,10 +115,13 @@ impl<M: Module> State<M> {
     pub fn save(&mut self) -> Result<Vec<Vec<u8>>> {
         self.read_losses()?;
         let cannot = |e: RecordError| Error::failure(format!("cannot write down the state of training: {e}"));
+        let bytes = |module: M| module.into_record().into_bytes().map(|bytes| bytes.to_vec()).map_err(cannot);
+        let [first, second] = self.optimizer.moments(&self.model);
         Ok(vec![
-            self.model.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
-            self.ema.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
-            self.optimizer.into_bytes().map_err(cannot)?.to_vec(),
+            bytes(self.model.clone())?,
+            bytes(self.optimizer.average(&self.model))?,
+            bytes(first)?,
+            bytes(second)?,
             self.losses.iter().flat_map(|loss| loss.to_le_bytes()).collect(),
         ])
     }
@@ -126,19 +129,16 @@ impl<M: Module> State<M> {
     /// The state in the place of a fresh one, from the parts of a checkpoint of the same network.
     pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
         let cannot = || Error::failure("the checkpoint does not fit this network; start the run anew without --resume");
-        let [model, ema, optimizer, losses] = parts else { return Err(cannot()) };
-        let record =
-            |bytes: &[u8]| ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot());
+        let [model, average, first, second, losses] = parts else { return Err(cannot()) };
+        let read = |module: M, bytes: &[u8]| {
+            let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot())?;
+            module.try_load_record(record).map_err(|_| cannot())
+        };
+        let untaped = |bytes: &[u8]| read(self.model.valid(), bytes);
+        let optimizer = Optimizer::restored(&untaped(average)?, [&untaped(first)?, &untaped(second)?]);
         let losses: Vec<f64> =
             losses.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect();
-        Ok(Self {
-            step: losses.len(),
-            losses,
-            model: self.model.try_load_record(record(model)?).map_err(|_| cannot())?,
-            ema: self.ema.try_load_record(record(ema)?).map_err(|_| cannot())?,
-            optimizer: self.optimizer.from_bytes(Bytes::from_bytes_vec(optimizer.clone())).map_err(|_| cannot())?,
-            unread: Vec::new(),
-        })
+        Ok(Self { step: losses.len(), losses, model: read(self.model, model)?, optimizer, unread: Vec::new() })
     }
 
     /// Reads the losses that are still on the device. Fails with a sentence if one is no finite number.
@@ -160,14 +160,11 @@ impl<M: Module> State<M> {
 impl Training {
     /// The state before the first step.
     pub fn begin<M: Module>(&self, model: &M) -> State<M> {
-        let optimizer =
-            AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(self.weight_decay as f32).init();
         State {
             step: 0,
             losses: Vec::with_capacity(self.steps),
             model: model.clone().train(),
-            ema: model.valid(),
-            optimizer,
+            optimizer: Optimizer::default(),
             unread: Vec::new(),
         }
     }
@@ -218,10 +215,17 @@ impl Training {
                 })
             });
             let (shards, values): (Vec<_>, Vec<_>) = shards.collect::<Result<Vec<_>>>()?.into_iter().unzip();
-            let gradients = clip(mean(shards, model), model, self.clip_norm);
-            state.model = state.optimizer.step(self.learning_rate_at(step), state.model, gradients);
-            let decay = self.ema_decay.min((1 + step) as f64 / (10 + step) as f64);
-            state.ema = average(state.ema, &state.model, decay);
+            let gradients = sum(shards, model);
+            let Some(factor) = clip(&gradients, model, self.clip_norm, count) else {
+                return Err(Error::failure("the loss depends on no weight, so nothing can be trained"));
+            };
+            let settings = StepSettings {
+                step,
+                learning_rate: self.learning_rate_at(step),
+                weight_decay: self.weight_decay,
+                average_decay: self.ema_decay.min((1 + step) as f64 / (10 + step) as f64),
+            };
+            state.model = state.optimizer.step(state.model, gradients, factor, settings);
             state.step = step;
 
             // Reading a value back waits for the device, so it is done rarely.
@@ -232,7 +236,8 @@ impl Training {
             after(&mut state)?;
         }
         let steps_per_second = (self.steps - first) as f64 / start.elapsed().as_secs_f64();
-        Ok(Trained { model: state.ema, losses: state.losses, steps_per_second })
+        let model = state.optimizer.average(&state.model);
+        Ok(Trained { model, losses: state.losses, steps_per_second })
     }
     // ANCHOR_END: train
 
@@ -257,25 +262,27 @@ fn guarded<T>(step: usize, place: usize, compute: impl FnOnce(usize) -> T) -> Re
     })
 }
 
-/// The mean of the shards' gradients, always summed in the same order.
-fn mean<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
-    struct Mean(Vec<GradientsParams>, GradientsParams, f64);
-    impl ModuleVisitor for Mean {
+/// The sum of the shards' gradients, always in the same order.
+fn sum<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
+    struct Sum(Vec<GradientsParams>, GradientsParams);
+    impl ModuleVisitor for Sum {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let gradients = self.0.iter_mut().filter_map(|shard| shard.remove::<D>(param.id));
             if let Some(sum) = gradients.reduce(|sum, gradient| sum + gradient) {
-                self.1.register(param.id, sum / self.2);
+                self.1.register(param.id, sum);
             }
         }
     }
-    let count = shards.len() as f64;
-    let mut mean = Mean(shards, GradientsParams::new(), count);
-    model.visit(&mut mean);
-    mean.1
+    let mut sum = Sum(shards, GradientsParams::new());
+    model.visit(&mut sum);
+    sum.1
 }
 
-/// Scales all gradients by one factor, so that their common norm is at most `max_norm`.
-fn clip<M: Module>(mut gradients: GradientsParams, model: &M, max_norm: f64) -> GradientsParams {
+/// The factor, [1], that makes of the sum of `count` gradients their mean, or less where the norm of that mean, over all
+/// weights together, is above `max_norm`.
+///
+/// `None` if there are no gradients.
+fn clip<M: Module>(sum: &GradientsParams, model: &M, max_norm: f64, count: usize) -> Option<Tensor<1>> {
     struct SquaredNorm<'a>(&'a GradientsParams, Option<Tensor<1>>);
     impl ModuleVisitor for SquaredNorm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -285,43 +292,9 @@ fn clip<M: Module>(mut gradients: GradientsParams, model: &M, max_norm: f64) -> 
             }
         }
     }
-    struct Scale<'a>(&'a mut GradientsParams, Tensor<1>);
-    impl ModuleVisitor for Scale<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.remove::<D>(param.id) {
-                self.0.register(param.id, gradient * self.1.clone().unsqueeze());
-            }
-        }
-    }
-    let mut norm = SquaredNorm(&gradients, None);
+    let mut norm = SquaredNorm(sum, None);
     model.visit(&mut norm);
-    if let Some(squared) = norm.1 {
-        let factor = ((squared.sqrt() + 1e-6).recip() * max_norm).clamp_max(1.0);
-        model.visit(&mut Scale(&mut gradients, factor));
-    }
-    gradients
-}
-
-/// decay * average + (1 - decay) * model, weight by weight. What is not trained stays as it is.
-fn average<M: Module>(average: M, model: &M, decay: f64) -> M {
-    struct Collect(GradientsParams);
-    impl ModuleVisitor for Collect {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.is_require_grad() {
-                self.0.register(param.id, param.val().inner());
-            }
-        }
-    }
-    struct Average(GradientsParams, f64);
-    impl ModuleMapper for Average {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            match self.0.remove::<D>(param.id) {
-                Some(weight) => param.map(|average| average * self.1 + weight * (1.0 - self.1)),
-                None => param,
-            }
-        }
-    }
-    let mut weights = Collect(GradientsParams::new());
-    model.visit(&mut weights);
-    average.map(&mut Average(weights.0, decay))
+    let count = count as f64;
+    // The norm of the mean is that of the sum over count.
+    norm.1.map(|squared| ((squared.sqrt() / count + 1e-6).recip() * max_norm).clamp_max(1.0) / count)
 }
