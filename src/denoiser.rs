@@ -38,7 +38,7 @@ pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, dev
 }
 
 /// h / sqrt(mean(h^2) + 1e-5) over the last dimension. Zhang and Sennrich (2019), without the learned gain.
-fn rms_norm(h: Tensor<2>) -> Tensor<2> {
+pub fn rms_norm(h: Tensor<2>) -> Tensor<2> {
     let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
     h / scale
 }

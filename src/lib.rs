@@ -36,6 +36,7 @@
 //! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
 //! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, K levels.
 
+pub mod autoencoder;
 pub mod bound;
 pub mod chapter;
 pub mod data;

@@ -1,0 +1,50 @@
+//! The training objective: -ELBO, with a weight on the KL term.
+
+use burn::tensor::Device;
+
+use super::{Autoencoder, Batch};
+use crate::{
+    data::Images,
+    error::Result,
+    random::Stream,
+    training::{SHARDS, Shard, Trained, Training},
+};
+
+/// How an autoencoder is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// The optimizer.
+    pub training: Training,
+    /// Images in a batch, a multiple of [`SHARDS`].
+    pub batch: usize,
+    /// Steps over which the weight of the KL term rises from zero. Bowman et al. (2016), section 3.1.
+    pub kl_warmup: usize,
+    /// The weight after that. 1 makes the loss a bound; other values are for experiments.
+    pub kl_weight: f64,
+}
+
+impl Fit {
+    // ANCHOR: fit
+    /// Minimises E[-log p(x|z)] + weight KL over random batches of the images. Losses are in bits per dimension.
+    pub fn run<M: Autoencoder>(
+        &self,
+        model: M,
+        images: &Images,
+        seed: u64,
+        device: &Device,
+        after: impl FnMut(&M, usize, f64) -> Result<()>,
+    ) -> Result<Trained<M>> {
+        let bits_per_dim = 1.0 / (images.dim() as f64 * std::f64::consts::LN_2);
+        let loss = |model: &M, shard: Shard| {
+            let images = images.sample(self.batch / SHARDS, &mut shard.rng(seed, Stream::Batch));
+            let noise = &mut shard.rng(seed, Stream::Training);
+            let dropout = &mut shard.rng(seed, Stream::Dropout);
+            let terms = model.terms(&Batch::new(&images, device), noise, Some(dropout));
+            let weight = self.kl_weight * (shard.step as f64 / (self.kl_warmup + 1) as f64).min(1.0);
+            let loss = terms.kl.into_iter().fold(-terms.log_likelihood, |loss, kl| loss + kl * weight);
+            loss.mean() * bits_per_dim
+        };
+        self.training.run(model, loss, after)
+    }
+    // ANCHOR_END: fit
+}
