@@ -2,23 +2,30 @@
 
 use std::process::ExitCode;
 
-use burn::{
-    module::{Module, Param},
-    tensor::{Device, Tensor, TensorData},
-};
+use burn::module::Module;
 use elbo_to_diffusion::{
-    autoencoder::{Autoencoder, Batch, CategoricalDecoder, Fit, ImportanceWeighted, LinearVae, NegativeElbo, Size, Vae},
+    autoencoder::{Fit, ImportanceWeighted, NegativeElbo, Size, Vae},
     bound::Draws,
     chapter::{self, Chapter, Flag, Number, Spec},
-    data::{Dataset, Images, Marginals},
-    error::{Error, Result},
-    figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
-    gaussian::DiagonalGaussian,
-    oracle::{Estimate, Matrix, Rule, Vector, linear_gaussian::ppca_log_likelihood},
-    random::{Stream, normal, rng},
-    training::{Shard, Trained, Training},
+    data::{Dataset, Marginals},
+    error::Result,
+    figure::{Axis, Plot, Series, Style},
+    random::{Stream, rng},
 };
-use rand_distr::{Distribution, StandardNormal};
+
+#[path = "ch03_vae/collapse.rs"]
+mod collapse;
+#[path = "ch03_vae/evidence.rs"]
+mod evidence;
+#[path = "ch03_vae/gradients.rs"]
+mod gradients;
+#[path = "ch03_vae/linear.rs"]
+mod linear;
+#[path = "ch03_vae/pictures.rs"]
+mod pictures;
+
+/// Encoder and decoder of the model with 2 latents.
+const PLANE: [Size; 2] = [Size { hidden: 128, blocks: 1, dropout: 0.0 }, Size { hidden: 128, blocks: 1, dropout: 0.2 }];
 
 fn main() -> ExitCode {
     let spec = Spec {
@@ -29,134 +36,117 @@ fn main() -> ExitCode {
     chapter::main(spec, run)
 }
 
+// ANCHOR: run
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let device = chapter.device.clone().autodiff();
+    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(2400);
-    let fresh = |k: usize, sizes| Vae::new(&data.train, k, sizes, &mut rng(chapter.seed(), Stream::Initialisation, k as u64), &device);
-    let (wide, plane) = (fresh(16, WIDE), fresh(2, PLANE));
-    let wide = match chapter.load_weights(&wide)? {
+    let init = |k: usize| rng(seed, Stream::Initialisation, k as u64);
+    let fresh = || Vae::new(&data.train, 16, Vae::SIZES, &mut init(16), &device);
+    let loaded = chapter.load_weights(&fresh())?;
+    gradients::of_simple_functions(chapter);
+    let wide = match loaded {
         Some(model) => model,
-        None => {
-            let curve = &mut Vec::new();
-            let trained = train(chapter, &data, "16 latents", wide.clone(), fit(steps, 0.3), curve)?;
-            chapter.timing("train_steps_per_second", trained.steps_per_second);
-            terms_over_training(chapter, curve)?;
-            trained.model
-        }
+        None => train(chapter, &data, "16 latents", fresh(), &Fit::new(steps, 0.3))?,
     };
     chapter.save_weights(&wide)?;
-    let plane = train(chapter, &data, "2 latents", plane, fit(steps * 5 / 8, 0.5), &mut Vec::new())?.model;
+    let plane = Vae::new(&data.train, 2, PLANE, &mut init(2), &device);
+    let plane = train(chapter, &data, "2 latents", plane, &Fit::new((steps * 5 / 8).max(1), 0.5))?;
 
-    bounds(chapter, &data, &wide, &plane)?;
-    evidence(chapter, &data, &plane)?;
-    Ok(())
+    bounds(chapter, &data, [("16 latents", &wide), ("2 latents", &plane)])?;
+    tighter_bounds(chapter, &data, &wide, &plane)?;
+    pictures::draw(chapter, &data, &wide, &plane)?;
+    gradients::of_the_decoder(chapter, &data, &wide)?;
+    collapse::active_latents(chapter, &data, &wide)?;
+    collapse::weight_of_the_kl(chapter, &data, fresh, steps / 5)?;
+    linear::linear_vae(chapter, &data)
 }
+// ANCHOR_END: run
 
-// ANCHOR: sizes
-/// The networks of encoder and decoder, for 16 latents and for 2.
-const WIDE: [Size; 2] = [Size { hidden: 128, blocks: 1, dropout: 0.0 }, Size { hidden: 128, blocks: 0, dropout: 0.1 }];
-const PLANE: [Size; 2] = [Size { hidden: 128, blocks: 1, dropout: 0.0 }, Size { hidden: 128, blocks: 1, dropout: 0.2 }];
-
-fn fit(steps: usize, weight_decay: f64) -> Fit {
-    let warmup = steps / 20;
-    let training = Training { steps, learning_rate: 6e-3, warmup, weight_decay, clip_norm: 1.0, ema_decay: 0.995 };
-    Fit { training, batch: 64, kl_warmup: steps * 6 / 10, kl_weight: 1.0 }
-}
-// ANCHOR_END: sizes
-
-/// Trains a model, and on the way notes both terms of -ELBO, of training and validation images.
-fn train(
-    chapter: &Chapter,
-    data: &Dataset,
-    what: &str,
-    model: Vae,
-    fit: Fit,
-    curve: &mut Vec<(f64, [f64; 4])>,
-) -> Result<Trained<Vae>> {
-    let steps = fit.training.steps;
-    let mut progress = chapter.progress(what, steps);
+/// Trains a model; on the way it notes both terms of -ELBO on training and validation images.
+fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: Vae, fit: &Fit) -> Result<Vae> {
     let seen = data.train.range(0, data.validation.len());
-    fit.run(model, &data.train, chapter.seed(), &chapter.device.clone().autodiff(), |model, step, loss| {
-        progress.set(step, &format!("{loss:.3} bits/dim"));
-        if step % 40 == 0 {
-            let elbo = |images| NegativeElbo::estimate(&model.valid(), images, Draws { passes: 2, seed: 0 }, &chapter.device);
-            let (train, validation) = (elbo(&seen)?, elbo(&data.validation)?);
-            let terms = [train.reconstruction, train.kl[0], validation.reconstruction, validation.kl[0]];
-            curve.push((step as f64, terms.map(|nats| data.bits_per_dim(nats))));
-        }
-        Ok(())
-    })
-}
-
-fn terms_over_training(chapter: &Chapter, curve: &[(f64, [f64; 4])]) -> Result<()> {
-    let names = ["reconstruction, training", "KL, training", "reconstruction, validation", "KL, validation"];
-    let series = |(i, name): (usize, &&str)| Series::new(*name, Style::Line, curve.iter().map(|(step, v)| (*step, v[i])));
-    let plot = Plot {
-        x: Axis::linear("training step"),
-        y: Axis::linear("term of -ELBO (bits/dim)"),
-        series: names.iter().enumerate().map(series).collect(),
-    };
-    chapter.figure("terms", &plot.draw()?)
-}
-
-fn bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Result<()> {
-    chapter.report.section("The bounds");
-    let marginals = Marginals::fit(&data.train, 0.1);
-    let bits = |nats: f64, tolerance, decimals| Number::within(data.bits_per_dim(nats), tolerance, decimals);
-    for (name, images) in [("validation", &data.validation), ("test", &data.test)] {
-        let start = std::time::Instant::now();
-        let elbo = NegativeElbo::estimate(wide, images, Draws { passes: 64, seed: chapter.seed() }, &chapter.device)?;
-        println!("{name} {:?} {:?} {:?}", bits(elbo.total(), 0.0, 4), bits(elbo.standard_error, 0.0, 5), start.elapsed());
-        let elbo = NegativeElbo::estimate(plane, images, Draws { passes: 64, seed: chapter.seed() }, &chapter.device)?;
-        println!("{name} {:?} {:?} {:?}", bits(elbo.total(), 0.0, 4), bits(elbo.standard_error, 0.0, 5), start.elapsed());
-        if name == "test" {
-            for m in [wide, plane] {
-            for k in [50, 500] {
-        let start = std::time::Instant::now();
-            let iw = ImportanceWeighted::estimate(m, images, Draws { passes: k, seed: chapter.seed() }, &chapter.device)?;
-        println!("{name} iw {:?} {:?} {} {:?}", bits(iw.nats, 0.0, 4), bits(iw.standard_error, 0.0, 5), iw.effective_draws, start.elapsed());
+    let names = ["reconstruction, training", "reconstruction, validation", "KL, training", "KL, validation"];
+    let mut curves = names.map(|name| Series::new(name, Style::Line, []));
+    let mut progress = chapter.progress(what, fit.training.steps);
+    let trained =
+        fit.run(model, &data.train, chapter.seed(), &chapter.device.clone().autodiff(), |model, step, loss| {
+            progress.set(step, &format!("{loss:.3} bits/dim"));
+            if step % 40 == 0 {
+                for (i, images) in [&seen, &data.validation].into_iter().enumerate() {
+                    let draws = Draws { passes: 2, seed: chapter.seed() };
+                    let elbo = NegativeElbo::estimate(&model.valid(), images, draws, &chapter.device)?;
+                    curves[i].points.push((step as f64, data.bits_per_dim(elbo.reconstruction)));
+                    curves[2 + i].points.push((step as f64, data.bits_per_dim(elbo.kl[0])));
+                }
             }
+            Ok(())
+        })?;
+    drop(progress);
+    chapter.timing("train_steps_per_second", trained.steps_per_second);
+    if !curves[0].points.is_empty() {
+        let (x, y) = (Axis::linear("training step"), Axis::linear("term of -ELBO (bits/dim)"));
+        let name = format!("terms_{}", what.replace(' ', "_"));
+        chapter.figure(&name, &Plot { x, y, series: curves.to_vec() }.draw()?)?;
+    }
+    Ok(trained.model)
+}
+
+fn bounds(chapter: &mut Chapter, data: &Dataset, models: [(&str, &Vae); 2]) -> Result<()> {
+    let bits = |nats: f64, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 3);
+    let mut rows = Vec::new();
+    for (name, model) in models {
+        for (part, images) in [("validation", &data.validation), ("test", &data.test)] {
+            let draws = Draws { passes: 64, seed: chapter.seed() };
+            let elbo = NegativeElbo::estimate(model, images, draws, &chapter.device)?;
+            let tolerance = if name == "2 latents" { 0.03 } else { 0.01 };
+            let numbers = [elbo.reconstruction, elbo.kl[0], elbo.total()].map(|nats| bits(nats, tolerance)).to_vec();
+            rows.push((format!("{name}, {part}"), numbers));
+            if name == "16 latents" {
+                chapter.metric(&format!("{part}_bits_per_dim"), data.bits_per_dim(elbo.total()));
+                chapter.metric(&format!("{part}_bits_per_dim_stderr"), data.bits_per_dim(elbo.standard_error));
             }
         }
     }
-    let _ = marginals;
+    let report = &mut chapter.report;
+    report.section("The bounds");
+    report.table(&["", "reconstruction", "KL", "-ELBO"], &rows);
+    for (name, model) in models {
+        report.row(&format!("weights of the model with {name}"), &Number::count(model.num_params()), "");
+    }
+    let independent = Marginals::fit(&data.train, 0.1);
+    for (part, images) in [("validation", &data.validation), ("test", &data.test)] {
+        let baseline = Number::exact(data.bits_per_dim(independent.nats(images)), 3);
+        report.row(&format!("independent pixels, {part}"), &baseline, "bits/dim");
+    }
     Ok(())
 }
 
-// ANCHOR: evidence
-/// log p(x) = log int p(x|z) p(z) dz of each image, with the integral as a sum over a grid of the latent plane.
-fn log_evidence(model: &Vae, images: &Images, points: usize, device: &Device) -> Result<Vec<f64>> {
-    const RANGE: f64 = 5.0;
-    let step = 2.0 * RANGE / points as f64;
-    let axis: Vec<f32> = (0..points).map(|i| (-RANGE + (i as f64 + 0.5) * step) as f32).collect();
-    // One row of the grid at a time: [n, d K] x [d K, points].
-    let one_hot = images.levels(device).one_hot::<3>(images.level_count()).float();
-    let one_hot = one_hot.reshape([images.len() as i32, -1]);
-    let mut total = vec![f64::NEG_INFINITY; images.len()];
-    for &z_2 in &axis {
-        let z: Vec<f32> = axis.iter().flat_map(|&z_1| [z_1, z_2]).collect();
-        let z = Tensor::<2>::from_data(TensorData::new(z, [points, 2]), device);
-        let log_prior = DiagonalGaussian::standard(&z).log_prob(z.clone()) + (step * step).ln();
-        let log_probs = model.decoder.log_probs(z, None).reshape([points as i32, -1]).transpose();
-        let log_joint = one_hot.clone().matmul(log_probs) + log_prior.unsqueeze::<2>();
-        let largest = log_joint.clone().max_dim(1);
-        let row = (log_joint - largest.clone()).exp().sum_dim(1).log() + largest;
-        let row = row.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the integral: {e}")))?;
-        for (total, row) in total.iter_mut().zip(row) {
-            *total = elbo_to_diffusion::oracle::log_sum_exp(&[*total, f64::from(row)]);
-        }
-    }
-    Ok(total)
-}
-// ANCHOR_END: evidence
+fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Result<()> {
+    let (seed, device) = (chapter.seed(), chapter.device.clone());
+    let importance = |model, passes| ImportanceWeighted::estimate(model, &data.test, Draws { passes, seed }, &device);
+    let (wide, narrow) = (importance(wide, 500)?, importance(plane, 100)?);
+    let log_evidence = evidence::log_evidence(plane, &data.test, &device)?;
+    let few = data.test.range(0, 128);
+    let (direct, amortised) = evidence::one_posterior_per_image(chapter, plane, &few)?;
 
-fn evidence(chapter: &mut Chapter, data: &Dataset, plane: &Vae) -> Result<()> {
-    for points in [64, 128, 256, 384] {
-        let start = std::time::Instant::now();
-        let l = log_evidence(plane, &data.test, points, &chapter.device)?;
-        let mean = l.iter().sum::<f64>() / l.len() as f64;
-        println!("evidence {points}: {:.6} {:?}", data.bits_per_dim(-mean), start.elapsed());
-    }
+    let bits = |nats: f64, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 3);
+    let report = &mut chapter.report;
+    report.section("Tighter bounds");
+    report.row("16 latents, -L_500", &bits(wide.nats, 0.01), "bits/dim");
+    report.row("16 latents, effective draws of 500", &Number::within(wide.effective_draws, 5.0, 0), "");
+    report.row("2 latents, -L_100", &bits(narrow.nats, 0.03), "bits/dim");
+    report.row("2 latents, effective draws of 100", &Number::within(narrow.effective_draws, 5.0, 0), "");
+    report.row("2 latents, -log p(x)", &bits(-mean(&log_evidence), 0.03), "bits/dim");
+    report.section("Amortisation");
+    report.row("encoder, -ELBO", &bits(amortised, 0.03), "bits/dim");
+    report.row("one q for each image, -ELBO", &bits(direct, 0.03), "bits/dim");
+    report.row("the same images, -log p(x)", &bits(-mean(&log_evidence[..few.len()]), 0.03), "bits/dim");
+    chapter.metric("test_iw_bits_per_dim", data.bits_per_dim(wide.nats));
+    chapter.metric("test_iw_bits_per_dim_stderr", data.bits_per_dim(wide.standard_error));
     Ok(())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }

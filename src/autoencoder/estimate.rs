@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Autoencoder, Batch, network::read};
+use super::{Autoencoder, Batch, read};
 use crate::{
     bound::Draws,
     data::Images,
@@ -79,7 +79,7 @@ impl ImportanceWeighted {
     /// The mean over the images, with K = `draws.passes` draws of the latents of each.
     pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
         let groups = in_groups(images, draws.seed, device, |batch, noise| {
-            read_rows((0..draws.passes).map(|_| model.log_weight(batch, noise)).collect())
+            read_rows(model.log_weights(batch, draws.passes, noise))
         })?;
         let (n, k) = (images.len() as f64, draws.passes as f64);
         let (mut nats, mut variance, mut effective) = (0.0, 0.0, 0.0);

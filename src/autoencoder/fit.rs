@@ -24,6 +24,15 @@ pub struct Fit {
 }
 
 impl Fit {
+    // ANCHOR: settings
+    /// The settings of chapters 3 and 4, chosen on the validation images.
+    pub fn new(steps: usize, weight_decay: f64) -> Self {
+        let warmup = steps / 20;
+        let training = Training { steps, learning_rate: 6e-3, warmup, weight_decay, clip_norm: 1.0, ema_decay: 0.995 };
+        Self { training, batch: 64, kl_warmup: steps * 3 / 5, kl_weight: 1.0 }
+    }
+    // ANCHOR_END: settings
+
     // ANCHOR: fit
     /// Minimises E[-log p(x|z)] + weight KL over random batches of the images. Losses are in bits per dimension.
     pub fn run<M: Autoencoder>(

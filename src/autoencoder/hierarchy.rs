@@ -59,25 +59,31 @@ struct Level {
 }
 
 impl Hvae {
-    /// Draws z_1, ..., z_T from the encoders, one after the other, and computes each level's prior.
-    fn levels(&self, x: Tensor<2>, noise: &mut ChaCha8Rng, mut dropout: Option<&mut ChaCha8Rng>) -> Vec<Level> {
-        let mut levels: Vec<Level> = Vec::with_capacity(self.encoders.len());
-        for encoder in &self.encoders {
-            let below = levels.last().map_or_else(|| x.clone(), |level| level.z.clone());
-            let q = encoder.given(below, dropout.as_deref_mut());
-            let z = q.rsample(normal(q.mean.dims(), noise, &x.device()));
-            levels.push(Level { p: DiagonalGaussian::standard(&z), q, z });
-        }
-        for (t, prior) in self.priors.iter().enumerate() {
-            levels[t].p = prior.given(levels[t + 1].z.clone(), dropout.as_deref_mut());
+    /// Draws z_1 from `bottom`, then z_2, ..., z_T from the encoders one after the other, and computes each level's prior.
+    fn climb(
+        &self,
+        bottom: DiagonalGaussian,
+        noise: &mut ChaCha8Rng,
+        mut dropout: Option<&mut ChaCha8Rng>,
+    ) -> Vec<Level> {
+        let mut draw = |q: DiagonalGaussian| {
+            let z = q.rsample(normal(q.mean.dims(), noise, &q.mean.device()));
+            Level { p: DiagonalGaussian::standard(&z), q, z }
+        };
+        let mut levels = vec![draw(bottom)];
+        for (t, (encoder, prior)) in self.encoders[1..].iter().zip(&self.priors).enumerate() {
+            let above = draw(encoder.given(levels[t].z.clone(), dropout.as_deref_mut()));
+            levels[t].p = prior.given(above.z.clone(), dropout.as_deref_mut());
+            levels.push(above);
         }
         levels
     }
 
     // ANCHOR: descend
-    /// Ancestral sampling from level t on: given z_t, [B, k_t], draws z_{t-1} ~ p(z_{t-1}|z_t) down to z_1.
-    pub fn descend(&self, t: usize, mut z: Tensor<2>, noise: &mut ChaCha8Rng) -> Tensor<2> {
-        for prior in self.priors[..t - 1].iter().rev() {
+    /// Ancestral sampling from level `from` down to level `to`: given z_from, [B, k_from], draws z_{t-1} ~ p(z_{t-1}|z_t)
+    /// until it has z_to. Levels count from 1; without a step to take, z comes back.
+    pub fn descend(&self, from: usize, to: usize, mut z: Tensor<2>, noise: &mut ChaCha8Rng) -> Tensor<2> {
+        for prior in self.priors.iter().take(from.saturating_sub(1)).skip(to.saturating_sub(1)).rev() {
             let p = prior.given(z, None);
             z = p.rsample(normal(p.mean.dims(), noise, &p.mean.device()));
         }
@@ -89,7 +95,8 @@ impl Hvae {
 impl Autoencoder for Hvae {
     // ANCHOR: terms
     fn terms(&self, batch: &Batch, noise: &mut ChaCha8Rng, mut dropout: Option<&mut ChaCha8Rng>) -> Terms {
-        let levels = self.levels(batch.x.clone(), noise, dropout.as_deref_mut());
+        let bottom = self.encoders[0].given(batch.x.clone(), dropout.as_deref_mut());
+        let levels = self.climb(bottom, noise, dropout.as_deref_mut());
         let top = levels.len() - 1;
         let log_ratio = |(t, level): (usize, &Level)| match t {
             // Only the top level's term has a closed form: below it, p depends on what was drawn above.
@@ -102,11 +109,14 @@ impl Autoencoder for Hvae {
     }
     // ANCHOR_END: terms
 
-    fn log_weight(&self, batch: &Batch, noise: &mut ChaCha8Rng) -> Tensor<1> {
-        let levels = self.levels(batch.x.clone(), noise, None);
-        let log_likelihood = self.decoder.log_likelihood(batch.level.clone(), levels[0].z.clone(), None);
-        levels.into_iter().fold(log_likelihood, |log_weight, Level { q, z, p }| {
-            log_weight + p.log_prob(z.clone()) - q.log_prob(z)
-        })
+    fn log_weights(&self, batch: &Batch, count: usize, noise: &mut ChaCha8Rng) -> Vec<Tensor<1>> {
+        let bottom = self.encoders[0].given(batch.x.clone(), None);
+        let draw = |_| {
+            let levels = self.climb(bottom.clone(), noise, None);
+            let log_likelihood = self.decoder.log_likelihood(batch.level.clone(), levels[0].z.clone(), None);
+            let log_ratio = |weight, Level { q, z, p }| weight + p.log_prob(z.clone()) - q.log_prob(z);
+            levels.into_iter().fold(log_likelihood, log_ratio)
+        };
+        (0..count).map(draw).collect()
     }
 }

@@ -8,7 +8,7 @@ use burn::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::network::read;
+use super::read;
 use crate::{
     data::Images,
     denoiser::linear,

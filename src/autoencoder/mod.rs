@@ -23,7 +23,7 @@ pub use self::{
     fit::Fit,
     hierarchy::{Hvae, HvaeConfig},
     linear::LinearVae,
-    network::{CategoricalDecoder, GaussianNetwork, Size},
+    network::{CategoricalDecoder, GaussianNetwork, Size, read},
     vae::Vae,
 };
 
@@ -66,7 +66,7 @@ pub trait Autoencoder: Module + Sync {
     /// dropped out (training).
     fn terms(&self, batch: &Batch, noise: &mut ChaCha8Rng, dropout: Option<&mut ChaCha8Rng>) -> Terms;
 
-    /// log p(x, z) - log q(z | x) for latents z drawn from the encoder, [B]. Its mean is the ELBO, and the mean of its
-    /// exponential is p(x).
-    fn log_weight(&self, batch: &Batch, noise: &mut ChaCha8Rng) -> Tensor<1>;
+    /// log p(x, z) - log q(z | x) for `count` independent draws of z from the encoder, [B] each. Their mean is the
+    /// ELBO, and the mean of their exponential is p(x).
+    fn log_weights(&self, batch: &Batch, count: usize, noise: &mut ChaCha8Rng) -> Vec<Tensor<1>>;
 }

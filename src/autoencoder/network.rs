@@ -56,7 +56,8 @@ impl Network {
     /// Fresh weights. Those of the last layer are small, so that an untrained network says almost nothing.
     fn new(inputs: usize, outputs: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
         let h = size.hidden;
-        let block = |rng: &mut _| Block { inner: linear(h, h, 1.0, rng, device), outer: linear(h, h, 0.0, rng, device) };
+        let block =
+            |rng: &mut _| Block { inner: linear(h, h, 1.0, rng, device), outer: linear(h, h, 0.0, rng, device) };
         Self {
             input: linear(inputs, h, 1.0, rng, device),
             blocks: (0..size.blocks).map(|_| block(rng)).collect(),
@@ -180,8 +181,8 @@ impl CategoricalDecoder {
     // ANCHOR_END: sample
 }
 
-/// Reads a tensor from the device, in row-major order.
-pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
+/// Reads a tensor from the device, in row-major order. Fails with a sentence if the device does.
+pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
     let values = tensor.try_into_vec_as::<f32>();
     let values = values.map_err(|e| Error::failure(format!("cannot read from the device: {e}")))?;
     Ok(values.into_iter().map(f64::from).collect())

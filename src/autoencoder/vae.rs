@@ -22,6 +22,12 @@ pub struct Vae {
 // ANCHOR_END: vae
 
 impl Vae {
+    // ANCHOR: sizes
+    /// Encoder and decoder of the book's VAE with 16 latents.
+    pub const SIZES: [Size; 2] =
+        [Size { hidden: 128, blocks: 1, dropout: 0.0 }, Size { hidden: 128, blocks: 0, dropout: 0.1 }];
+    // ANCHOR_END: sizes
+
     /// A model of images like those of `train`, with k latent dimensions and fresh weights.
     pub fn new(train: &Images, k: usize, sizes: [Size; 2], rng: &mut impl Rng, device: &Device) -> Self {
         Self {
@@ -41,10 +47,15 @@ impl Autoencoder for Vae {
     }
     // ANCHOR_END: terms
 
-    fn log_weight(&self, batch: &Batch, noise: &mut ChaCha8Rng) -> Tensor<1> {
+    // ANCHOR: log_weights
+    fn log_weights(&self, batch: &Batch, count: usize, noise: &mut ChaCha8Rng) -> Vec<Tensor<1>> {
         let q = self.encoder.given(batch.x.clone(), None);
-        let z = q.rsample(normal(q.mean.dims(), noise, &batch.x.device()));
-        let log_ratio = q.log_prob(z.clone()) - DiagonalGaussian::standard(&z).log_prob(z.clone());
-        self.decoder.log_likelihood(batch.level.clone(), z, None) - log_ratio
+        let draw = |_| {
+            let z = q.rsample(normal(q.mean.dims(), noise, &batch.x.device()));
+            let log_ratio = q.log_prob(z.clone()) - DiagonalGaussian::standard(&z).log_prob(z.clone());
+            self.decoder.log_likelihood(batch.level.clone(), z, None) - log_ratio
+        };
+        (0..count).map(draw).collect()
     }
+    // ANCHOR_END: log_weights
 }

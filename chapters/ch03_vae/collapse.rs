@@ -1,0 +1,83 @@
+//! How much of its latents a model uses.
+
+use burn::tensor::Device;
+use elbo_to_diffusion::{
+    autoencoder::{Fit, NegativeElbo, Vae, read},
+    bound::Draws,
+    chapter::{Chapter, Number},
+    data::{Dataset, Images},
+    error::Result,
+    figure::{Axis, Plot, Series, Style},
+    oracle::Estimate,
+};
+
+/// What the encoder does with its latents: the mean KL of each dimension, the mean sigma, and how many dimensions are
+/// active, that is, have a posterior mean that varies over the images by more than 0.01. Burda et al. (2016), appendix C.
+struct Latents {
+    kl: Vec<f64>,
+    sigma: f64,
+    active: usize,
+}
+
+impl Latents {
+    fn of(model: &Vae, images: &Images, device: &Device) -> Result<Self> {
+        let q = model.encoder.given(images.values(device), None);
+        let k = q.mean.dims()[1];
+        let (means, log_vars) = (read(q.mean)?, read(q.log_var)?);
+        let (mut kl, mut sigma, mut active) = (vec![0.0; k], 0.0, 0);
+        for j in 0..k {
+            let mut spread = Estimate::default();
+            for (mean, log_var) in means.chunks(k).zip(log_vars.chunks(k)).map(|(m, l)| (m[j], l[j])) {
+                kl[j] += 0.5 * (mean * mean + log_var.exp() - log_var - 1.0) / images.len() as f64;
+                sigma += (0.5 * log_var).exp() / means.len() as f64;
+                spread.push(mean);
+            }
+            active += usize::from(spread.variance() > 0.01);
+        }
+        kl.sort_by(|a, b| b.total_cmp(a));
+        Ok(Self { kl, sigma, active })
+    }
+}
+
+pub fn active_latents(chapter: &mut Chapter, data: &Dataset, wide: &Vae) -> Result<()> {
+    let latents = Latents::of(wide, &data.test, &chapter.device)?;
+    chapter.report.section("Active latents");
+    chapter.report.row("active of 16", &Number::within(latents.active as f64, 1.0, 0), "");
+    chapter.report.row("largest KL", &Number::within(latents.kl[0], 0.2, 1), "nats");
+    chapter.report.row("smallest KL", &Number::within(latents.kl[15], 0.2, 1), "nats");
+    let plot = Plot {
+        x: Axis::linear("latent dimension, sorted"),
+        y: Axis::linear("KL (nats)"),
+        series: vec![Series::new("", Style::LineAndDots, (1..).zip(&latents.kl).map(|(j, &kl)| (f64::from(j), kl)))],
+    };
+    chapter.figure("kl_per_dimension", &plot.draw()?)
+}
+
+pub fn weight_of_the_kl(chapter: &mut Chapter, data: &Dataset, fresh: impl Fn() -> Vae, steps: usize) -> Result<()> {
+    let device = chapter.device.clone();
+    let mut rows = Vec::new();
+    let mut progress = chapter.progress("weights of the KL", 4);
+    for (i, kl_weight) in [0.0, 1.0, 4.0, 10.0].into_iter().enumerate() {
+        progress.set(i, "");
+        let fit = Fit { kl_warmup: 0, kl_weight, ..Fit::new(steps, 0.3) };
+        let model = fit.run(fresh(), &data.train, chapter.seed(), &device.clone().autodiff(), |_, _, _| Ok(()))?.model;
+        let elbo =
+            NegativeElbo::estimate(&model, &data.validation, Draws { passes: 16, seed: chapter.seed() }, &device)?;
+        let latents = Latents::of(&model, &data.validation, &device)?;
+        let bits = |nats: f64| Number::within(data.bits_per_dim(nats), 0.03, 3);
+        rows.push((
+            format!("{kl_weight}"),
+            vec![
+                Number::within(latents.sigma, 0.02, 3),
+                bits(elbo.reconstruction),
+                bits(elbo.kl[0]),
+                bits(elbo.total()),
+                Number::within(latents.active as f64, 1.0, 0),
+            ],
+        ));
+    }
+    drop(progress);
+    chapter.report.section("The weight of the KL");
+    chapter.report.table(&["weight", "mean sigma", "reconstruction", "KL", "-ELBO", "active latents"], &rows);
+    Ok(())
+}
