@@ -92,25 +92,28 @@ fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: Vae, fit: &Fi
     Ok(trained.model)
 }
 
+// ANCHOR: bounds
 fn bounds(chapter: &mut Chapter, data: &Dataset, models: [(&str, &Vae); 2]) -> Result<()> {
-    let bits = |nats: f64, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 3);
     let mut rows = Vec::new();
     for (name, model) in models {
         for (part, images) in [("validation", &data.validation), ("test", &data.test)] {
             let draws = Draws { passes: 64, seed: chapter.seed() };
             let elbo = NegativeElbo::estimate(model, images, draws, &chapter.device)?;
-            let tolerance = if name == "2 latents" { 0.03 } else { 0.01 };
-            let numbers = [elbo.reconstruction, elbo.kl[0], elbo.total()].map(|nats| bits(nats, tolerance)).to_vec();
-            rows.push((format!("{name}, {part}"), numbers));
+            let error = data.bits_per_dim(elbo.standard_error);
+            let terms = [elbo.reconstruction, elbo.kl[0], elbo.total()].map(|nats| data.bits_per_dim(nats));
+            let tolerance = tolerance(name);
+            let mut row = terms.map(|bits| Number::within(bits, tolerance, 3)).to_vec();
+            row.push(Number::within(error, 0.0002, 4));
+            rows.push((format!("{name}, {part}"), row));
             if name == "16 latents" {
-                chapter.metric(&format!("{part}_bits_per_dim"), data.bits_per_dim(elbo.total()));
-                chapter.metric(&format!("{part}_bits_per_dim_stderr"), data.bits_per_dim(elbo.standard_error));
+                chapter.metric(&format!("{part}_bits_per_dim"), terms[2]);
+                chapter.metric(&format!("{part}_bits_per_dim_stderr"), error);
             }
         }
     }
     let report = &mut chapter.report;
     report.section("The bounds");
-    report.table(&["", "reconstruction", "KL", "-ELBO"], &rows);
+    report.table(&["", "reconstruction", "KL", "-ELBO", "standard error"], &rows);
     for (name, model) in models {
         report.row(&format!("weights of the model with {name}"), &Number::count(model.num_params()), "");
     }
@@ -121,6 +124,12 @@ fn bounds(chapter: &mut Chapter, data: &Dataset, models: [(&str, &Vae); 2]) -> R
     }
     Ok(())
 }
+// ANCHOR_END: bounds
+
+/// Where the plane's digits come to lie is sensitive to rounding, and the bounds with it.
+fn tolerance(name: &str) -> f64 {
+    if name == "2 latents" { 0.04 } else { 0.003 }
+}
 
 fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Result<()> {
     let (seed, device) = (chapter.seed(), chapter.device.clone());
@@ -129,19 +138,22 @@ fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae
     let log_evidence = evidence::log_evidence(plane, &data.test, &device)?;
     let few = data.test.range(0, 128);
     let (direct, amortised) = evidence::one_posterior_per_image(chapter, plane, &few)?;
+    let least = -mean(&log_evidence[..few.len()]);
 
     let bits = |nats: f64, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 3);
     let report = &mut chapter.report;
     report.section("Tighter bounds");
-    report.row("16 latents, -L_500", &bits(wide.nats, 0.01), "bits/dim");
-    report.row("16 latents, effective draws of 500", &Number::within(wide.effective_draws, 5.0, 0), "");
-    report.row("2 latents, -L_100", &bits(narrow.nats, 0.03), "bits/dim");
-    report.row("2 latents, effective draws of 100", &Number::within(narrow.effective_draws, 5.0, 0), "");
-    report.row("2 latents, -log p(x)", &bits(-mean(&log_evidence), 0.03), "bits/dim");
-    report.section("Amortisation");
-    report.row("encoder, -ELBO", &bits(amortised, 0.03), "bits/dim");
-    report.row("one q for each image, -ELBO", &bits(direct, 0.03), "bits/dim");
-    report.row("the same images, -log p(x)", &bits(-mean(&log_evidence[..few.len()]), 0.03), "bits/dim");
+    report.row("16 latents, -L_500", &bits(wide.nats, 0.003), "bits/dim");
+    report.row("16 latents, effective draws of 500", &Number::within(wide.effective_draws, 3.0, 0), "");
+    report.row("2 latents, -L_100", &bits(narrow.nats, 0.04), "bits/dim");
+    report.row("2 latents, effective draws of 100", &Number::within(narrow.effective_draws, 8.0, 0), "");
+    report.row("2 latents, -log p(x)", &bits(-mean(&log_evidence), 0.04), "bits/dim");
+    report.section("The price of one encoder");
+    report.row("-ELBO with the encoder", &bits(amortised, 0.04), "bits/dim");
+    report.row("-ELBO with a q for each image", &bits(direct, 0.04), "bits/dim");
+    report.row("-log p(x)", &bits(least, 0.04), "bits/dim");
+    report.row("amortisation gap", &bits(amortised - direct, 0.015), "bits/dim");
+    report.row("gap of the Gaussian family", &bits(direct - least, 0.004), "bits/dim");
     chapter.metric("test_iw_bits_per_dim", data.bits_per_dim(wide.nats));
     chapter.metric("test_iw_bits_per_dim_stderr", data.bits_per_dim(wide.standard_error));
     Ok(())

@@ -99,7 +99,7 @@ fn bounds_of(
         let terms = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), tight.nats];
         rows.push((
             format!("{name}, {part}"),
-            terms.map(|nats| Number::within(data.bits_per_dim(nats), 0.01, 3)).to_vec(),
+            terms.map(|nats| Number::within(data.bits_per_dim(nats), 0.003, 3)).to_vec(),
         ));
         for (metric, nats) in [
             ("bits_per_dim", elbo.total()),
@@ -163,17 +163,16 @@ fn draw(chapter: &Chapter, data: &Dataset, vae: &Vae, model: &Hvae) -> Result<()
     rows.extend(sheet("Samples from the VAE", &from_vae).wrap(16));
     chapter.figure("samples", &image_rows(&rows, side)?)?;
 
-    // Two paths from the top; from each level of each path, twelve ways down.
+    // Fix z_t, draw z_{t-1} twelve times and go down from each; the first z_{t-1} is the one that the next row fixes.
     let mut rows = Vec::new();
     for path in ["first", "second"] {
-        let mut z = normal([1, top], noise, device);
+        let mut z: Tensor<2> = normal([1, top], noise, device);
         for t in (1..=levels).rev() {
-            let copies: Tensor<2> = z.clone().repeat_dim(0, 12);
-            let bottom = model.descend(t, 1, copies, noise);
-            let pixels: Vec<f32> =
-                read(model.decoder.mean(bottom, &data.test.level_values()))?.into_iter().map(|v| v as f32).collect();
+            let below = model.descend(t, t - 1, z.repeat_dim(0, 12), noise);
+            z = below.clone().narrow(0, 0, 1);
+            let x_hat = model.decoder.mean(model.descend(t - 1, 1, below, noise), &data.test.level_values());
+            let pixels: Vec<f32> = read(x_hat)?.into_iter().map(|v| v as f32).collect();
             rows.push(ImageRow::from_values(format!("{path} path, z_{t} fixed"), &pixels, dim));
-            z = model.descend(t, (t - 1).max(1), z, noise);
         }
     }
     chapter.figure("levels", &image_rows(&rows, side)?)
