@@ -1,6 +1,9 @@
 //! Chapter 3: variational autoencoders of the digits.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+};
 
 use burn::module::Module;
 use elbo_to_diffusion::{
@@ -11,6 +14,7 @@ use elbo_to_diffusion::{
     error::Result,
     figure::{Axis, Plot, Series, Style},
     random::{Stream, rng},
+    training::Shard,
 };
 
 #[path = "ch03_vae/collapse.rs"]
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch03_vae",
         about: "Chapter 3: train variational autoencoders on the digits, bound their likelihood, look at their latents",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights],
+        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -47,11 +51,11 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     gradients::of_simple_functions(chapter);
     let wide = match loaded {
         Some(model) => model,
-        None => train(chapter, &data, "16 latents", fresh(), &Fit::new(steps, 0.3))?,
+        None => train(chapter, &data, "16 latents", &fresh(), &Fit::new(steps, 0.3))?,
     };
     chapter.save_weights(&wide)?;
     let plane = Vae::new(&data.train, 2, PLANE, &mut init(2), &device);
-    let plane = train(chapter, &data, "2 latents", plane, &Fit::new((steps * 5 / 8).max(1), 0.5))?;
+    let plane = train(chapter, &data, "2 latents", &plane, &Fit::new((steps * 5 / 8).max(1), 0.5))?;
 
     bounds(chapter, &data, [("16 latents", &wide), ("2 latents", &plane)])?;
     tighter_bounds(chapter, &data, &wide, &plane)?;
@@ -63,33 +67,50 @@ fn run(chapter: &mut Chapter) -> Result<()> {
 }
 // ANCHOR_END: run
 
+// ANCHOR: train
 /// Trains a model; on the way it notes both terms of -ELBO on training and validation images.
-fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: Vae, fit: &Fit) -> Result<Vae> {
+fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: &Vae, fit: &Fit) -> Result<Vae> {
+    let (seed, device) = (chapter.seed(), chapter.device.clone());
     let seen = data.train.range(0, data.validation.len());
-    let names = ["reconstruction, training", "reconstruction, validation", "KL, training", "KL, validation"];
-    let mut curves = names.map(|name| Series::new(name, Style::Line, []));
-    let mut progress = chapter.progress(what, fit.training.steps);
-    let trained =
-        fit.run(model, &data.train, chapter.seed(), &chapter.device.clone().autodiff(), |model, step, loss| {
-            progress.set(step, &format!("{loss:.3} bits/dim"));
-            if step % 40 == 0 {
-                for (i, images) in [&seen, &data.validation].into_iter().enumerate() {
-                    let draws = Draws { passes: 2, seed: chapter.seed() };
-                    let elbo = NegativeElbo::estimate(&model.valid(), images, draws, &chapter.device)?;
-                    curves[i].points.push((step as f64, data.bits_per_dim(elbo.reconstruction)));
-                    curves[2 + i].points.push((step as f64, data.bits_per_dim(elbo.kl[0])));
-                }
-            }
-            Ok(())
-        })?;
-    drop(progress);
+    let curves = Mutex::new(Vec::new());
+    let loss = fit.loss(&data.train, seed, &device);
+    let observed = |model: &Vae, shard: Shard| {
+        if shard.step % 40 == 0 && shard.index == 0 {
+            let elbo = |images| NegativeElbo::estimate(&model.valid(), images, Draws { passes: 2, seed }, &device);
+            let terms = elbo(&seen).and_then(|seen| Ok((shard.step, seen, elbo(&data.validation)?)));
+            curves.lock().unwrap_or_else(PoisonError::into_inner).push(terms);
+        }
+        loss(model, shard)
+    };
+    let trained = chapter.train(what, &fit.training, model, observed)?;
     chapter.timing("train_steps_per_second", trained.steps_per_second);
-    if !curves[0].points.is_empty() {
-        let (x, y) = (Axis::linear("training step"), Axis::linear("term of -ELBO (bits/dim)"));
-        let name = format!("terms_{}", what.replace(' ', "_"));
-        chapter.figure(&name, &Plot { x, y, series: curves.to_vec() }.draw()?)?;
-    }
+    let curves = curves.into_inner().unwrap_or_else(PoisonError::into_inner);
+    draw_terms(chapter, data, what, curves.into_iter().collect::<Result<Vec<_>>>()?)?;
     Ok(trained.model)
+}
+// ANCHOR_END: train
+
+fn draw_terms(
+    chapter: &Chapter,
+    data: &Dataset,
+    what: &str,
+    curves: Vec<(usize, NegativeElbo, NegativeElbo)>,
+) -> Result<()> {
+    if curves.is_empty() {
+        return Ok(());
+    }
+    let curve = |name: &str, value: fn(&(usize, NegativeElbo, NegativeElbo)) -> f64| {
+        let points = curves.iter().map(|point| (point.0 as f64, data.bits_per_dim(value(point))));
+        Series::new(name, Style::Line, points)
+    };
+    let series = vec![
+        curve("reconstruction, training", |point| point.1.reconstruction),
+        curve("reconstruction, validation", |point| point.2.reconstruction),
+        curve("KL, training", |point| point.1.kl[0]),
+        curve("KL, validation", |point| point.2.kl[0]),
+    ];
+    let (x, y) = (Axis::linear("training step"), Axis::linear("term of -ELBO (bits/dim)"));
+    chapter.figure(&format!("terms_{}", what.replace(' ', "_")), &Plot { x, y, series }.draw()?)
 }
 
 // ANCHOR: bounds

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
-    autoencoder::{Autoencoder, Fit, Hvae, HvaeConfig, ImportanceWeighted, NegativeElbo, Size, Vae, read},
+    autoencoder::{Autoencoder, Fit, Hvae, HvaeConfig, ImportanceWeighted, NegativeElbo, Size, Vae},
     bound::Draws,
     chapter::{self, Chapter, Flag, Number, Spec},
     data::Dataset,
     error::Result,
     figure::{ImageRow, image_rows},
+    host::download,
     oracle::Estimate,
     random::{Stream, normal, rng},
 };
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch04_hvae",
         about: "Chapter 4: train a hierarchy of three levels on the digits and compare it with chapter 3's autoencoder",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights],
+        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -50,10 +51,10 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     exact::chains(chapter)?;
     // The same network, weights and draws as in chapter 3.
     let vae = Vae::new(&data.train, 16, Vae::SIZES, &mut init(16), &device);
-    let vae = train(chapter, &data, "VAE", vae, steps)?;
+    let vae = train(chapter, &data, "VAE", &vae, steps)?;
     let hvae = match loaded {
         Some(model) => model,
-        None => train(chapter, &data, "HVAE", hvae, steps)?,
+        None => train(chapter, &data, "HVAE", &hvae, steps)?,
     };
     chapter.save_weights(&hvae)?;
     compare(chapter, &data, &vae, &hvae)?;
@@ -62,14 +63,10 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     draw(chapter, &data, &vae, &hvae)
 }
 
-fn train<M: Autoencoder>(chapter: &mut Chapter, data: &Dataset, what: &str, model: M, steps: usize) -> Result<M> {
-    let mut progress = chapter.progress(what, steps);
-    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    let trained = Fit::new(steps, 0.3).run(model, &data.train, seed, &device, |_, step, loss| {
-        progress.set(step, &format!("{loss:.3} bits/dim"));
-        Ok(())
-    })?;
-    drop(progress);
+fn train<M: Autoencoder>(chapter: &mut Chapter, data: &Dataset, what: &str, model: &M, steps: usize) -> Result<M> {
+    let fit = Fit::new(steps, 0.3);
+    let loss = fit.loss(&data.train, chapter.seed(), &chapter.device);
+    let trained = chapter.train(what, &fit.training, model, loss)?;
     chapter.timing("train_steps_per_second", trained.steps_per_second);
     Ok(trained.model)
 }
@@ -171,8 +168,7 @@ fn draw(chapter: &Chapter, data: &Dataset, vae: &Vae, model: &Hvae) -> Result<()
             let below = model.descend(t, t - 1, z.repeat_dim(0, 12), noise);
             z = below.clone().narrow(0, 0, 1);
             let x_hat = model.decoder.mean(model.descend(t - 1, 1, below, noise), &data.test.level_values());
-            let pixels: Vec<f32> = read(x_hat)?.into_iter().map(|v| v as f32).collect();
-            rows.push(ImageRow::from_values(format!("{path} path, z_{t} fixed"), &pixels, dim));
+            rows.push(ImageRow::from_values(format!("{path} path, z_{t} fixed"), &download(x_hat)?, dim));
         }
     }
     chapter.figure("levels", &image_rows(&rows, side)?)

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
@@ -11,6 +11,7 @@ use elbo_to_diffusion::{
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
     figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
+    host::{download, upload},
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
     schedule::{Linear, Schedule},
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch05_vdm",
         about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights],
+        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -73,14 +74,6 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
     const BATCH: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(1200);
-    let training = Training {
-        steps,
-        learning_rate: 2e-3,
-        warmup: steps * 15 / 100,
-        weight_decay: 0.01,
-        clip_norm: 1.0,
-        ema_decay: 0.999,
-    };
     let gammas = SCHEDULE.grid(LATENTS);
     let terms = gammas.len() - 1;
 
@@ -89,23 +82,16 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
         // One t from each of B equal parts of 2..=T, so that every batch sees all noise levels.
         let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
-        let (gamma, weight): (Vec<f32>, Vec<f32>) =
-            t.map(|t| (gammas[t] as f32, denoising_weight(gammas[t - 1], gammas[t]) as f32)).unzip();
-        let gamma = Tensor::<1>::from_data(TensorData::new(gamma, [N]), &device);
-        let weight = Tensor::<1>::from_data(TensorData::new(weight, [N]), &device);
+        let (gamma, weight): (Vec<f64>, Vec<f64>) =
+            t.map(|t| (gammas[t], denoising_weight(gammas[t - 1], gammas[t]))).unzip();
+        let (gamma, weight) = (upload(gamma, &device), upload(weight, &device));
 
         let eps = normal([N, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
         let z = diffuse(x.clone(), gamma.clone(), eps);
         let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
-    let mut progress = chapter.progress("training", steps);
-    let trained = training.run(model, loss, |_, step, loss| {
-        progress.set(step, &format!("{loss:.3} bits/dim"));
-        Ok(())
-    })?;
-    drop(progress);
-    chapter.timing("train_steps_per_second", trained.steps_per_second);
+    let trained = chapter.train("training", &Training::new(steps), &model, loss)?;
 
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));
@@ -196,26 +182,24 @@ fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
     let denoise = |z, gamma| model.denoise(z, Tensor::full([1], gamma, device), None);
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
     let shown: Vec<usize> = (0..10).map(|i| 1 + i * (LATENTS - 1) / 9).collect();
-    let mut rows: [Vec<f32>; 4] = Default::default();
-    let read = |tensor: &Tensor<2>| tensor.to_data().iter::<f32>().collect::<Vec<_>>();
-
+    let mut rows: [Vec<f64>; 4] = Default::default();
     let x = data.test.range(0, 1).values(device);
     for &t in &shown {
         let z = diffuse(x.clone(), Tensor::full([1], gammas[t - 1], device), normal([1, dim], noise, device));
-        rows[0].extend(read(&z));
-        rows[1].extend(read(&denoise(z, gammas[t - 1])));
+        rows[0].extend(download(z.clone())?);
+        rows[1].extend(download(denoise(z, gammas[t - 1]))?);
     }
     let mut path = vec![];
     let z = ancestral([1, dim], &gammas, denoise, noise, device, |t, z, x_hat| {
         if shown.contains(&t) {
-            path.push((read(z), read(x_hat)));
+            path.push((z.clone(), x_hat.clone()));
         }
     });
-    rows[2].extend(read(&z));
-    rows[3].extend(read(&denoise(z, gammas[0])));
-    for (z, x_hat) in path.iter().rev() {
-        rows[2].extend(z);
-        rows[3].extend(x_hat);
+    rows[2].extend(download(z.clone())?);
+    rows[3].extend(download(denoise(z, gammas[0]))?);
+    for (z, x_hat) in path.into_iter().rev() {
+        rows[2].extend(download(z)?);
+        rows[3].extend(download(x_hat)?);
     }
     let labels = [
         "A test digit diffused: z_t from little noise (left) to all noise (right)",

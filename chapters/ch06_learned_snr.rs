@@ -1,23 +1,17 @@
 //! Chapter 6: continuous time, and a noise schedule that is learned.
 
-use std::{
-    process::ExitCode,
-    sync::{PoisonError, RwLock},
-};
+use std::process::ExitCode;
 
-use burn::{
-    module::Module,
-    optim::{AdamConfig, GradientsParams},
-    tensor::{Tensor, TensorData},
-};
+use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
-    data::Dataset,
+    data::{Dataset, Images},
     denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{denoising_kl, diffuse},
     error::Result,
     figure::{Axis, Plot, Series, Style},
+    host::{download, upload},
     random::{Stream, normal, rng},
     schedule::{Cosine, Learned, Linear, Schedule},
     training::{SHARDS, Shard, Training},
@@ -27,112 +21,236 @@ const GAMMA_MIN: f64 = -8.0;
 const GAMMA_MAX: f64 = 5.0;
 const LINEAR: Linear = Linear { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX };
 const COSINE: Cosine = Cosine { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX };
-const BATCH: usize = 128;
+/// Parts of [0, 1] from each of which an estimate of the bound draws one time per image and pass.
+const STRATA: usize = 64;
 
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch06_learned_snr",
         about: "Chapter 6: bound the likelihood in continuous time, and learn the noise schedule",
-        flags: &[Flag::Device, Flag::Steps],
+        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
 
+/// The denoiser and the schedule it is trained with.
+#[derive(Module, Debug)]
+struct Model {
+    denoiser: Denoiser,
+    schedule: Learned,
+}
+
+impl Model {
+    fn bound(&self, chapter: &Chapter, images: &Images, schedule: &(impl Schedule + Sync)) -> Result<Bound> {
+        let denoise = |z, gamma| self.denoiser.denoise(z, gamma, None);
+        let draws = Draws { passes: 2, seed: chapter.seed() };
+        Bound::continuous(images, schedule, STRATA, denoise, draws, &chapter.device)
+    }
+}
+
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let (model, learned) = train(chapter, &data)?;
-    let learned = learned.fixed()?;
-
-    chapter.report.section("One network, three schedules");
-    let denoise = |z, gamma| model.denoise(z, gamma, None);
-    let draws = Draws { passes: 2, seed: chapter.seed() };
-    let device = &chapter.device;
-    let bounds = [
-        ("linear", Bound::continuous(&data.test, &LINEAR, 64, denoise, draws, device)?),
-        ("cosine", Bound::continuous(&data.test, &COSINE, 64, denoise, draws, device)?),
-        ("learned", Bound::continuous(&data.test, &learned, 64, denoise, draws, device)?),
-    ];
-    let bits = |nats: f64| data.bits_per_dim(nats);
-    let rows: Vec<_> = bounds
-        .iter()
-        .map(|(name, bound)| {
-            let numbers = vec![
-                Number::within(bits(bound.total()), 0.02, 3),
-                Number::within(bits(bound.standard_error), 0.002, 4),
-                Number::within(bits(bits(bound.draw_variance)), 1.0, 2),
-            ];
-            (name.to_string(), numbers)
-        })
-        .collect();
-    chapter.report.table(&["schedule", "test bound", "standard error", "variance of one draw"], &rows);
-    let plot = Plot {
-        x: Axis::linear("t"),
-        y: Axis::linear("gamma(t) = -log SNR(t)"),
-        series: vec![
-            Series::new("linear", Style::Line, (0..=100).map(|i| f64::from(i) / 100.0).map(|t| (t, LINEAR.gamma(t)))),
-            Series::new("cosine", Style::Line, (0..=100).map(|i| f64::from(i) / 100.0).map(|t| (t, COSINE.gamma(t)))),
-            Series::new(
-                "learned",
-                Style::Line,
-                (0..=100).map(|i| f64::from(i) / 100.0).map(|t| (t, Schedule::gamma(&learned, t))),
-            ),
-        ],
+    let device = chapter.device.clone().autodiff();
+    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
+    let trunk = TrunkConfig { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX, hidden: 192, blocks: 2, dropout: 0.4 };
+    let fresh = Model {
+        denoiser: DenoiserConfig::for_images(&data.train, trunk).init(init, &device),
+        schedule: Learned::new(GAMMA_MIN, GAMMA_MAX, &device),
     };
-    chapter.figure("gamma", &plot.draw()?)?;
+    let model = match chapter.load_weights(&fresh)? {
+        Some(model) => model,
+        None => {
+            let steps = chapter.steps(900);
+            train(chapter, &data, &fresh, None, "training", steps)?
+        }
+    };
+    chapter.save_weights(&model)?;
+    one_network(chapter, &data, &model)?;
+    discrete_time(chapter, &data, &model)?;
+    end_points(chapter, &data, &model)?;
+    equal_training(chapter, &data, &fresh, &model)
+}
+
+// ANCHOR: train
+/// Trains a copy of the model with a fixed schedule or, without one, with its own, which learns along.
+fn train(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    model: &Model,
+    fixed: Option<&(dyn Schedule + Sync)>,
+    stage: &str,
+    steps: usize,
+) -> Result<Model> {
+    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
+    // L_MC, one draw of the diffusion loss for each time, in bits/dim. Equation `continuous-loss`.
+    let draw = |denoiser: &Denoiser, (gamma, slope): (Tensor<1>, Tensor<1>), shard: Shard, drop: bool| {
+        let [n] = gamma.dims();
+        let x = data.train.sample(n, &mut shard.rng(seed, Stream::Batch)).values(&device);
+        let eps = normal([n, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
+        let z = diffuse(x.clone(), gamma.clone(), eps);
+        let dropout = &mut shard.rng(seed, Stream::Dropout);
+        let x_hat = denoiser.denoise(z, gamma.clone(), drop.then_some(dropout));
+        denoising_kl(x, x_hat, slope * (-gamma).exp() * 0.5) * data.bits_per_dim(1.0)
+    };
+    let loss = |model: &Model, shard: Shard| {
+        let t = shard.times(128 / SHARDS, seed);
+        let (gamma, slope) = match fixed {
+            Some(schedule) => schedule.at(&t, &device),
+            None => model.schedule.gamma_and_slope(upload(t, &device)),
+        };
+        // The denoiser learns from the mean of L_MC. To the interior of the schedule that mean says nothing.
+        let mean = draw(&model.denoiser, (gamma.detach(), slope.detach()), shard, true).mean();
+        if fixed.is_some() {
+            return mean;
+        }
+        // The schedule learns from the mean square, which with a fixed mean is the variance. Equation
+        // `variance-gradient`. The factor keeps it small where gradients are clipped; AdamW's steps do not depend on it.
+        let levels = model.schedule.gamma_and_slope(upload(shard.times(32 / SHARDS, seed), &device));
+        mean + draw(&model.denoiser.clone().no_grad(), levels, shard, false).square().mean() * 0.01
+    };
+    Ok(chapter.train(stage, &Training::new(steps), model, loss)?.model)
+}
+// ANCHOR_END: train
+
+// ANCHOR: one_network
+fn one_network(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()> {
+    let learned = model.schedule.fixed()?;
+    let bounds = [
+        ("linear", model.bound(chapter, &data.test, &LINEAR)?),
+        ("cosine", model.bound(chapter, &data.test, &COSINE)?),
+        ("learned", model.bound(chapter, &data.test, &learned)?),
+    ];
+    // ANCHOR_END: one_network
+    let bits = |nats: f64| data.bits_per_dim(nats);
+    let validation = bits(model.bound(chapter, &data.validation, &learned)?.total());
+    let row = |(name, bound): &(&str, Bound)| {
+        let variance = bits(bits(bound.draw_variance));
+        let tolerance = [0.02, 0.002, 0.25 * variance];
+        let values = [(bits(bound.total()), 3), (bits(bound.standard_error), 4), (variance, 2)];
+        (name.to_string(), values.iter().zip(tolerance).map(|(&(v, d), t)| Number::within(v, t, d)).collect())
+    };
+    let rows: Vec<_> = bounds.iter().map(row).collect();
+    let [linear, cosine, own] = bounds.each_ref().map(|(_, bound)| bound);
+    let apart = linear.apart(own).max(cosine.apart(own)).max(linear.apart(cosine));
+    let ratio = own.draw_variance / cosine.draw_variance;
+    let report = &mut chapter.report;
+    report.section("One network, three schedules");
+    report.table(&["schedule", "test bound (bits/dim)", "standard error", "variance of one draw"], &rows);
+    report.row("least possible variance", &Number::within(bits(bits(linear.least_variance)), 0.3, 2), "");
+    report.row("variance, learned over worst", &Number::within(ratio, 0.03, 3), "");
+    report.row("bounds apart, at most", &Number::within(apart, 1.2, 1), "standard errors");
+    let verdict = if apart <= 3.0 { "yes" } else { "no" };
+    report.line(&format!("All three agree within three standard errors: {verdict}"));
+    report.row("validation bound, learned", &Number::within(validation, 0.02, 3), "bits/dim");
+    chapter.metric("validation_bits_per_dim", validation);
+    chapter.metric("test_bits_per_dim", bits(own.total()));
+    chapter.metric("test_bits_per_dim_stderr", bits(own.standard_error));
+    chapter.metric("estimator_variance_ratio", ratio);
+    chapter.metric("bounds_apart_standard_errors", apart);
+
+    let schedules: [(&str, &dyn Schedule); 3] = [("linear", &LINEAR), ("cosine", &COSINE), ("learned", &learned)];
+    let curve = |name: &str, f: &dyn Fn(f64) -> f64| {
+        Series::new(name, Style::Line, (0..=100).map(|i| f64::from(i) / 100.0).map(|t| (t, f(t))))
+    };
+    let plot = |y: Axis, series: Vec<Series>| Plot { x: Axis::linear("time t"), y, series }.draw();
+    let gamma = schedules.iter().map(|(name, s)| curve(name, &|t| s.gamma(t))).collect();
+    chapter.figure("gamma", &plot(Axis::linear("gamma(t)"), gamma)?)?;
+    let snr = schedules.iter().map(|(name, s)| curve(name, &|t| (-s.gamma(t)).exp())).collect();
+    chapter.figure("snr", &plot(Axis::log("SNR(t)"), snr)?)?;
+    let per_t = bounds.iter().map(|(name, bound)| {
+        let parts = bound.denoising.len() as f64;
+        let points =
+            bound.denoising.iter().zip(0..).map(|(&nats, i)| ((f64::from(i) + 0.5) / parts, bits(nats) * parts));
+        Series::new(*name, Style::Line, points)
+    });
+    chapter.figure("loss_per_t", &plot(Axis::linear("loss at t (bits/dim)"), per_t.collect())?)
+}
+
+/// The bound of chains with few latents, whose noise levels are those of each schedule at equal distances in t.
+fn discrete_time(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()> {
+    let learned = model.schedule.fixed()?;
+    let schedules: [&dyn Schedule; 3] = [&LINEAR, &COSINE, &learned];
+    let denoise = |z, gamma| model.denoiser.denoise(z, gamma, None);
+    let draws = Draws { passes: 2, seed: chapter.seed() };
+    let mut rows = Vec::new();
+    for latents in [10, 25, 50] {
+        let row = schedules.iter().map(|schedule| {
+            let bound = Bound::discrete(&data.test, &schedule.grid(latents), denoise, draws, &chapter.device)?;
+            Ok(Number::within(data.bits_per_dim(bound.total()), 0.03, 2))
+        });
+        rows.push((latents.to_string(), row.collect::<Result<_>>()?));
+    }
+    chapter.report.section("Discrete time");
+    chapter.report.table(&["latents T", "linear", "cosine", "learned"], &rows);
     Ok(())
 }
 
-fn train(chapter: &mut Chapter, data: &Dataset) -> Result<(Denoiser, Learned)> {
-    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    let steps = chapter.steps(900);
-    let training = Training {
-        steps,
-        learning_rate: 2e-3,
-        warmup: steps * 15 / 100,
-        weight_decay: 0.01,
-        clip_norm: 1.0,
-        ema_decay: 0.999,
+/// Moves both end points down the slopes of the bound on the training images, from where they are clearly wrong.
+fn end_points(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()> {
+    let (seed, device) = (chapter.seed(), chapter.device.clone());
+    // ANCHOR: end_points
+    let denoise = |z, gamma| model.denoiser.denoise(z, gamma, None);
+    let slopes = |ends: [f64; 2], images: usize, step: usize| -> Result<[f64; 2]> {
+        let noise = &mut rng(seed, Stream::Training, step as u64);
+        let batch = data.train.sample(images, noise);
+        Ok(Bound::end_point_slopes(&batch, ends, denoise, noise, &device)?.map(|nats| data.bits_per_dim(nats)))
     };
-    let trunk = TrunkConfig { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX, hidden: 192, blocks: 2, dropout: 0.4 };
-    let config = DenoiserConfig::for_images(&data.train, trunk);
-    let init = &mut rng(seed, Stream::Initialisation, 0);
-    let schedule = Learned::new(GAMMA_MIN, GAMMA_MAX, init, &device).train();
-    let mut optimizer = AdamConfig::new().init();
+    let mut path = vec![[-5.0, 2.0]];
+    for step in 0..60 {
+        let (ends, slopes) = (path[step], slopes(path[step], 256, step)?);
+        path.push([0, 1].map(|i| ends[i] - (20.0 * slopes[i]).clamp(-0.25, 0.25)));
+    }
+    // ANCHOR_END: end_points
+    let (start, learned) = (path[0], path[60]);
+    let mut rows = Vec::new();
+    for (name, ends) in [("start", start), ("chapter 5", [GAMMA_MIN, GAMMA_MAX]), ("learned", learned)] {
+        let bound = model.bound(chapter, &data.validation, &Linear { gamma_min: ends[0], gamma_max: ends[1] })?;
+        let bits = |nats, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 4);
+        rows.push((
+            name.to_string(),
+            vec![
+                Number::within(ends[0], 0.2, 2),
+                Number::within(ends[1], 0.2, 2),
+                bits(bound.reconstruction, 0.001),
+                bits(bound.prior, 0.0001),
+                bits(bound.denoising.iter().sum(), 0.02),
+                bits(bound.total(), 0.02),
+            ],
+        ));
+    }
+    let [slope_min, slope_max] = slopes(learned, 2000, 60)?;
+    // What an ideal denoiser would leave: the slope of KL(q(z) || N(0, I)), to first order in abar.
+    let mean = data.train.values(&device).mean_dim(0);
+    let mean_square = download(mean.square().sum())?[0];
+    let predicted = -0.5 * (-learned[1]).exp() * data.bits_per_dim(mean_square);
+    let report = &mut chapter.report;
+    report.section("Learned end points");
+    report.table(&["end points", "gamma_min", "gamma_max", "reconstruction", "prior", "diffusion", "bound"], &rows);
+    report.row("slope left in gamma_min", &Number::within(slope_min, 0.001, 5), "bits/dim");
+    report.row("slope left in gamma_max", &Number::within(slope_max, 0.001, 5), "bits/dim");
+    report.row("predicted for gamma_max", &Number::within(predicted, 0.001, 5), "bits/dim");
+    let curve = |name: &str, i: usize| {
+        Series::new(name, Style::Line, path.iter().zip(0..).map(|(ends, step)| (f64::from(step), ends[i])))
+    };
+    let (x, y) = (Axis::linear("step"), Axis::linear("gamma"));
+    chapter.figure("end_points", &Plot { x, y, series: vec![curve("gamma_min", 0), curve("gamma_max", 1)] }.draw()?)
+}
 
-    let schedule = RwLock::new(schedule);
-    let batch = |shard: Shard| {
-        const N: usize = BATCH / SHARDS;
-        let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
-        let t: Vec<f32> = shard.times(N, seed).into_iter().map(|t| t as f32).collect();
-        let eps = normal([N, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
-        (x, Tensor::<1>::from_data(TensorData::new(t, [N]), &device), eps)
-    };
-    // The diffusion loss of each image, in bits/dim, [N].
-    let diffusion_loss =
-        |model: &Denoiser, x: Tensor<2>, (gamma, slope): (Tensor<1>, Tensor<1>), eps, dropout: Option<&mut _>| {
-            let z = diffuse(x.clone(), gamma.clone(), eps);
-            let x_hat = model.denoise(z, gamma.clone(), dropout);
-            denoising_kl(x, x_hat, slope * (-gamma).exp() * 0.5) * data.bits_per_dim(1.0)
-        };
-    let loss = |model: &Denoiser, shard: Shard| {
-        let (x, t, eps) = batch(shard);
-        let (gamma, slope) = schedule.read().unwrap_or_else(PoisonError::into_inner).gamma_and_slope(t);
-        diffusion_loss(model, x, (gamma.detach(), slope.detach()), eps, Some(&mut shard.rng(seed, Stream::Dropout)))
-            .mean()
-    };
-    let mut progress = chapter.progress("training", steps);
-    let trained = training.run(config.init(init, &device), loss, |model, step, loss| {
-        progress.set(step, &format!("{loss:.3} bits/dim"));
-        if step % 4 == 0 {
-            let mut schedule = schedule.write().unwrap_or_else(PoisonError::into_inner);
-            let (x, t, eps) = batch(Shard { step, index: 0 });
-            let loss = diffusion_loss(&model.clone().no_grad(), x, schedule.gamma_and_slope(t), eps, None);
-            let gradients = GradientsParams::from_grads(loss.square().mean().backward(), &*schedule);
-            *schedule = optimizer.step(1e-2, schedule.clone(), gradients);
-        }
-        Ok(())
-    })?;
-    drop(progress);
-    chapter.timing("train_steps_per_second", trained.steps_per_second);
-    Ok((trained.model, schedule.into_inner().unwrap_or_else(PoisonError::into_inner).valid()))
+/// Short training runs that differ in the schedule alone, all bounded with the learned schedule.
+fn equal_training(chapter: &mut Chapter, data: &Dataset, fresh: &Model, judge: &Model) -> Result<()> {
+    let judge = judge.schedule.fixed()?;
+    let schedules: [(&str, Option<&(dyn Schedule + Sync)>); 3] =
+        [("linear", Some(&LINEAR)), ("cosine", Some(&COSINE)), ("learned", None)];
+    let mut rows = Vec::new();
+    for (name, fixed) in schedules {
+        let model = train(chapter, data, fresh, fixed, &format!("{name} schedule"), 200)?;
+        let bound = model.bound(chapter, &data.validation, &judge)?;
+        let bits = |nats| data.bits_per_dim(nats);
+        let numbers =
+            vec![Number::within(bits(bound.total()), 0.02, 3), Number::within(bits(bound.standard_error), 0.002, 4)];
+        rows.push((name.to_string(), numbers));
+    }
+    chapter.report.section("Equal short training");
+    chapter.report.table(&["trained with", "validation bound (bits/dim)", "standard error"], &rows);
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! The variational bound of a diffusion model, estimated on a set of images.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -10,7 +10,8 @@ use crate::{
     diffusion::{
         decoder_log_probs, denoising_kl, denoising_weight, diffuse, diffusion_weight, prior_kl, reconstruction,
     },
-    error::{Error, Result},
+    error::Result,
+    host::{download, upload},
     random::{Stream, normal, rng},
     schedule::Schedule,
 };
@@ -28,6 +29,9 @@ pub struct Bound {
     pub standard_error: f64,
     /// Variance of the denoising term as estimated from one image, one uniform t and one noise draw, nats^2.
     pub draw_variance: f64,
+    /// What `draw_variance` would be if t were drawn as often from each part as is best, nats^2. In continuous time, no
+    /// schedule between the same end points can do better, up to the width of a part. Equation `schedule-variance`.
+    pub least_variance: f64,
 }
 
 /// Images that are evaluated together. Small enough for the processor's cache, and the unit that threads share out; the
@@ -80,6 +84,35 @@ impl Bound {
     }
     // ANCHOR_END: continuous
 
+    // ANCHOR: end_point_slopes
+    /// The derivatives of the bound in continuous time with respect to gamma_min and gamma_max, in nats per image, from one
+    /// noise draw per image. Equation `end-point-slopes`.
+    pub fn end_point_slopes(
+        images: &Images,
+        [gamma_min, gamma_max]: [f64; 2],
+        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2>,
+        noise: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Result<[f64; 2]> {
+        let n = images.len();
+        let (x, eps) = (images.values(device), normal([n, images.dim()], noise, device));
+        let level_values = upload(images.level_values(), device);
+        let z = |gamma| diffuse(x.clone(), Tensor::full([n], gamma, device), eps.clone());
+        // h(gamma) = SNR |x - x_hat|^2 / 2, of which the diffusion loss is the integral over gamma.
+        let h = |gamma: f64| {
+            let x_hat = denoise(z(gamma), Tensor::full([n], gamma, device));
+            denoising_kl(x.clone(), x_hat, Tensor::full([n], 0.5 * (-gamma).exp(), device))
+        };
+        let decode =
+            |gamma| reconstruction(images.levels(device), decoder_log_probs(z(gamma), gamma, level_values.clone()));
+        let prior = |gamma| prior_kl(x.clone(), gamma);
+        let slope = |f: &dyn Fn(f64) -> Tensor<1>, gamma: f64| (f(gamma + 0.05) - f(gamma - 0.05)) / 0.1;
+        let at_min = slope(&decode, gamma_min) - h(gamma_min);
+        let at_max = slope(&prior, gamma_max) + h(gamma_max);
+        Ok([download(at_min.mean())?[0], download(at_max.mean())?[0]])
+    }
+    // ANCHOR_END: end_point_slopes
+
     /// Estimates reconstruction, prior and `terms` denoising terms, of which `term(i, rng)` draws gamma and the weight of
     /// |x - x_hat|^2.
     fn estimate(
@@ -95,8 +128,7 @@ impl Bound {
             let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
             let noise = &mut rng(draws.seed, Stream::Evaluation, group as u64);
             let (x, n) = (images.values(device), images.len());
-            let column = |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values, [n]), device);
-            let level_values = Tensor::<1>::from_floats(images.level_values().as_slice(), device);
+            let level_values = upload(images.level_values(), device);
             let prior = prior_kl(x.clone(), gamma_max);
             let mut rows = Vec::with_capacity(draws.passes * (terms + 1));
             for _ in 0..draws.passes {
@@ -105,14 +137,13 @@ impl Bound {
                 let log_probs = decoder_log_probs(z, gamma_min, level_values.clone());
                 rows.push(reconstruction(images.levels(device), log_probs));
                 for i in 0..terms {
-                    let (gamma, weight): (Vec<f32>, Vec<f32>) =
-                        (0..n).map(|_| term(i, noise)).map(|(gamma, weight)| (gamma as f32, weight as f32)).unzip();
-                    let gamma = column(gamma);
+                    let (gamma, weight): (Vec<f64>, Vec<f64>) = (0..n).map(|_| term(i, noise)).unzip();
+                    let gamma = upload(gamma, device);
                     let z = diffuse(x.clone(), gamma.clone(), normal([n, images.dim()], noise, device));
-                    rows.push(denoising_kl(x.clone(), denoise(z, gamma), column(weight)));
+                    rows.push(denoising_kl(x.clone(), denoise(z, gamma), upload(weight, device)));
                 }
             }
-            Ok(Group { prior: read(prior)?, rows: read(Tensor::cat(rows, 0))? })
+            Ok(Group { prior: download(prior)?, rows: download(Tensor::cat(rows, 0))? })
         };
         let groups = (0..images.len().div_ceil(GROUP)).into_par_iter().map(group).collect::<Result<Vec<_>>>()?;
         Ok(Self::average(&groups, terms, draws.passes))
@@ -124,26 +155,27 @@ impl Bound {
         let draws = (images * passes) as f64;
         let mut per_row = vec![0.0; terms + 1];
         let mut per_pass = vec![Vec::with_capacity(images); passes];
-        let mut squares = 0.0;
+        let mut squares = vec![0.0; terms + 1];
         for group in groups {
             let n = group.prior.len();
             let mut totals = vec![0.0; passes * n];
             for (row, values) in group.rows.chunks(n).enumerate() {
                 let (pass, term) = (row / (terms + 1), row % (terms + 1));
                 per_row[term] += values.iter().sum::<f64>() / draws;
-                if term > 0 {
-                    // A uniform t estimates the sum of the terms by their number times one of them.
-                    squares += values.iter().map(|v| (v * terms as f64).powi(2)).sum::<f64>() / (draws * terms as f64);
-                }
+                squares[term] += values.iter().map(|v| v * v).sum::<f64>() / draws;
                 totals[pass * n..][..n].iter_mut().zip(values).for_each(|(total, value)| *total += value);
             }
             per_pass.iter_mut().zip(totals.chunks(n)).for_each(|(pass, totals)| pass.extend(totals));
         }
         let denoising = per_row[1..].to_vec();
+        let squared_mean = denoising.iter().sum::<f64>().powi(2);
         Self {
             reconstruction: per_row[0],
             prior: groups.iter().flat_map(|group| &group.prior).sum::<f64>() / images as f64,
-            draw_variance: squares - denoising.iter().sum::<f64>().powi(2),
+            // A t from part i, drawn with probability p_i, estimates the sum of the terms by term i / p_i. The mean square
+            // of that is the sum of square i / p_i: p_i = 1 / terms for a uniform t, least for p_i ~ sqrt(square i).
+            draw_variance: squares[1..].iter().sum::<f64>() * terms as f64 - squared_mean,
+            least_variance: squares[1..].iter().map(|s| s.sqrt()).sum::<f64>().powi(2) - squared_mean,
             denoising,
             standard_error: noise_error(&per_pass),
         }
@@ -152,6 +184,11 @@ impl Bound {
     /// Reconstruction + prior + denoising.
     pub fn total(&self) -> f64 {
         self.reconstruction + self.prior + self.denoising.iter().sum::<f64>()
+    }
+
+    /// How many standard errors of their difference two independent estimates are apart.
+    pub fn apart(&self, other: &Self) -> f64 {
+        (self.total() - other.total()).abs() / self.standard_error.hypot(other.standard_error)
     }
 }
 
@@ -172,10 +209,4 @@ fn noise_error(per_pass: &[Vec<f64>]) -> f64 {
         per_pass.iter().map(|pass| (pass[i] - mean).powi(2)).sum::<f64>() / (passes - 1.0)
     });
     (squares.sum::<f64>() / passes).sqrt() / images as f64
-}
-
-/// Reads numbers from the device.
-fn read(values: Tensor<1>) -> Result<Vec<f64>> {
-    let values = values.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the bound: {e}")))?;
-    Ok(values.into_iter().map(f64::from).collect())
 }

@@ -5,10 +5,7 @@ use std::f64::consts::PI;
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    tensor::{
-        Device, Tensor, TensorData,
-        activation::{sigmoid, silu, softmax},
-    },
+    tensor::{Device, Tensor, TensorData, activation::sigmoid},
 };
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +13,8 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     data::{Images, Marginals},
+    host::upload,
+    kernels::{silu, softmax},
     random::dropout_mask,
 };
 
@@ -126,9 +125,9 @@ impl Trunk {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenoiserConfig {
     /// The values x_k that a pixel can take, ascending, K of them.
-    pub levels: Vec<f32>,
+    pub levels: Vec<f64>,
     /// Log probability of each level of each pixel in the training set, d * K, pixel after pixel.
-    pub log_marginals: Vec<f32>,
+    pub log_marginals: Vec<f64>,
     /// The hidden layers.
     pub trunk: TrunkConfig,
 }
@@ -144,16 +143,16 @@ pub struct Denoiser {
     curves: Param<Tensor<2>>,
     /// What is added to the logits of every image, [d, K].
     bias: Param<Tensor<2>>,
+    /// Log probability of each level of each pixel in the training set, [d, K]. Saved with the weights, never trained.
+    log_marginals: Param<Tensor<2>>,
     #[module(skip)]
-    config: DenoiserConfig,
+    levels: Vec<f64>,
 }
 
 impl DenoiserConfig {
     /// What the training images tell: the values of the levels, and how often each occurs at each pixel.
     pub fn for_images(train: &Images, trunk: TrunkConfig) -> Self {
-        let marginals = Marginals::fit(train, PSEUDO_COUNT);
-        let log_marginals = marginals.log_probs.iter().map(|&p| p as f32).collect();
-        Self { levels: train.level_values(), log_marginals, trunk }
+        Self { levels: train.level_values(), log_marginals: Marginals::fit(train, PSEUDO_COUNT).log_probs, trunk }
     }
 
     /// A network with fresh weights. Its output layers start at zero, so an untrained network is the exact denoiser of
@@ -161,18 +160,19 @@ impl DenoiserConfig {
     pub fn init(&self, rng: &mut impl Rng, device: &Device) -> Denoiser {
         let k = self.levels.len();
         let d = self.log_marginals.len() / k;
-        let curves = self.initial_curves();
+        let log_marginals = upload(self.log_marginals.iter().copied(), device).reshape([d, k]);
         Denoiser {
             trunk: Trunk::new(self.trunk, 2 * d, rng, device),
             output: linear(self.trunk.hidden, d * CURVES, 0.0, rng, device),
-            curves: Param::from_data(TensorData::new(curves, [CURVES, k]), device),
+            curves: Param::from_tensor(upload(self.initial_curves(), device).reshape([CURVES, k])),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, k]), device),
-            config: self.clone(),
+            log_marginals: Param::from_tensor(log_marginals).set_require_grad(false),
+            levels: self.levels.clone(),
         }
     }
 
     /// One curve that rises with the level and one that singles out the lowest: half of all pixels are blank.
-    fn initial_curves(&self) -> Vec<f32> {
+    fn initial_curves(&self) -> Vec<f64> {
         let blank = (0..self.levels.len()).map(|j| if j == 0 { 2.0 } else { 0.0 });
         self.levels.iter().copied().chain(blank).collect()
     }
@@ -185,13 +185,11 @@ impl Denoiser {
     /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only says, through f, how
     /// the other pixels change the odds of a level. With a generator, units are dropped out (training).
     pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
-        let (device, [_, d], k) = (z.device(), z.dims(), self.config.levels.len());
-        let x = Tensor::<1>::from_floats(self.config.levels.as_slice(), &device);
-        let marginals = Tensor::from_data(TensorData::new(self.config.log_marginals.clone(), [d, k]), &device);
-        let alone = posterior_logits(marginals, x.clone(), z, gamma.clone());
+        let x = upload(self.levels.iter().copied(), &z.device());
+        let alone = posterior_logits(self.log_marginals.val(), x.clone(), z, gamma.clone());
         let x = x.unsqueeze::<3>();
         let f = self.correction(alone.clone(), x.clone(), gamma, dropout);
-        (softmax(alone + f, 2) * x).sum_dim(2).squeeze_dim(2)
+        (softmax(alone + f) * x).sum_dim(2).squeeze_dim(2)
     }
     // ANCHOR_END: denoise
 
@@ -206,7 +204,7 @@ impl Denoiser {
     ) -> Tensor<3> {
         let [batch, d, k] = alone.dims();
         // Mean and twice the standard deviation of each pixel alone.
-        let p = softmax(alone, 2);
+        let p = softmax(alone);
         let mean = (p.clone() * x.clone()).sum_dim(2);
         let deviation = (p * (x - mean.clone()).square()).sum_dim(2).sqrt() * 2.0;
         let features = Tensor::cat(vec![mean.squeeze_dim::<2>(2), deviation.squeeze_dim::<2>(2)], 1);
@@ -240,10 +238,10 @@ impl Regressor {
 }
 
 /// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the normalised gamma.
-fn time_features(u: Tensor<1>) -> Tensor<2> {
+pub fn time_features(u: Tensor<1>) -> Tensor<2> {
     let device = u.device();
-    let frequencies: Vec<f32> = (0..8).map(|i| (PI / 2.0 * f64::from(1 << i)) as f32).collect();
+    let frequencies = upload((0..8).map(|i| PI / 2.0 * f64::from(1 << i)), &device);
     let u = u.unsqueeze_dim::<2>(1);
-    let phase = u.clone() * Tensor::<1>::from_floats(frequencies.as_slice(), &device).unsqueeze::<2>();
+    let phase = u.clone() * frequencies.unsqueeze::<2>();
     Tensor::cat(vec![u * 2.0 - 1.0, phase.clone().sin(), phase.cos()], 1)
 }

@@ -9,6 +9,8 @@ pub enum Error {
     Usage(String),
     /// Something failed on the way (exit code 1).
     Failure(String),
+    /// Ctrl-C ended the run (exit code 130).
+    Interrupted(String),
 }
 
 /// A result with this crate's error.
@@ -25,18 +27,19 @@ impl Error {
         Self::Failure(sentence.into())
     }
 
-    /// 2 for a usage error, 1 for a failure.
+    /// 2 for a usage error, 1 for a failure, 130 after Ctrl-C.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Failure(_) => 1,
+            Self::Interrupted(_) => 130,
         }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(sentence) | Self::Failure(sentence)) = self;
+        let (Self::Usage(sentence) | Self::Failure(sentence) | Self::Interrupted(sentence)) = self;
         f.write_str(sentence)
     }
 }

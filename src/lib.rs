@@ -5,7 +5,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`error`] | the one error type |
+//! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
+//! | [`kernels`] | SiLU and softmax as vector loops |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
@@ -13,10 +15,12 @@
 //! | [`parameterization`] | x, eps, score and v: conversions and loss weights |
 //! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
+//! | [`class_mixture`] | a mixture of classes of images, with an exact likelihood |
 //! | [`denoiser`] | the networks |
 //! | [`bound`] | the bound on a set of images |
 //! | [`training`] | the training loop |
 //! | [`weights`] | trained weights as safetensors files |
+//! | [`checkpoint`] | the state of a run in files |
 //! | [`figure`] | figures as SVG |
 //! | [`chapter`] | what all programs share: arguments, device, report |
 //!
@@ -39,6 +43,8 @@
 pub mod autoencoder;
 pub mod bound;
 pub mod chapter;
+pub mod checkpoint;
+pub mod class_mixture;
 pub mod data;
 pub mod denoiser;
 pub mod diffusion;
@@ -46,6 +52,8 @@ pub mod error;
 pub mod figure;
 mod files;
 pub mod gaussian;
+pub mod host;
+pub mod kernels;
 pub mod oracle;
 pub mod parameterization;
 pub mod random;

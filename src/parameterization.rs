@@ -5,8 +5,6 @@
 
 use burn::tensor::{Tensor, activation::sigmoid};
 
-use crate::schedule::signal_power;
-
 /// The quantity that a network outputs. All are [B, d].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameterization {
@@ -20,53 +18,75 @@ pub enum Parameterization {
     V,
 }
 
-/// sqrt(abar) and sqrt(1 - abar) as columns, [B, 1].
-fn signal_and_noise(gamma: Tensor<1>) -> (Tensor<2>, Tensor<2>) {
-    let gamma = gamma.unsqueeze_dim::<2>(1);
-    (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma).sqrt())
-}
-
 impl Parameterization {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::X, Self::Eps, Self::Score, Self::V];
 
-    // ANCHOR: to_x
-    /// x from the output and z_t, both [B, d], and gamma, [B]. Equation `eps-from-x`, solved for x.
+    // ANCHOR: coefficients
+    /// skip and scale, both [B, 1], with x = skip z_t + scale output, for gamma of shape [B]. Equation `eps-from-x`.
+    pub fn coefficients(self, gamma: Tensor<1>) -> (Tensor<2>, Tensor<2>) {
+        let gamma = gamma.unsqueeze_dim::<2>(1);
+        let (signal, noise) = (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma).sqrt());
+        match self {
+            Self::X => (signal.zeros_like(), signal.ones_like()),
+            Self::Eps => (signal.clone().recip(), -noise / signal),
+            Self::Score => (signal.clone().recip(), noise.square() / signal),
+            Self::V => (signal, -noise),
+        }
+    }
+
+    /// x from the output and z_t, both [B, d], and gamma, [B].
     pub fn to_x(self, output: Tensor<2>, z: Tensor<2>, gamma: Tensor<1>) -> Tensor<2> {
-        let (signal, noise) = signal_and_noise(gamma);
-        match self {
-            Self::X => output,
-            Self::Eps => (z - output * noise) / signal,
-            Self::Score => (z + output * noise.square()) / signal,
-            Self::V => z * signal - output * noise,
-        }
+        let (skip, scale) = self.coefficients(gamma);
+        z * skip + output * scale
     }
-    // ANCHOR_END: to_x
 
-    // ANCHOR: from_x
-    /// The output that stands for this x, [B, d]; with the true x, the target of a regression. Equation `eps-from-x`.
+    /// The output that stands for this x, [B, d]. For the true x this is the target of a regression.
     pub fn from_x(self, x: Tensor<2>, z: Tensor<2>, gamma: Tensor<1>) -> Tensor<2> {
-        let (signal, noise) = signal_and_noise(gamma);
-        match self {
-            Self::X => x,
-            Self::Eps => (z - x * signal) / noise,
-            Self::Score => (x * signal - z) / noise.square(),
-            Self::V => (z * signal - x) / noise,
-        }
+        let (skip, scale) = self.coefficients(gamma);
+        (x - z * skip) / scale
     }
-    // ANCHOR_END: from_x
+    // ANCHOR_END: coefficients
+}
 
-    // ANCHOR: factor
-    /// |x - x_hat|^2 divided by |target - output|^2. A weight on the x error, times this factor, weighs the error of
-    /// this output. Equations `eps-weight`, `score-weight`, `v-weight`.
-    pub fn error_factor(self, gamma: f64) -> f64 {
-        let (signal, noise) = (signal_power(gamma), signal_power(-gamma));
-        match self {
-            Self::X => 1.0,
-            Self::Eps => noise / signal,
-            Self::Score => noise * noise / signal,
-            Self::V => noise,
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{
+        diffusion::diffuse,
+        host::{download, upload},
+    };
+
+    /// x, eps, z and gamma of a few noise levels, one dimension each.
+    fn draws() -> [Tensor<1>; 4] {
+        let device = Device::flex();
+        let column = |values: [f64; 4]| upload(values, &device);
+        let (x, eps, gamma) =
+            (column([0.3, -0.9, 1.0, 0.5]), column([0.7, -1.2, 0.1, 2.0]), column([-4.0, -1.0, 0.5, 3.0]));
+        let z = diffuse(x.clone().unsqueeze_dim(1), gamma.clone(), eps.clone().unsqueeze_dim(1)).squeeze_dim(1);
+        [x, eps, z, gamma]
+    }
+
+    fn assert_close(a: Tensor<2>, b: Tensor<1>) {
+        let (a, b) = (download(a).unwrap(), download(b).unwrap());
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() < 1e-4 * (1.0 + b.abs()), "{a} {b}");
         }
     }
-    // ANCHOR_END: factor
+
+    /// Each target, computed from x, z and gamma, is what its definition says of x and eps.
+    #[test]
+    fn targets_are_what_their_definitions_say() {
+        let [x, eps, z, gamma] = draws();
+        let (signal, noise) = (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma.clone()).sqrt());
+        let expected = [x.clone(), eps.clone(), -eps.clone() / noise.clone(), signal * eps - noise * x.clone()];
+        for (head, expected) in Parameterization::ALL.into_iter().zip(expected) {
+            let target = head.from_x(x.clone().unsqueeze_dim(1), z.clone().unsqueeze_dim(1), gamma.clone());
+            assert_close(target.clone(), expected);
+            assert_close(head.to_x(target, z.clone().unsqueeze_dim(1), gamma.clone()), x.clone());
+        }
+    }
 }

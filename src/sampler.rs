@@ -5,7 +5,8 @@ use rand::Rng;
 
 use crate::{
     diffusion::{Posterior, decoder_log_probs},
-    error::{Error, Result},
+    error::Result,
+    host::{download, upload},
     random::normal,
 };
 
@@ -36,9 +37,8 @@ pub fn ancestral(
 // ANCHOR_END: ancestral
 
 /// The most likely level of each pixel under p(x | z_1), n * d of them, image after image.
-pub fn decode(z: Tensor<2>, gamma_min: f64, level_values: &[f32]) -> Result<Vec<u8>> {
-    let values = Tensor::<1>::from_floats(level_values, &z.device());
-    let levels = decoder_log_probs(z, gamma_min, values).argmax(2).try_into_vec_as::<i32>();
-    let levels = levels.map_err(|e| Error::failure(format!("cannot read the samples from the device: {e}")))?;
-    Ok(levels.into_iter().map(|k| k as u8).collect())
+pub fn decode(z: Tensor<2>, gamma_min: f64, level_values: &[f64]) -> Result<Vec<u8>> {
+    let values = upload(level_values.iter().copied(), &z.device());
+    let levels = decoder_log_probs(z, gamma_min, values).argmax(2).float();
+    Ok(download(levels)?.into_iter().map(|k| k as u8).collect())
 }

@@ -5,12 +5,12 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, activation::sigmoid},
+    tensor::{Device, Tensor, activation::sigmoid},
 };
-use rand::{Rng, RngExt};
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
+    host::{download, upload},
     oracle::MonotoneNetwork,
 };
 
@@ -22,6 +22,11 @@ pub trait Schedule {
     fn gamma(&self, t: f64) -> f64;
     /// d gamma / d t.
     fn slope(&self, t: f64) -> f64;
+
+    /// gamma and its slope at the times t, both [B].
+    fn at(&self, t: &[f64], device: &Device) -> (Tensor<1>, Tensor<1>) {
+        (upload(t.iter().map(|&t| self.gamma(t)), device), upload(t.iter().map(|&t| self.slope(t)), device))
+    }
 
     // ANCHOR: grid
     /// gamma_1, ..., gamma_T of the discrete chain with `steps` latents: t = 1 has the least noise.
@@ -113,7 +118,7 @@ impl Learned {
     /// gamma(t) and its derivative, both [B], for t of shape [B]. The derivative is written out layer by layer, because
     /// Burn differentiates once only, and training needs the gradient of both.
     pub fn gamma_and_slope(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
-        let ends = Tensor::<1>::from_floats([0.0, 1.0], &t.device());
+        let ends = upload([0.0, 1.0], &t.device());
         let (raw, slope) = self.raw(Tensor::cat(vec![ends, t.clone()], 0));
         let (n, [start]) = (t.dims()[0], [raw.clone().slice([0..1])]);
         let width = raw.clone().slice([1..2]) - start.clone();
@@ -133,19 +138,19 @@ impl Learned {
     }
     // ANCHOR_END: learned
 
-    /// A schedule with J = 32 steps of random places between these end points, close to a straight line.
-    pub fn new(gamma_min: f64, gamma_max: f64, rng: &mut impl Rng, device: &Device) -> Self {
+    /// A schedule between these end points that is close to a straight line: J = 32 low steps, evenly spaced. Their rate
+    /// makes each about as wide as the distance to the next.
+    pub fn new(gamma_min: f64, gamma_max: f64, device: &Device) -> Self {
         const STEPS: usize = 32;
-        let mut parameter = |make: &mut dyn FnMut(f64) -> f64| {
-            let values: Vec<f32> = (0..STEPS).map(|_| make(rng.random::<f64>()) as f32).collect();
-            Param::from_data(TensorData::new(values, [STEPS]), device)
+        const RATE: f64 = 40.0;
+        let parameter = |n: usize, f: fn(f64) -> f64| {
+            Param::from_tensor(upload((0..n).map(|j| f((j as f64 + 0.5) / n as f64)), device))
         };
-        let rate = 8.0;
         Self {
-            heights: parameter(&mut |u| 0.02 * (0.5 + u)),
-            rates: parameter(&mut |_| rate),
-            offsets: parameter(&mut |u| -rate * u),
-            slope: Param::from_data(TensorData::new(vec![1.0f32], [1]), device),
+            slope: parameter(1, |_| 1.0),
+            heights: parameter(STEPS, |_| 0.02),
+            rates: parameter(STEPS, |_| RATE),
+            offsets: parameter(STEPS, |place| -RATE * place),
             gamma_min,
             gamma_max,
         }
@@ -153,12 +158,7 @@ impl Learned {
 
     /// The same schedule in f64, fixed. Fails if a weight is no longer a finite number.
     pub fn fixed(&self) -> Result<MonotoneNetwork> {
-        let read = |param: &Param<Tensor<1>>| {
-            let values = param.val().try_into_vec_as::<f32>();
-            values
-                .map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>())
-                .map_err(|e| Error::failure(format!("cannot read the schedule from the device: {e}")))
-        };
+        let read = |param: &Param<Tensor<1>>| download(param.val());
         let (slope, ends) = (read(&self.slope)?[0], (self.gamma_min, self.gamma_max));
         Ok(MonotoneNetwork::new(ends, slope, &read(&self.heights)?, &read(&self.rates)?, &read(&self.offsets)?)?)
     }

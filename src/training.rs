@@ -4,16 +4,17 @@ use std::{f64::consts::PI, time::Instant};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    optim::{AdamWConfig, GradientsParams},
-    tensor::Tensor,
+    optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
+    store::{ModuleRecord, RecordError},
+    tensor::{Bytes, Tensor},
 };
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::{
     error::{Error, Result},
+    host::download,
     random::{Stream, rng},
 };
 
@@ -71,25 +72,108 @@ impl Shard {
     }
 }
 
+/// Everything that a run needs to go on: what a checkpoint holds.
+pub struct State<M> {
+    /// Steps done so far.
+    pub step: usize,
+    /// The loss of each step that was read back from the device.
+    pub losses: Vec<f64>,
+    model: M,
+    ema: M,
+    optimizer: ModuleOptimizer,
+    /// Losses that are still on the device.
+    unread: Vec<Tensor<1>>,
+}
+
+impl<M: Module> State<M> {
+    /// The parts of a checkpoint.
+    pub fn save(&mut self) -> Result<Vec<Vec<u8>>> {
+        self.read_losses()?;
+        let cannot = |e: RecordError| Error::failure(format!("cannot write down the state of training: {e}"));
+        Ok(vec![
+            self.model.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
+            self.ema.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
+            self.optimizer.into_bytes().map_err(cannot)?.to_vec(),
+            self.losses.iter().flat_map(|loss| loss.to_le_bytes()).collect(),
+        ])
+    }
+
+    /// The state in the place of a fresh one, from the parts of a checkpoint of the same network.
+    pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
+        let cannot = || Error::failure("the checkpoint does not fit this network; start the run anew without --resume");
+        let [model, ema, optimizer, losses] = parts else { return Err(cannot()) };
+        let record =
+            |bytes: &[u8]| ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot());
+        let losses: Vec<f64> =
+            losses.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect();
+        Ok(Self {
+            step: losses.len(),
+            losses,
+            model: self.model.try_load_record(record(model)?).map_err(|_| cannot())?,
+            ema: self.ema.try_load_record(record(ema)?).map_err(|_| cannot())?,
+            optimizer: self.optimizer.from_bytes(Bytes::from_bytes_vec(optimizer.clone())).map_err(|_| cannot())?,
+            unread: Vec::new(),
+        })
+    }
+
+    /// Reads the losses that are still on the device. Fails with a sentence if one is no finite number.
+    fn read_losses(&mut self) -> Result<()> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
+        for value in download(Tensor::cat(std::mem::take(&mut self.unread), 0))? {
+            self.losses.push(value);
+            if !value.is_finite() {
+                let step = self.losses.len();
+                return Err(Error::failure(format!("the loss became {value} at step {step}; try another --seed")));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Training {
+    /// The state before the first step.
+    pub fn begin<M: Module>(&self, model: &M) -> State<M> {
+        let optimizer =
+            AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(self.weight_decay as f32).init();
+        State {
+            step: 0,
+            losses: Vec::with_capacity(self.steps),
+            model: model.clone().train(),
+            ema: model.valid(),
+            optimizer,
+            unread: Vec::new(),
+        }
+    }
+
+    /// The settings of the diffusion chapters, for this number of steps.
+    pub fn new(steps: usize) -> Self {
+        Self {
+            steps,
+            learning_rate: 2e-3,
+            warmup: steps * 15 / 100,
+            weight_decay: 0.01,
+            clip_norm: 1.0,
+            ema_decay: 0.999,
+        }
+    }
+
     // ANCHOR: train
-    /// Minimises the mean over shards of `loss(model, shard)`, a scalar. `after(model, step, loss)` is called after each
-    /// step; its loss is the last that was read back from the device.
+    /// Minimises the mean over shards of `loss(model, shard)`, a scalar, from this state on. `after(state)` is called after
+    /// each step.
     ///
-    /// Fails with a sentence when the loss is no longer a finite number.
+    /// Fails with a sentence when the loss is no longer a finite number, or as `after` says.
     pub fn run<M: Module + Sync>(
         &self,
-        model: M,
+        mut state: State<M>,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
-        mut after: impl FnMut(&M, usize, f64) -> Result<()>,
+        mut after: impl FnMut(&mut State<M>) -> Result<()>,
     ) -> Result<Trained<M>> {
-        let mut optimizer =
-            AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(self.weight_decay as f32).init();
-        let (mut model, mut ema) = (model.clone().train(), model.valid());
-        let (mut losses, mut unread) = (Vec::with_capacity(self.steps), Vec::new());
-        let start = Instant::now();
-
-        for step in 1..=self.steps {
+        let (first, start) = (state.step, Instant::now());
+        while state.step < self.steps {
+            let step = state.step + 1;
+            let model = &state.model;
             let shards = (0..SHARDS).into_par_iter().map(|index| {
                 // A fork has a tape of its own, so that the shards do not wait for each other.
                 let model = model.devices().first().map_or_else(|| model.clone(), |d| model.clone().fork(d));
@@ -97,20 +181,21 @@ impl Training {
                 (GradientsParams::from_grads(value.backward(), &model), value.inner())
             });
             let (shards, values): (Vec<_>, Vec<_>) = shards.unzip();
-            let gradients = clip(mean(shards, &model), &model, self.clip_norm);
-            model = optimizer.step(self.learning_rate_at(step), model, gradients);
+            let gradients = clip(mean(shards, model), model, self.clip_norm);
+            state.model = state.optimizer.step(self.learning_rate_at(step), state.model, gradients);
             let decay = self.ema_decay.min((1 + step) as f64 / (10 + step) as f64);
-            ema = average(ema, &model, decay);
+            state.ema = average(state.ema, &state.model, decay);
+            state.step = step;
 
             // Reading a value back waits for the device, so it is done rarely.
-            unread.push(Tensor::cat(values, 0).mean());
+            state.unread.push(Tensor::cat(values, 0).mean());
             if step % 20 == 0 || step == self.steps {
-                read(&mut unread, &mut losses)?;
+                state.read_losses()?;
             }
-            after(&model, step, losses.last().copied().unwrap_or(f64::NAN))?;
+            after(&mut state)?;
         }
-        let steps_per_second = self.steps as f64 / start.elapsed().as_secs_f64();
-        Ok(Trained { model: ema, losses, steps_per_second })
+        let steps_per_second = (self.steps - first) as f64 / start.elapsed().as_secs_f64();
+        Ok(Trained { model: state.ema, losses: state.losses, steps_per_second })
     }
     // ANCHOR_END: train
 
@@ -120,22 +205,6 @@ impl Training {
         let cosine = 0.5 * (1.0 + (PI * step as f64 / self.steps as f64).cos());
         self.learning_rate * warmup * (0.03 + 0.97 * cosine)
     }
-}
-
-/// Reads the losses that are still on the device.
-fn read(unread: &mut Vec<Tensor<1>>, losses: &mut Vec<f64>) -> Result<()> {
-    let values = Tensor::cat(std::mem::take(unread), 0);
-    let values = values.try_into_vec_as::<f32>().map_err(|e| Error::failure(format!("cannot read the loss: {e}")))?;
-    for value in values {
-        losses.push(f64::from(value));
-        if !value.is_finite() {
-            return Err(Error::failure(format!(
-                "the loss became {value} at step {}; try another --seed or fewer --steps",
-                losses.len()
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The mean of the shards' gradients, always summed in the same order.
@@ -182,12 +251,14 @@ fn clip<M: Module>(mut gradients: GradientsParams, model: &M, max_norm: f64) -> 
     gradients
 }
 
-/// decay * average + (1 - decay) * model, weight by weight.
+/// decay * average + (1 - decay) * model, weight by weight. What is not trained stays as it is.
 fn average<M: Module>(average: M, model: &M, decay: f64) -> M {
     struct Collect(GradientsParams);
     impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.register(param.id, param.val().inner());
+            if param.is_require_grad() {
+                self.0.register(param.id, param.val().inner());
+            }
         }
     }
     struct Average(GradientsParams, f64);

@@ -2,12 +2,13 @@
 
 use burn::tensor::Device;
 use elbo_to_diffusion::{
-    autoencoder::{Fit, NegativeElbo, Vae, read},
+    autoencoder::{Fit, NegativeElbo, Vae},
     bound::Draws,
     chapter::{Chapter, Number},
     data::{Dataset, Images},
     error::Result,
     figure::{Axis, Plot, Series, Style},
+    host::download,
     oracle::Estimate,
 };
 
@@ -23,7 +24,7 @@ impl Latents {
     fn of(model: &Vae, images: &Images, device: &Device) -> Result<Self> {
         let q = model.encoder.given(images.values(device), None);
         let k = q.mean.dims()[1];
-        let (means, log_vars) = (read(q.mean)?, read(q.log_var)?);
+        let (means, log_vars) = (download(q.mean)?, download(q.log_var)?);
         let (mut kl, mut sigma, mut active) = (vec![0.0; k], 0.0, 0);
         for j in 0..k {
             let mut spread = Estimate::default();
@@ -51,11 +52,10 @@ pub fn active_latents(chapter: &mut Chapter, data: &Dataset, wide: &Vae) -> Resu
 pub fn weight_of_the_kl(chapter: &mut Chapter, data: &Dataset, fresh: impl Fn() -> Vae, steps: usize) -> Result<()> {
     let device = chapter.device.clone();
     let (mut rows, mut series) = (Vec::new(), Vec::new());
-    let mut progress = chapter.progress("weights of the KL", 4);
-    for (i, kl_weight) in [0.0, 1.0, 4.0, 10.0].into_iter().enumerate() {
-        progress.set(i, "");
+    for kl_weight in [0.0, 1.0, 4.0, 10.0] {
         let fit = Fit { kl_warmup: 0, kl_weight, ..Fit::new(steps, 0.3) };
-        let model = fit.run(fresh(), &data.train, chapter.seed(), &device.clone().autodiff(), |_, _, _| Ok(()))?.model;
+        let loss = fit.loss(&data.train, chapter.seed(), &device);
+        let model = chapter.train(&format!("weight {kl_weight}"), &fit.training, &fresh(), loss)?.model;
         let elbo =
             NegativeElbo::estimate(&model, &data.validation, Draws { passes: 16, seed: chapter.seed() }, &device)?;
         let latents = Latents::of(&model, &data.validation, &device)?;
@@ -75,7 +75,6 @@ pub fn weight_of_the_kl(chapter: &mut Chapter, data: &Dataset, fresh: impl Fn() 
             ],
         ));
     }
-    drop(progress);
     chapter.report.section("The weight of the KL");
     chapter.report.table(&["weight", "mean sigma", "reconstruction", "KL", "-ELBO", "active latents"], &rows);
     let (x, y) = (Axis::linear("latent dimension, sorted"), Axis::linear("KL (nats)"));

@@ -5,11 +5,12 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use elbo_to_diffusion::{
-    autoencoder::{Batch, Vae, read},
+    autoencoder::{Batch, Vae},
     chapter::Chapter,
     data::Images,
     error::Result,
     gaussian::DiagonalGaussian,
+    host::download,
     oracle::log_sum_exp,
     random::{Stream, normal, rng},
     training::{SHARDS, Shard, Training},
@@ -33,7 +34,7 @@ pub fn log_evidence(model: &Vae, images: &Images, device: &Device) -> Result<Vec
         let log_prior = DiagonalGaussian::standard(&z).log_prob(z.clone()) + (step * step).ln();
         let log_probs = model.decoder.log_probs(z, None).flatten::<2>(1, 2);
         let log_joint = one_hot.clone().matmul(log_probs.transpose()) + log_prior.unsqueeze::<2>();
-        for (total, row) in total.iter_mut().zip(read(log_joint)?.chunks(POINTS)) {
+        for (total, row) in total.iter_mut().zip(download(log_joint)?.chunks(POINTS)) {
             *total = log_sum_exp(&[*total, log_sum_exp(row)]);
         }
     }
@@ -50,7 +51,7 @@ struct Separate {
 }
 
 /// -ELBO in nats with the best diagonal Gaussian for each image, and with the encoder's.
-pub fn one_posterior_per_image(chapter: &Chapter, model: &Vae, images: &Images) -> Result<(f64, f64)> {
+pub fn one_posterior_per_image(chapter: &mut Chapter, model: &Vae, images: &Images) -> Result<(f64, f64)> {
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let part = images.len() / SHARDS;
     let batches: Vec<Batch> =
@@ -68,7 +69,7 @@ pub fn one_posterior_per_image(chapter: &Chapter, model: &Vae, images: &Images) 
     };
     let training =
         Training { steps: 300, learning_rate: 0.05, warmup: 1, weight_decay: 0.0, clip_norm: 1e3, ema_decay: 0.95 };
-    let best = training.run(separate, loss, |_, _, _| Ok(()))?.model;
+    let best = chapter.train("a q for each image", &training, &separate, loss)?.model;
     let best = DiagonalGaussian { mean: best.mean.val(), log_var: best.log_var.val() };
     let batch = Batch::new(images, &chapter.device);
     let elbo = |q: &DiagonalGaussian| -> Result<f64> {
@@ -77,7 +78,7 @@ pub fn one_posterior_per_image(chapter: &Chapter, model: &Vae, images: &Images) 
         for _ in 0..64 {
             let z = q.rsample(normal(q.mean.dims(), noise, &chapter.device));
             let log_likelihood = model.decoder.log_likelihood(batch.level.clone(), z, None);
-            total += mean(&read(q.kl_standard() - log_likelihood)?) / 64.0;
+            total += mean(&download(q.kl_standard() - log_likelihood)?) / 64.0;
         }
         Ok(total)
     };

@@ -2,11 +2,12 @@
 
 use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
-    autoencoder::{Vae, read},
+    autoencoder::Vae,
     chapter::{Chapter, Number},
     data::Dataset,
     error::{Error, Result},
     gaussian::DiagonalGaussian,
+    host::download,
     oracle::{Estimate, Rule},
     random::{Stream, normal, rng},
 };
@@ -64,14 +65,14 @@ pub fn of_the_decoder(chapter: &mut Chapter, data: &Dataset, model: &Vae) -> Res
     for i in 0..8 {
         let image = data.test.range(i, i + 1);
         let q = model.encoder.given(image.values(&chapter.device), None);
-        let (sigma, k) = (read((q.log_var.clone() * 0.5).exp())?, q.mean.dims()[1]);
+        let (sigma, k) = (download((q.log_var.clone() * 0.5).exp())?, q.mean.dims()[1]);
         let eps = normal([DRAWS, k], noise, &chapter.device);
         let q = DiagonalGaussian { mean: q.mean.expand([DRAWS, k]), log_var: q.log_var.expand([DRAWS, k]) };
         let z = Tensor::<2>::from_data(q.rsample(eps.clone()).into_data(), &device).require_grad();
         let f = decoder.log_likelihood(image.levels(&device).expand([DRAWS as i32, -1]), z.clone(), None);
         let gradients = f.clone().sum().backward();
         let slope = z.grad(&gradients).ok_or_else(|| Error::failure("the decoder has no gradient"))?;
-        let (slope, eps, f) = (read(slope)?, read(eps)?, read(f.inner())?);
+        let (slope, eps, f) = (download(slope)?, download(eps)?, download(f.inner())?);
         let baseline = mean(&f);
         for j in 0..k {
             let mut estimates = [Estimate::default(); 3];

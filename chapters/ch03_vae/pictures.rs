@@ -2,11 +2,12 @@
 
 use burn::tensor::{Tensor, TensorData};
 use elbo_to_diffusion::{
-    autoencoder::{Vae, read},
+    autoencoder::Vae,
     chapter::Chapter,
     data::{Dataset, Images},
     error::Result,
     figure::{ImageRow, image_rows},
+    host::download,
     random::{Stream, normal, rng},
 };
 
@@ -14,8 +15,7 @@ pub fn draw(chapter: &Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Resul
     let (device, side, dim) = (&chapter.device, data.test.side(), data.test.dim());
     let (values, level_count) = (data.test.level_values(), data.test.level_count());
     let row = |label: &str, z: Tensor<2>, model: &Vae| -> Result<ImageRow> {
-        let pixels: Vec<f32> = read(model.decoder.mean(z, &values))?.into_iter().map(|v| v as f32).collect();
-        Ok(ImageRow::from_values(label, &pixels, dim))
+        Ok(ImageRow::from_values(label, &download(model.decoder.mean(z, &values))?, dim))
     };
     let digits = |label: &str, images: &Images| ImageRow::from_levels(label, images.iter(), level_count);
 
@@ -52,7 +52,7 @@ pub fn draw(chapter: &Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Resul
     let grid: Vec<[f32; 2]> = (0..CELLS * CELLS).map(|i| [at(i % CELLS), -at(i / CELLS)]).collect();
     let z = Tensor::<2>::from_data(TensorData::new(grid.concat(), [grid.len(), 2]), device);
     chapter.figure("plane", &image_rows(&row("", z, plane)?.wrap(CELLS), side)?)?;
-    let codes = read(code(plane, &data.test))?;
+    let codes = download(code(plane, &data.test))?;
     let nearest = |z: &[f32; 2]| {
         let distance = |c: &[f64]| (c[0] - f64::from(z[0])).hypot(c[1] - f64::from(z[1]));
         let best = codes.chunks(2).map(distance).enumerate().min_by(|a, b| a.1.total_cmp(&b.1));

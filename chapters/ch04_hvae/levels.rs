@@ -1,11 +1,12 @@
 //! How the KL divides over the levels.
 
 use elbo_to_diffusion::{
-    autoencoder::{Batch, Hvae, read},
+    autoencoder::{Batch, Hvae},
     chapter::{Chapter, Number},
     data::Dataset,
     error::Result,
     gaussian::DiagonalGaussian,
+    host::download,
     oracle::log_sum_exp,
     random::{Stream, normal, rng},
 };
@@ -40,8 +41,8 @@ impl Path {
             Some(prior) => prior.given(z[t + 1].clone(), None),
             None => DiagonalGaussian::standard(&z[t]),
         };
-        let log_q = (0..levels).map(|t| read(q[t].log_prob(z[t].clone()))).collect::<Result<Vec<_>>>()?;
-        let log_p = (0..levels).map(|t| read(prior(t).log_prob(z[t].clone()))).collect::<Result<Vec<_>>>()?;
+        let log_q = (0..levels).map(|t| download(q[t].log_prob(z[t].clone()))).collect::<Result<Vec<_>>>()?;
+        let log_p = (0..levels).map(|t| download(prior(t).log_prob(z[t].clone()))).collect::<Result<Vec<_>>>()?;
 
         // q(z_t | x) is the mean of q(z_t | z_{t-1}) over z_{t-1} given x. `given_others[t][n]` lists it for image n.
         let mut given_others = vec![vec![Vec::with_capacity(DRAWS); log_q[0].len()]; levels];
@@ -49,7 +50,7 @@ impl Path {
             let mut below = draw(&bottom, noise);
             for t in 1..levels {
                 let law = model.encoders[t].given(below, None);
-                let log_probs = read(law.log_prob(z[t].clone()))?;
+                let log_probs = download(law.log_prob(z[t].clone()))?;
                 given_others[t].iter_mut().zip(log_probs).for_each(|(list, value)| list.push(value));
                 below = draw(&law, noise);
             }

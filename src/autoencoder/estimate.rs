@@ -4,11 +4,12 @@ use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::{Autoencoder, Batch, read};
+use super::{Autoencoder, Batch};
 use crate::{
     bound::Draws,
     data::Images,
     error::Result,
+    host::download,
     oracle::{Estimate, log_sum_exp},
     random::{Stream, rng},
 };
@@ -116,5 +117,5 @@ fn in_groups<T: Send>(
 /// Reads tensors of one number per image from the device.
 fn read_rows(rows: Vec<Tensor<1>>) -> Result<Vec<Vec<f64>>> {
     let n = rows.first().map_or(1, |row| row.dims()[0]);
-    Ok(read(Tensor::cat(rows, 0))?.chunks(n).map(<[f64]>::to_vec).collect())
+    Ok(download(Tensor::cat(rows, 0))?.chunks(n).map(<[f64]>::to_vec).collect())
 }

@@ -1,13 +1,12 @@
 //! The training objective: -ELBO, with a weight on the KL term.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::{Autoencoder, Batch};
 use crate::{
     data::Images,
-    error::Result,
     random::Stream,
-    training::{SHARDS, Shard, Trained, Training},
+    training::{SHARDS, Shard, Training},
 };
 
 /// How an autoencoder is trained.
@@ -33,27 +32,25 @@ impl Fit {
     }
     // ANCHOR_END: settings
 
-    // ANCHOR: fit
-    /// Minimises E[-log p(x|z)] + weight KL over random batches of the images. Losses are in bits per dimension.
-    pub fn run<M: Autoencoder>(
-        &self,
-        model: M,
-        images: &Images,
+    // ANCHOR: loss
+    /// The loss of one shard of a random batch: E[-log p(x|z)] + weight KL, in bits per dimension.
+    pub fn loss<'a, M: Autoencoder>(
+        &'a self,
+        images: &'a Images,
         seed: u64,
         device: &Device,
-        after: impl FnMut(&M, usize, f64) -> Result<()>,
-    ) -> Result<Trained<M>> {
+    ) -> impl Fn(&M, Shard) -> Tensor<1> + Sync + use<'a, M> {
+        let device = device.clone().autodiff();
         let bits_per_dim = 1.0 / (images.dim() as f64 * std::f64::consts::LN_2);
-        let loss = |model: &M, shard: Shard| {
+        move |model, shard| {
             let images = images.sample(self.batch / SHARDS, &mut shard.rng(seed, Stream::Batch));
             let noise = &mut shard.rng(seed, Stream::Training);
             let dropout = &mut shard.rng(seed, Stream::Dropout);
-            let terms = model.terms(&Batch::new(&images, device), noise, Some(dropout));
+            let terms = model.terms(&Batch::new(&images, &device), noise, Some(dropout));
             let weight = self.kl_weight * (shard.step as f64 / (self.kl_warmup + 1) as f64).min(1.0);
             let loss = terms.kl.into_iter().fold(-terms.log_likelihood, |loss, kl| loss + kl * weight);
             loss.mean() * bits_per_dim
-        };
-        self.training.run(model, loss, after)
+        }
     }
-    // ANCHOR_END: fit
+    // ANCHOR_END: loss
 }

@@ -8,12 +8,12 @@ use burn::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::read;
 use crate::{
     data::Images,
     denoiser::linear,
     error::Result,
     gaussian::DiagonalGaussian,
+    host::download,
     oracle::{Gaussian, LinearGaussian, Matrix, Vector},
     random::normal,
 };
@@ -57,14 +57,14 @@ impl LinearVae {
     pub fn exact_elbo(&self, images: &Images) -> Result<(f64, Vec<f64>)> {
         let (v, c) = affine(&self.encoder)?;
         let (w, b) = affine(&self.decoder)?;
-        let variances: Vec<f64> = read(self.log_var.val())?.iter().map(|l| l.exp()).collect();
-        let noise = read(self.log_noise.val())?.iter().map(|l| l.exp()).sum();
+        let variances: Vec<f64> = download(self.log_var.val())?.iter().map(|l| l.exp()).collect();
+        let noise = download(self.log_noise.val())?.iter().map(|l| l.exp()).sum();
         let model = LinearGaussian::standard(w, b, noise)?;
         let covariance = Matrix::from_diagonal(&Vector::from_vec(variances.clone()));
         let (mut elbo, mut kl) = (0.0, vec![0.0; variances.len()]);
         let (n, values) = (images.len() as f64, images.level_values());
         for image in images.iter() {
-            let x = Vector::from_iterator(image.len(), image.iter().map(|&k| f64::from(values[usize::from(k)])));
+            let x = Vector::from_iterator(image.len(), image.iter().map(|&k| values[usize::from(k)]));
             let q = Gaussian::new(&v * &x + &c, covariance.clone())?;
             elbo += model.elbo(&x, &q)? / n;
             for ((kl, mean), s2) in kl.iter_mut().zip(q.mean().iter()).zip(&variances) {
@@ -79,7 +79,7 @@ impl LinearVae {
 fn affine(layer: &Linear) -> Result<(Matrix, Vector)> {
     let weight = layer.weight.val();
     let [inputs, outputs] = weight.dims();
-    let matrix = Matrix::from_column_slice(outputs, inputs, &read(weight)?);
-    let offset = layer.bias.as_ref().map_or_else(|| Ok(vec![0.0; outputs]), |bias| read(bias.val()))?;
+    let matrix = Matrix::from_column_slice(outputs, inputs, &download(weight)?);
+    let offset = layer.bias.as_ref().map_or_else(|| Ok(vec![0.0; outputs]), |bias| download(bias.val()))?;
     Ok((matrix, Vector::from_vec(offset)))
 }

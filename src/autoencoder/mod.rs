@@ -23,7 +23,7 @@ pub use self::{
     fit::Fit,
     hierarchy::{Hvae, HvaeConfig},
     linear::LinearVae,
-    network::{CategoricalDecoder, GaussianNetwork, Size, read},
+    network::{CategoricalDecoder, GaussianNetwork, Size},
     vae::Vae,
 };
 

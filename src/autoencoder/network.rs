@@ -3,10 +3,7 @@
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    tensor::{
-        Device, Int, Tensor, TensorData,
-        activation::{log_softmax, silu},
-    },
+    tensor::{Device, Int, Tensor, TensorData, activation::log_softmax},
 };
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -14,8 +11,10 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     data::{Images, Marginals},
     denoiser::{linear, rms_norm},
-    error::{Error, Result},
+    error::Result,
     gaussian::DiagonalGaussian,
+    host::{download, upload},
+    kernels::silu,
     random::dropout_mask,
 };
 
@@ -131,7 +130,7 @@ impl CategoricalDecoder {
         let (d, levels) = (train.dim(), train.level_count());
         let log_marginals: Vec<f32> = Marginals::fit(train, PSEUDO_COUNT).log_probs.iter().map(|&p| p as f32).collect();
         let blank = (0..levels).map(|level| if level == 0 { 2.0 } else { 0.0 });
-        let curves: Vec<f32> = train.level_values().into_iter().chain(blank).collect();
+        let curves: Vec<f32> = train.level_values().into_iter().chain(blank).map(|v| v as f32).collect();
         Self {
             network: Network::new(k, d * CURVES, size, rng, device),
             curves: Param::from_data(TensorData::new(curves, [CURVES, levels]), device),
@@ -157,8 +156,8 @@ impl CategoricalDecoder {
     // ANCHOR_END: decoder
 
     /// E[x | z], [B, d], where `values` holds x_k, [K].
-    pub fn mean(&self, z: Tensor<2>, values: &[f32]) -> Tensor<2> {
-        let values = Tensor::<1>::from_floats(values, &z.device());
+    pub fn mean(&self, z: Tensor<2>, values: &[f64]) -> Tensor<2> {
+        let values = upload(values.iter().copied(), &z.device());
         (self.log_probs(z, None).exp() * values.unsqueeze::<3>()).sum_dim(2).squeeze_dim(2)
     }
 
@@ -166,7 +165,7 @@ impl CategoricalDecoder {
     /// Draws x ~ p(x | z): the levels of all pixels, image after image.
     pub fn sample(&self, z: Tensor<2>, rng: &mut impl Rng) -> Result<Vec<u8>> {
         let levels = self.bias.dims()[1];
-        let log_probs = read(self.log_probs(z, None))?;
+        let log_probs = download(self.log_probs(z, None))?;
         let draw = |log_probs: &[f64]| {
             // The first level at which the cumulative probability exceeds a uniform number.
             let mut left = rng.random::<f64>();
@@ -179,11 +178,4 @@ impl CategoricalDecoder {
         Ok(log_probs.chunks(levels).map(draw).collect())
     }
     // ANCHOR_END: sample
-}
-
-/// Reads a tensor from the device, in row-major order. Fails with a sentence if the device does.
-pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
-    let values = tensor.try_into_vec_as::<f32>();
-    let values = values.map_err(|e| Error::failure(format!("cannot read from the device: {e}")))?;
-    Ok(values.into_iter().map(f64::from).collect())
 }

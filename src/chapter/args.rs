@@ -129,6 +129,15 @@ impl Args {
         Ok(Parsed::Run(Box::new(args)))
     }
 
+    /// What makes a run what it is, in one line: two runs with the same line compute the same.
+    pub fn describe(&self, name: &str) -> String {
+        let data = self.data.unwrap_or(DataChoice::Digits);
+        let preset = self.preset.unwrap_or(Preset::Quick);
+        let steps = self.steps.map_or("default".into(), |n| n.to_string());
+        format!("{name} --data {data:?} --preset {preset:?} --steps {steps} --seed {}", self.seed.unwrap_or(0))
+            .to_lowercase()
+    }
+
     /// Refuses what the chapter cannot use and values that make no sense.
     fn check(&self, name: &str, flags: &[Flag]) -> Result<()> {
         let refuse = |flag: Flag, given: bool, what: &str| {
@@ -164,6 +173,9 @@ impl Args {
             return Err(Error::usage(
                 "--load takes trained weights, so --steps has nothing to train; drop one of them",
             ));
+        }
+        if self.resume.is_some() && self.load.is_some() {
+            return Err(Error::usage("--load trains nothing, so --resume has nothing to go on with; drop one of them"));
         }
         Ok(())
     }

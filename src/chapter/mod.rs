@@ -2,26 +2,40 @@
 
 mod args;
 mod device;
+mod interrupt;
 mod report;
 mod terminal;
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use burn::{module::Module, tensor::Device};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 use serde_json::{Map, Value, json};
 
-use self::args::Parsed;
+use self::{args::Parsed, terminal::Progress};
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
     report::{Number, Report},
-    terminal::Progress,
 };
 use crate::{
+    checkpoint::Checkpoints,
     data::{Dataset, digits::digits},
     error::{Error, Result},
     files::{self, write_atomically},
+    training::{Shard, Trained, Training},
     weights,
 };
+
+/// Writing checkpoints may take one part in this many of the time...
+const CHECKPOINT_SHARE: u32 = 50;
+/// ... but they are never closer together than this.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a chapter is called and which flags it can use.
 pub struct Spec {
@@ -44,6 +58,8 @@ pub struct Chapter {
     spec: Spec,
     device_name: &'static str,
     out: PathBuf,
+    checkpoints: Checkpoints,
+    resumed: bool,
     steps: usize,
     metrics: Map<String, Value>,
     timing: Map<String, Value>,
@@ -80,8 +96,23 @@ impl Chapter {
                 .build_global()
                 .map_err(|e| Error::failure(format!("cannot start {threads} threads: {e}")))?;
         }
-        let out = args.out.clone().unwrap_or_else(|| PathBuf::from("target/chapters").join(spec.name));
+        let default = || PathBuf::from("target/chapters").join(spec.name);
+        let out = args.out.clone().or_else(|| args.resume.clone()).unwrap_or_else(default);
         files::prepare_folder(&out)?;
+        let resumed = args.resume.is_some();
+        let folder = args.resume.as_ref().unwrap_or(&out).join("checkpoints");
+        let checkpoints = Checkpoints::new(folder, args.describe(spec.name));
+        if resumed && !checkpoints.exist() {
+            let folder = args.resume.unwrap_or_default();
+            return Err(Error::failure(format!(
+                "there is no checkpoint in {}; give --resume the --out folder of a run that was interrupted",
+                folder.display()
+            )));
+        }
+        if !resumed {
+            // Those of an older run would be mistaken for this one's.
+            checkpoints.clear()?;
+        }
         if let Some(file) = &args.save {
             files::check_writable(file)?;
         }
@@ -89,6 +120,8 @@ impl Chapter {
         eprintln!("{} on {device_name}, figures and metrics in {}", spec.name, out.display());
         Ok(Some(Self {
             args,
+            checkpoints,
+            resumed,
             device,
             report: Report::new(true),
             spec,
@@ -158,9 +191,49 @@ impl Chapter {
         }
     }
 
-    /// A progress bar on stderr.
-    pub fn progress(&self, what: &str, total: usize) -> Progress {
-        Progress::new(what, total)
+    /// Trains the model, with a progress bar, and with checkpoints from which `--resume` goes on.
+    ///
+    /// `stage` names this training run among those of the chapter; a chapter that trains several models gives each its own.
+    /// Ctrl-C writes a checkpoint and ends the program with a sentence.
+    pub fn train<M: Module + Sync>(
+        &mut self,
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+    ) -> Result<Trained<M>> {
+        let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let fresh = training.begin(model);
+        let state = match self.resumed.then(|| self.checkpoints.latest(&file)).transpose()?.flatten() {
+            Some(parts) => fresh.restore(&parts)?,
+            None => fresh,
+        };
+        let mut progress = Progress::new(stage, training.steps);
+        let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
+        let interrupt = interrupt::while_training()?;
+        let trained = training.run(state, loss, |state| {
+            if let Some(loss) = state.losses.last() {
+                progress.set(state.step, &format!("{loss:.3}"));
+            }
+            let last = state.step == training.steps;
+            if interrupt.requested() || last || written.elapsed() >= interval {
+                written = Instant::now();
+                let parts = state.save()?;
+                self.checkpoints.write(&file, state.step, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+                interval = CHECKPOINT_INTERVAL.max(written.elapsed() * CHECKPOINT_SHARE);
+            }
+            if interrupt.requested() {
+                let folder = self.out.display();
+                return Err(Error::Interrupted(format!(
+                    "interrupted in step {} of {stage}; `--resume {folder}` goes on from here",
+                    state.step
+                )));
+            }
+            Ok(())
+        })?;
+        drop(progress);
+        self.timing("train_steps_per_second", trained.steps_per_second);
+        Ok(trained)
     }
 
     fn finish(mut self) -> Result<()> {
@@ -179,6 +252,7 @@ impl Chapter {
             "metrics": self.metrics,
             "timing": self.timing,
         });
-        write_atomically(&self.out.join("metrics.json"), format!("{document:#}\n").as_bytes())
+        write_atomically(&self.out.join("metrics.json"), format!("{document:#}\n").as_bytes())?;
+        self.checkpoints.clear()
     }
 }

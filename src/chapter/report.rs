@@ -12,17 +12,23 @@ pub struct Number {
     value: f64,
     decimals: usize,
     tolerance: Option<f64>,
+    scientific: bool,
 }
 
 impl Number {
     /// A number that is the same on every machine.
     pub fn exact(value: f64, decimals: usize) -> Self {
-        Self { value, decimals, tolerance: None }
+        Self { value, decimals, tolerance: None, scientific: false }
     }
 
     /// A number that agrees within `tolerance` between machines, thread counts and backends.
     pub fn within(value: f64, tolerance: f64, decimals: usize) -> Self {
-        Self { value, decimals, tolerance: Some(tolerance) }
+        Self { value, decimals, tolerance: Some(tolerance), scientific: false }
+    }
+
+    /// A number that is the same on every machine, as a power of ten: `4.4e7`.
+    pub fn scientific(value: f64, decimals: usize) -> Self {
+        Self { value, decimals, tolerance: None, scientific: true }
     }
 
     /// A count.
@@ -33,6 +39,9 @@ impl Number {
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scientific {
+            return f.pad(&format!("{:.*e}", self.decimals, self.value));
+        }
         // No minus sign in front of a number that rounds to zero.
         let value = if self.value.abs() < 0.5 * 10f64.powi(-(self.decimals as i32)) { 0.0 } else { self.value };
         let text = match self.tolerance {
@@ -82,6 +91,18 @@ impl Report {
     /// A label and a number with its unit.
     pub fn row(&mut self, label: &str, number: &Number, unit: &str) {
         self.line(&format!("{label:<34}  {number:>9} {unit}"));
+    }
+
+    /// A table of exact numbers with this many decimals.
+    pub fn exact_table<const N: usize>(
+        &mut self,
+        header: &[&str],
+        decimals: usize,
+        rows: impl IntoIterator<Item = (String, [f64; N])>,
+    ) {
+        let number = |value| Number::exact(value, decimals);
+        let rows: Vec<_> = rows.into_iter().map(|(label, values)| (label, values.map(number).to_vec())).collect();
+        self.table(header, &rows);
     }
 
     /// A table: a header, then a label and numbers per row.

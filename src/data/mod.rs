@@ -5,6 +5,8 @@ pub mod digits;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, RngExt};
 
+use crate::host::upload;
+
 /// Grey-level images: each pixel is one of `level_count` levels.
 ///
 /// Level k stands for the value x_k = 2 (k + 1/2) / K - 1, so the values fill [-1, 1] evenly.
@@ -61,8 +63,8 @@ impl Images {
     }
 
     /// The values x_k, ascending.
-    pub fn level_values(&self) -> Vec<f32> {
-        (0..self.level_count).map(|k| (2.0 * (k as f32 + 0.5)) / self.level_count as f32 - 1.0).collect()
+    pub fn level_values(&self) -> Vec<f64> {
+        (0..self.level_count).map(|k| 2.0 * (k as f64 + 0.5) / self.level_count as f64 - 1.0).collect()
     }
 
     /// The levels of image `i`.
@@ -89,8 +91,8 @@ impl Images {
     /// The pixel values x, [n, d].
     pub fn values(&self, device: &Device) -> Tensor<2> {
         let levels = self.level_values();
-        let values: Vec<f32> = self.pixels.iter().map(|&k| levels[usize::from(k)]).collect();
-        Tensor::from_data(TensorData::new(values, [self.len(), self.dim()]), device)
+        let values = self.pixels.iter().map(|&k| levels[usize::from(k)]);
+        upload(values, device).reshape([self.len(), self.dim()])
     }
 
     /// The levels k, [n, d].

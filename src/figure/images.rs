@@ -32,8 +32,8 @@ impl ImageRow {
     }
 
     /// Images given by their values; -1 is blank and 1 is full ink. Values beyond are clipped.
-    pub fn from_values(label: impl Into<String>, values: &[f32], dim: usize) -> Self {
-        let darkness = |&v: &f32| f64::from((v + 1.0) / 2.0).clamp(0.0, 1.0);
+    pub fn from_values(label: impl Into<String>, values: &[f64], dim: usize) -> Self {
+        let darkness = |&v: &f64| ((v + 1.0) / 2.0).clamp(0.0, 1.0);
         Self { label: label.into(), images: values.chunks(dim).map(|i| i.iter().map(darkness).collect()).collect() }
     }
 }

@@ -3,14 +3,17 @@
 //! The colours are a fixed palette that the book's pages replace by theme colours, so a figure reads well on a light and on a
 //! dark page. Sizes suit a phone: 480 units wide, text of 14 units.
 
+mod contour;
 mod field;
 mod images;
 mod plot;
+mod surface;
 
 pub use self::{
     field::{Field, fields},
     images::{ImageRow, image_rows},
     plot::{Axis, Plot, Series, Style},
+    surface::Surface,
 };
 
 use plotters::style::RGBColor;

@@ -80,6 +80,15 @@ impl Axis {
     }
 }
 
+/// plotters places everything on whole units, so charts are drawn in units of a quarter pixel: curves stay smooth.
+pub(super) const FINE: u32 = 4;
+
+/// The plotting area within an SVG: from left to right, and from top to bottom.
+pub(super) struct Frame {
+    pub x: (f64, f64),
+    pub y: (f64, f64),
+}
+
 /// A line chart.
 #[derive(Clone, Debug)]
 pub struct Plot {
@@ -94,6 +103,11 @@ pub struct Plot {
 impl Plot {
     /// Draws the chart; returns the SVG. Fails if there is nothing to draw or a log axis gets a value <= 0.
     pub fn draw(&self) -> Result<String> {
+        Ok(self.draw_framed()?.0)
+    }
+
+    /// The SVG, and the rectangle of the plotting area in it.
+    pub(super) fn draw_framed(&self) -> Result<(String, Frame)> {
         let points = || self.series.iter().flat_map(|s| &s.points).copied();
         if points().next().is_none() {
             return Err(Error::failure("cannot draw the figure: it has no points"));
@@ -110,7 +124,7 @@ impl Plot {
         }
     }
 
-    fn draw_on<X, Y>(&self, x: X, y: Y) -> Result<String>
+    fn draw_on<X, Y>(&self, x: X, y: Y) -> Result<(String, Frame)>
     where
         X: AsRangedCoord<Value = f64>,
         Y: AsRangedCoord<Value = f64>,
@@ -119,19 +133,20 @@ impl Plot {
     {
         let legend_rows = self.series.iter().filter(|s| !s.name.is_empty()).count() as u32;
         let legend_height = if legend_rows > 1 { legend_rows.div_ceil(2) * (TEXT + 6) + 6 } else { 0 };
+        let (width, height) = (480, 300 + legend_height);
         let mut svg = String::new();
-        {
-            let area = SVGBackend::with_string(&mut svg, (480, 300 + legend_height)).into_drawing_area();
-            let (legend, chart_area) = area.split_vertically(legend_height);
+        let frame = {
+            let area = SVGBackend::with_string(&mut svg, (FINE * width, FINE * height)).into_drawing_area();
+            let (legend, chart_area) = area.split_vertically(FINE * legend_height);
             if legend_height > 0 {
                 self.legend(&legend)?;
             }
-            let text = || TextStyle::from((FONT, TEXT).into_font()).color(&INK);
+            let text = || TextStyle::from((FONT, FINE * TEXT).into_font()).color(&INK);
             let mut chart = ChartBuilder::on(&chart_area)
-                .margin(8)
-                .margin_right(16)
-                .x_label_area_size(44)
-                .y_label_area_size(62)
+                .margin(FINE * 8)
+                .margin_right(FINE * 16)
+                .x_label_area_size(FINE * 44)
+                .y_label_area_size(FINE * 62)
                 .build_cartesian_2d(x, y)
                 .map_err(drawing)?;
             chart
@@ -142,10 +157,11 @@ impl Plot {
                 .axis_desc_style(text())
                 .x_labels(6)
                 .y_labels(6)
-                .x_label_formatter(&|v| tick(*v))
-                .y_label_formatter(&|v| tick(*v))
-                .axis_style(MUTED)
-                .bold_line_style(GRID)
+                .x_label_formatter(&|v| tick(*v, 1e5))
+                .y_label_formatter(&|v| tick(*v, 1e4))
+                .set_all_tick_mark_size(FINE * 5)
+                .axis_style(MUTED.stroke_width(FINE))
+                .bold_line_style(GRID.stroke_width(FINE))
                 .light_line_style(GRID.mix(0.0))
                 .draw()
                 .map_err(drawing)?;
@@ -153,22 +169,27 @@ impl Plot {
                 let (points, color) = (series.points.iter().copied(), self.color(i));
                 match series.style {
                     Style::Reference => {
-                        let dashes = DashedLineSeries::new(points, 6, 4, color.stroke_width(2));
+                        let dashes = DashedLineSeries::new(points, FINE * 6, FINE * 4, color.stroke_width(FINE * 2));
                         chart.draw_series(dashes).map_err(drawing)?;
                     }
                     Style::Line | Style::LineAndDots => {
-                        chart.draw_series(LineSeries::new(points, color.stroke_width(2))).map_err(drawing)?;
+                        chart.draw_series(LineSeries::new(points, color.stroke_width(FINE * 2))).map_err(drawing)?;
                     }
                     Style::Dots => {}
                 }
                 if matches!(series.style, Style::Dots | Style::LineAndDots) {
-                    let dots = series.points.iter().map(|&p| Circle::new(p, 3, color.filled()));
+                    let dots = series.points.iter().map(|&p| Circle::new(p, FINE * 3, color.filled()));
                     chart.draw_series(dots).map_err(drawing)?;
                 }
             }
             area.present().map_err(drawing)?;
-        }
-        Ok(merge_rectangles(&svg))
+            let (x, y) = chart.plotting_area().get_pixel_range();
+            Frame { x: (f64::from(x.start), f64::from(x.end)), y: (f64::from(y.start), f64::from(y.end)) }
+        };
+        // The size in which it is shown; the viewBox keeps the fine units.
+        let fine = format!("width=\"{}\" height=\"{}\"", FINE * width, FINE * height);
+        let svg = svg.replacen(&fine, &format!("width=\"{width}\" height=\"{height}\""), 1);
+        Ok((merge_rectangles(&svg), frame))
     }
 
     /// The colour of series `i`: muted for references, otherwise the next of the palette.
@@ -184,36 +205,42 @@ impl Plot {
     fn legend(&self, area: &DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<()> {
         let named = self.series.iter().enumerate().filter(|(_, s)| !s.name.is_empty());
         for (place, (i, series)) in named.enumerate() {
-            let (left, top) = (66 + (place % 2) as i32 * 206, 8 + (place / 2) as i32 * (TEXT as i32 + 6));
-            let middle = top + TEXT as i32 / 2;
+            let unit = FINE as i32;
+            let left = unit * (66 + (place % 2) as i32 * 206);
+            let top = unit * (8 + (place / 2) as i32 * (TEXT as i32 + 6));
+            let middle = top + unit * TEXT as i32 / 2;
             let color = self.color(i);
             match series.style {
-                Style::Dots => area.draw(&Circle::new((left + 10, middle), 3, color.filled())).map_err(drawing)?,
+                Style::Dots => {
+                    area.draw(&Circle::new((left + unit * 10, middle), unit * 3, color.filled())).map_err(drawing)?
+                }
                 Style::Reference => {
                     for dash in 0..2 {
-                        let x = left + dash * 12;
-                        let line = PathElement::new([(x, middle), (x + 8, middle)], color.stroke_width(2));
+                        let x = left + unit * dash * 12;
+                        let line =
+                            PathElement::new([(x, middle), (x + unit * 8, middle)], color.stroke_width(FINE * 2));
                         area.draw(&line).map_err(drawing)?;
                     }
                 }
                 Style::Line | Style::LineAndDots => {
-                    let line = PathElement::new([(left, middle), (left + 20, middle)], color.stroke_width(2));
+                    let line =
+                        PathElement::new([(left, middle), (left + unit * 20, middle)], color.stroke_width(FINE * 2));
                     area.draw(&line).map_err(drawing)?;
                 }
             }
-            let text = TextStyle::from((FONT, TEXT).into_font()).color(&INK);
-            area.draw(&Text::new(series.name.clone(), (left + 26, top), text)).map_err(drawing)?;
+            let text = TextStyle::from((FONT, FINE * TEXT).into_font()).color(&INK);
+            area.draw(&Text::new(series.name.clone(), (left + unit * 26, top), text)).map_err(drawing)?;
         }
         Ok(())
     }
 }
 
-/// A number on an axis, short.
-fn tick(v: f64) -> String {
+/// A number on an axis, short; from `large` on as a power of ten.
+fn tick(v: f64, large: f64) -> String {
     let magnitude = v.abs();
     if v == 0.0 {
         "0".into()
-    } else if !(1e-3..1e5).contains(&magnitude) {
+    } else if !(1e-3..large).contains(&magnitude) {
         format!("{v:.0e}")
     } else {
         let decimals = (2.0 - magnitude.log10().floor()).clamp(0.0, 5.0) as usize;

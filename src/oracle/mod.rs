@@ -18,6 +18,7 @@
 //! | [`bound`] | the terms of the ELBO of a diffusion model with a linear-Gaussian reverse chain |
 //! | [`mixture`] | Gaussian mixtures under the forward process, in one and in d dimensions |
 //! | [`discrete`] | finite latents: evidence, posterior, ELBO, L_K, ELBO surgery |
+//! | [`scalar_latent`] | one latent number with a normal q: the ELBO and its gradient |
 //! | [`monotone`] | a monotone network gamma(t) with exact end points |
 //! | [`quadrature`] | Gauss-Hermite and Gauss-Legendre rules |
 //! | [`monte_carlo`] | means with standard errors |
@@ -32,6 +33,7 @@ pub mod monotone;
 pub mod monte_carlo;
 pub mod process;
 pub mod quadrature;
+pub mod scalar_latent;
 
 mod error;
 
@@ -46,6 +48,7 @@ pub use monotone::MonotoneNetwork;
 pub use monte_carlo::Estimate;
 pub use process::{Level, Process, Step};
 pub use quadrature::Rule;
+pub use scalar_latent::{PowerMeter, ScalarLatent, ScalarNormal, Thermometers};
 
 /// A column of f64.
 pub type Vector = nalgebra::DVector<f64>;

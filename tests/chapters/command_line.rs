@@ -9,7 +9,11 @@ use super::program::{programs, run};
 
 /// Asserts that the run is refused with this exit code, in one line that contains all of `words`.
 fn refused(arguments: &[&str], code: i32, words: &[&str]) {
-    let output = run("ch05_vdm", arguments);
+    refused_by("ch05_vdm", arguments, code, words);
+}
+
+fn refused_by(chapter: &str, arguments: &[&str], code: i32, words: &[&str]) {
+    let output = run(chapter, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     let complaint = stderr.lines().last().unwrap_or_default();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
@@ -28,6 +32,17 @@ fn unknown_flags_and_values_are_usage_errors() {
     refused(&["--steps", "many"], 2, &["many", "--steps"]);
     refused(&["--seed", "-1"], 2, &["-1"]);
     refused(&["surplus"], 2, &["surplus"]);
+}
+
+#[test]
+fn chapters_without_a_network_refuse_its_flags() {
+    for chapter in ["ch01_latent_variables", "ch02_elbo"] {
+        refused_by(chapter, &["--device", "cpu"], 2, &[chapter, "leave out --device"]);
+        refused_by(chapter, &["--steps", "3"], 2, &[chapter, "leave out --steps"]);
+        refused_by(chapter, &["--preset", "full"], 2, &[chapter, "leave out --preset full"]);
+        refused_by(chapter, &["--save", "weights"], 2, &[chapter, "leave out --save and --load"]);
+        refused_by(chapter, &["--data", "mnist"], 2, &[chapter, "leave out --data mnist"]);
+    }
 }
 
 #[test]

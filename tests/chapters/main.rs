@@ -3,6 +3,7 @@
 mod command_line;
 mod comparator;
 mod program;
+mod resume;
 
 use comparator::WithinTolerance;
 use program::run;
@@ -26,6 +27,16 @@ fn check(chapter: &str, arguments: &[&str]) {
     let metrics = std::fs::read_to_string(out.path().join("metrics.json")).expect("metrics.json was written");
     let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("metrics.json is JSON");
     assert_eq!(metrics["chapter"], chapter);
+}
+
+#[test]
+fn ch01_latent_variables() {
+    check("ch01_latent_variables", &[]);
+}
+
+#[test]
+fn ch02_elbo() {
+    check("ch02_elbo", &[]);
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! Runs the reference workload W1 here, in PyTorch and in JAX, one after the other and again, and prints the ratios.
+//!
+//! `cargo bench --bench peers` (needs `pip install torch jax numpy`; a peer that is not installed is left out, and the
+//! output says so). Options after `--`: `--rounds N` (5), `--steps N` (400), `--threads N` (2), `--python PROGRAM` (python3).
+//! The machines at hand are noisy: read the ratios, which pair runs that follow each other, and their spread.
+
+mod w1;
+
+use std::{path::Path, process::Command, time::Instant};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use elbo_to_diffusion::{
+    bound::{Bound, Draws},
+    data::digits::digits,
+    random::{Stream, rng},
+    sampler::ancestral,
+    schedule::Schedule,
+};
+use serde_json::{Value, json};
+
+const FIGURES: [(&str, &str); 4] = [
+    ("train_steps_per_second", "training steps/s"),
+    ("sample_images_per_second", "sampled images/s"),
+    ("peak_memory_mb", "peak memory (MB)"),
+    ("test_bits_per_dim", "test bound (bits/dim)"),
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let option = |name: &str, default: &str| {
+        let arguments: Vec<String> = std::env::args().collect();
+        let place = arguments.iter().position(|a| a == name);
+        place.and_then(|i| arguments.get(i + 1)).cloned().unwrap_or_else(|| default.into())
+    };
+    let (rounds, steps, threads) = (option("--rounds", "5"), option("--steps", "400"), option("--threads", "2"));
+    if std::env::args().any(|a| a == "--ours") {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
+        println!("{}", ours(steps.parse()?)?);
+        return Ok(());
+    }
+
+    let python = option("--python", "python3");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+    let script =
+        |name: &str| vec![python.clone(), folder.join(name).display().to_string(), "--steps".into(), steps.clone()];
+    let this = std::env::current_exe()?.display().to_string();
+    let ours = ["--ours", "--steps", &steps, "--threads", &threads].map(String::from);
+    let torch = [script("digits_vdm_torch.py"), vec!["--threads".into(), threads.clone()]].concat();
+    let mut programs =
+        vec![("here", [vec![this], ours.to_vec()].concat()), ("PyTorch", torch), ("JAX", script("digits_vdm_jax.py"))];
+
+    let mut results: Vec<Vec<Value>> = vec![Vec::new(); programs.len()];
+    for round in 1..=rounds.parse::<usize>()? {
+        for i in (0..programs.len()).rev() {
+            match run(&programs[i].1) {
+                Ok(result) => {
+                    println!("round {round}, {}: {result}", programs[i].0);
+                    results[i].push(result);
+                }
+                Err(why) => {
+                    println!("{} is left out: {why}", programs[i].0);
+                    programs.remove(i);
+                    results.remove(i);
+                }
+            }
+        }
+    }
+    for (figure, name) in FIGURES {
+        let values = |i: usize| results[i].iter().filter_map(|r| r[figure].as_f64()).collect::<Vec<f64>>();
+        for i in 0..programs.len() {
+            println!("{name}, {}: {}", programs[i].0, spread(values(i)));
+        }
+        for i in 1..programs.len() {
+            let ratios = values(0).iter().zip(values(i)).map(|(ours, theirs)| ours / theirs).collect();
+            println!("{name}, here over {}: {}", programs[i].0, spread(ratios));
+        }
+    }
+    Ok(())
+}
+
+/// Median, least and greatest.
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    match (values.first(), values.get(values.len() / 2), values.last()) {
+        (Some(least), Some(median), Some(greatest)) => format!("median {median:.3} ({least:.3} to {greatest:.3})"),
+        _ => "no figures".into(),
+    }
+}
+
+/// The figures that a program prints as its last line.
+fn run(command: &[String]) -> Result<Value, String> {
+    let output = Command::new(&command[0]).args(&command[1..]).output().map_err(|e| e.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = || String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or("no output").to_string();
+    text.lines().last().and_then(|line| serde_json::from_str(line).ok()).ok_or_else(complaint)
+}
+
+/// W1 in this crate.
+fn ours(steps: usize) -> Result<Value, Box<dyn std::error::Error>> {
+    const IMAGES: usize = 256;
+    let (data, device) = (digits()?, Device::flex());
+    let training = w1::training(steps);
+    let model = w1::W1::new(&mut rng(0, Stream::Initialisation, 0), &device.clone().autodiff());
+    let (warm, mut start) = (20.min(steps / 4), Instant::now());
+    let trained = training.run(
+        training.begin(&model),
+        |model, shard| model.loss(&data, shard, &device.clone().autodiff()),
+        |state| {
+            if state.step == warm {
+                start = Instant::now();
+            }
+            Ok(())
+        },
+    )?;
+    let train_rate = (steps - warm) as f64 / start.elapsed().as_secs_f64();
+    let model = trained.model.valid();
+    let denoise = |z, gamma| model.denoise(z, gamma, None);
+    let draws = Draws { passes: 2, seed: 0 };
+    let bound = Bound::continuous(&data.test, &w1::SCHEDULE, 24, denoise, draws, &device)?;
+
+    let gammas = w1::SCHEDULE.grid(101);
+    let at = |z: Tensor<2>, gamma| {
+        let n = z.dims()[0];
+        model.denoise(z, Tensor::full([n], gamma, &device), None)
+    };
+    let sample = |n: usize, gammas: &[f64]| {
+        ancestral([n, 64], gammas, at, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
+    };
+    sample(16, &gammas[..4]).into_data();
+    let start = Instant::now();
+    sample(IMAGES, &gammas).into_data();
+    let sample_rate = IMAGES as f64 / start.elapsed().as_secs_f64();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|v| v.trim().split(' ').next());
+    let peak = peak.and_then(|kilobytes| kilobytes.parse::<u64>().ok()).map(|kilobytes| kilobytes / 1024);
+    Ok(json!({
+        "peer": "elbo-to-diffusion",
+        "train_steps_per_second": train_rate,
+        "sample_images_per_second": sample_rate,
+        "peak_memory_mb": peak,
+        "test_bits_per_dim": data.bits_per_dim(bound.total()),
+        "parameters": model.num_params(),
+    }))
+}

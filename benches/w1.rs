@@ -1,0 +1,99 @@
+//! The reference workload W1: a diffusion model that this crate, PyTorch and JAX all run, to compare their speed.
+//!
+//! `peers/` holds the same work in Python. Its network is larger than that of chapter 5 and does less well; it is the plain
+//! design that a reader would write first. 774,720 weights.
+
+use std::f64::consts::PI;
+
+use burn::{
+    module::Module,
+    nn::Linear,
+    tensor::{Device, Tensor},
+};
+use elbo_to_diffusion::{
+    data::Dataset,
+    denoiser::{linear, posterior_logits, rms_norm, time_features},
+    diffusion::{denoising_kl, diffuse, diffusion_weight},
+    host::upload,
+    kernels::{silu, softmax},
+    random::{Stream, dropout_mask, normal},
+    schedule::{Linear as LinearSchedule, Schedule},
+    training::{SHARDS, Shard, Training},
+};
+use rand_chacha::ChaCha8Rng;
+
+/// gamma runs linearly from -8 to 5.
+pub const SCHEDULE: LinearSchedule = LinearSchedule { gamma_min: -8.0, gamma_max: 5.0 };
+const LEVELS: usize = 17;
+const PIXELS: usize = 64;
+const HIDDEN: usize = 256;
+const BATCH: usize = 128;
+
+/// A residual network on the noisy pixels and their sines and cosines, with the softmax-posterior head.
+#[derive(Module, Debug)]
+pub struct W1 {
+    input: Linear,
+    blocks: Vec<Block>,
+    output: Linear,
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    inner: Linear,
+    time: Linear,
+    outer: Linear,
+}
+
+impl W1 {
+    /// Fresh weights.
+    pub fn new(rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let input = linear(5 * PIXELS + 17, HIDDEN, 1.0, rng, device);
+        let block = |rng: &mut ChaCha8Rng| Block {
+            inner: linear(HIDDEN, HIDDEN, 1.0, rng, device),
+            time: linear(17, HIDDEN, 1.0, rng, device),
+            outer: linear(HIDDEN, HIDDEN, 0.0, rng, device),
+        };
+        let blocks = (0..3).map(|_| block(rng)).collect();
+        Self { input, blocks, output: linear(HIDDEN, PIXELS * LEVELS, 0.0, rng, device) }
+    }
+
+    /// x_hat, [B, d], for z_t, [B, d], and gamma_t, [B].
+    pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        let (device, [batch, _]) = (z.device(), z.dims());
+        let LinearSchedule { gamma_min, gamma_max } = SCHEDULE;
+        let time = time_features((gamma.clone() - gamma_min) / (gamma_max - gamma_min));
+        let masks = dropout.map(|rng| dropout_mask([3, batch, HIDDEN], 0.4, rng, &device));
+        let (slow, fast) = (z.clone() * (LEVELS as f64 * PI / 2.0), z.clone() * (LEVELS as f64 * PI));
+        let features = vec![z.clone(), slow.clone().sin(), slow.cos(), fast.clone().sin(), fast.cos(), time.clone()];
+        let mut h = self.input.forward(Tensor::cat(features, 1));
+        for (i, block) in self.blocks.iter().enumerate() {
+            let inner = block.inner.forward(rms_norm(silu(h.clone()))) + block.time.forward(time.clone());
+            let mut inner = silu(inner);
+            if let Some(masks) = &masks {
+                inner = inner * masks.clone().slice([i..i + 1]).squeeze_dim::<2>(0);
+            }
+            h = h + block.outer.forward(inner);
+        }
+        let logits = self.output.forward(rms_norm(silu(h))).reshape([batch, PIXELS, LEVELS]);
+        let levels = upload((0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0), &device);
+        let alone = posterior_logits(Tensor::zeros([PIXELS, LEVELS], &device), levels.clone(), z, gamma);
+        (softmax(alone + logits) * levels.unsqueeze::<3>()).sum_dim(2).squeeze_dim(2)
+    }
+
+    /// The diffusion loss of one shard of a training batch, in bits/dim.
+    pub fn loss(&self, data: &Dataset, shard: Shard, device: &Device) -> Tensor<1> {
+        const N: usize = BATCH / SHARDS;
+        let x = data.train.sample(N, &mut shard.rng(0, Stream::Batch)).values(device);
+        let t = shard.times(N, 0);
+        let gamma = upload(t.iter().map(|&t| SCHEDULE.gamma(t)), device);
+        let weight = upload(t.iter().map(|&t| diffusion_weight(&SCHEDULE, t)), device);
+        let z = diffuse(x.clone(), gamma.clone(), normal([N, PIXELS], &mut shard.rng(0, Stream::Training), device));
+        let x_hat = self.denoise(z, gamma, Some(&mut shard.rng(0, Stream::Dropout)));
+        denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(1.0)
+    }
+}
+
+/// The training run that the peers make as well.
+pub fn training(steps: usize) -> Training {
+    Training { steps, learning_rate: 2e-3, warmup: 200, weight_decay: 0.01, clip_norm: 1.0, ema_decay: 0.999 }
+}

@@ -1,0 +1,196 @@
+//! A mixture of classes of images: the smallest latent-variable model of the digits, with an exact likelihood.
+
+use std::iter::repeat_n;
+
+use rand::{Rng, RngExt};
+
+use crate::{
+    data::{Images, Marginals},
+    oracle::log_sum_exp,
+};
+
+// ANCHOR: model
+/// p(x) = sum_c p(c) prod_i p(x_i|c): the latent c says how likely each level is
+/// at each pixel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassMixture {
+    /// log p(c), `[C]`.
+    log_prior: Vec<f64>,
+    /// log p(x_i = v|c) at (i V + v) C + c, `[d V C]`.
+    log_likelihood: Vec<f64>,
+    /// The number of grey levels V.
+    levels: usize,
+}
+
+impl ClassMixture {
+    /// log p(x, c) for every class, `[C]`, of the levels x `[d]`.
+    pub fn log_joint(&self, x: &[u8]) -> Vec<f64> {
+        let mut log_joint = self.log_prior.clone();
+        for (i, &level) in x.iter().enumerate() {
+            let row = row_of(i, level, self.levels, self.classes());
+            let row = &self.log_likelihood[row];
+            log_joint.iter_mut().zip(row).for_each(|(sum, term)| *sum += term);
+        }
+        log_joint
+    }
+
+    /// log p(x), in nats, by adding p(x, c) over all classes.
+    pub fn log_prob(&self, x: &[u8]) -> f64 {
+        log_sum_exp(&self.log_joint(x))
+    }
+
+    /// The model's posterior p(c|x), `[C]`.
+    pub fn posterior(&self, x: &[u8]) -> Vec<f64> {
+        let log_joint = self.log_joint(x);
+        let log_prob = log_sum_exp(&log_joint);
+        log_joint.iter().map(|l| (l - log_prob).exp()).collect()
+    }
+    // ANCHOR_END: model
+
+    /// The number of classes C.
+    pub fn classes(&self) -> usize {
+        self.log_prior.len()
+    }
+
+    /// Mean of -log p(x) over the images, in nats.
+    pub fn nats(&self, images: &Images) -> f64 {
+        -images.iter().map(|x| self.log_prob(x)).sum::<f64>() / images.len() as f64
+    }
+
+    // ANCHOR: fit
+    /// Expectation-maximisation (Dempster, Laird and Rubin, 1977) from a random
+    /// sorting of the images: find the posterior of each image, refit the classes to
+    /// these shares, and repeat. Give at least one class.
+    ///
+    /// Each class also holds `strength` imaginary images of average looks, so that no
+    /// level is impossible.
+    pub fn fit(images: &Images, classes: usize, strength: f64, rounds: usize, rng: &mut impl Rng) -> Self {
+        let average = Marginals::fit(images, 0.1);
+        let mut shares = vec![vec![0.0; classes]; images.len()];
+        shares.iter_mut().for_each(|share| share[rng.random_range(0..classes)] = 1.0);
+        for _ in 0..rounds {
+            let model = Self::refit(images, &shares, &average, strength);
+            shares = images.iter().map(|x| model.posterior(x)).collect();
+        }
+        Self::refit(images, &shares, &average, strength)
+    }
+
+    /// The model whose class c holds the share `shares[n][c]` of image n, beside the
+    /// imaginary images.
+    fn refit(images: &Images, shares: &[Vec<f64>], average: &Marginals, strength: f64) -> Self {
+        let classes = shares.first().map_or(0, Vec::len);
+        let levels = images.level_count();
+        let imaginary = |log_prob: &f64| repeat_n(strength * log_prob.exp(), classes);
+        let mut counts: Vec<f64> = average.log_probs.iter().flat_map(imaginary).collect();
+        let mut sizes = vec![0.0; classes];
+        for (x, share) in images.iter().zip(shares) {
+            sizes.iter_mut().zip(share).for_each(|(size, r)| *size += r);
+            for (i, &level) in x.iter().enumerate() {
+                let row = &mut counts[row_of(i, level, levels, classes)];
+                row.iter_mut().zip(share).for_each(|(count, r)| *count += r);
+            }
+        }
+        let all = (images.len() + classes) as f64;
+        let log_prior = sizes.iter().map(|size| ((size + 1.0) / all).ln()).collect();
+        let cells = counts.chunks(classes.max(1)).flat_map(|row| row.iter().zip(&sizes));
+        let log_share = |(count, size): (&f64, &f64)| (count / (size + strength)).ln();
+        let log_likelihood = cells.map(log_share).collect();
+        Self { log_prior, log_likelihood, levels }
+    }
+    // ANCHOR_END: fit
+
+    /// p(c), `[C]`.
+    pub fn prior(&self) -> Vec<f64> {
+        self.log_prior.iter().map(|l| l.exp()).collect()
+    }
+
+    /// The mean level of each pixel in class `c`, `[d]`.
+    pub fn mean_levels(&self, c: usize) -> Vec<f64> {
+        let pixels = self.log_likelihood.chunks(self.levels * self.classes());
+        pixels.map(|pixel| (0..self.levels).map(|v| v as f64 * pixel[v * self.classes() + c].exp()).sum()).collect()
+    }
+
+    /// One image drawn from class `c`: p(x|c), `[d]` levels.
+    pub fn sample(&self, c: usize, rng: &mut impl Rng) -> Vec<u8> {
+        let level = |pixel: &[f64]| {
+            let mut left: f64 = rng.random();
+            let passed = (0..self.levels).take_while(|v| {
+                left -= pixel[v * self.classes() + c].exp();
+                left >= 0.0
+            });
+            passed.count().min(self.levels - 1) as u8
+        };
+        self.log_likelihood.chunks(self.levels * self.classes()).map(level).collect()
+    }
+}
+
+/// Where the table holds log p(x_i = level|c) for all c.
+fn row_of(i: usize, level: u8, levels: usize, classes: usize) -> std::ops::Range<usize> {
+    let start = (i * levels + usize::from(level)) * classes;
+    start..start + classes
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::data::digits::digits;
+
+    fn fit(classes: usize, rounds: usize) -> (Images, ClassMixture) {
+        let images = digits().unwrap().train.range(0, 300);
+        let model = ClassMixture::fit(&images, classes, 2.0, rounds, &mut ChaCha8Rng::seed_from_u64(1));
+        (images, model)
+    }
+
+    #[test]
+    fn every_table_is_a_distribution() {
+        let (images, model) = fit(4, 5);
+        assert!((model.prior().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        for pixel in model.log_likelihood.chunks(17 * 4) {
+            for c in 0..4 {
+                assert!(((0..17).map(|v| pixel[v * 4 + c].exp()).sum::<f64>() - 1.0).abs() < 1e-12);
+            }
+        }
+        for x in images.iter() {
+            assert!((model.posterior(x).iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn one_class_without_imaginary_images_is_the_model_of_independent_pixels() {
+        let images = digits().unwrap().train;
+        let model = ClassMixture::fit(&images, 1, 0.0, 1, &mut ChaCha8Rng::seed_from_u64(2));
+        assert!((model.nats(&images) - Marginals::fit(&images, 0.0).nats(&images)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn no_round_lowers_what_it_climbs() {
+        let average = Marginals::fit(&digits().unwrap().train.range(0, 300), 0.1);
+        let climbed = |rounds| {
+            let (images, model) = fit(6, rounds);
+            // The log likelihood, and the log density of the imaginary images under the tables.
+            let imaginary = average.log_probs.iter().zip(model.log_likelihood.chunks(6));
+            let pull: f64 = imaginary.map(|(l, row)| 2.0 * l.exp() * row.iter().sum::<f64>()).sum();
+            pull + model.log_prior.iter().sum::<f64>() - images.len() as f64 * model.nats(&images)
+        };
+        let values: Vec<f64> = (0..12).map(climbed).collect();
+        assert!(values.windows(2).all(|pair| pair[1] >= pair[0]), "{values:?}");
+        assert!(values[11] - values[0] > 100.0, "{values:?}");
+    }
+
+    #[test]
+    fn draws_have_the_mean_levels_of_their_class() {
+        let (_, model) = fit(3, 5);
+        let noise = &mut ChaCha8Rng::seed_from_u64(3);
+        let mut sum = [0.0; 64];
+        for _ in 0..4000 {
+            sum.iter_mut().zip(model.sample(1, noise)).for_each(|(sum, level)| *sum += f64::from(level));
+        }
+        for (sum, mean) in sum.iter().zip(model.mean_levels(1)) {
+            // Levels lie in 0..=16, so a deviation is at most 8 and five standard errors at most 0.64.
+            assert!((sum / 4000.0 - mean).abs() < 0.64, "{} {mean}", sum / 4000.0);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Functions that Burn's CPU backend computes with one scalar `expf` call per number, as vector loops.
+//!
+//! They took a third of a training step (appendix "Where the time goes"). Each is an operation of its own behind Burn's
+//! backend extension: on the CPU (Flex) a loop that `pulp` compiles for the vector unit at hand, on every other backend the
+//! plain composition of Burn's operations, which is also what the tests compare with.
+
+use std::borrow::Cow;
+
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, Flex, TensorMetadata,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind, unary},
+        },
+        backend_extension,
+        flex::FlexTensor,
+        tensor::FloatTensor,
+    },
+    tensor::{DType, Tensor, TensorData},
+};
+use pulp::Arch;
+
+/// x sigmoid(x). Hendrycks and Gimpel (2016). The shape of the result is that of `x`.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
+}
+
+/// softmax over the last dimension. The shape of the result is that of `logits`.
+pub fn softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_softmax(logits.into_dispatch()))
+}
+
+/// The backend operations behind this module's functions.
+#[backend_extension(
+    Flex,
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda")),
+    Fusion: cfg(any(feature = "wgpu", feature = "cuda")),
+    Autodiff
+)]
+pub trait Kernels: Backend {
+    /// x sigmoid(x).
+    #[fusion(default)]
+    fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_silu::<Self>(x)
+    }
+
+    /// The gradient of x from x and the gradient of silu(x).
+    #[fusion(default)]
+    fn fast_silu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_silu_backward::<Self>(x, grad)
+    }
+
+    /// softmax over the last dimension.
+    #[fusion(default)]
+    fn fast_softmax(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_softmax::<Self>(logits)
+    }
+
+    /// The gradient of the logits from softmax(logits) and its gradient.
+    #[fusion(default)]
+    fn fast_softmax_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_softmax_backward::<Self>(output, grad)
+    }
+}
+
+fn composed_silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let gate = B::sigmoid(x.clone());
+    B::float_mul(x, gate)
+}
+
+/// With s = sigmoid(x), d silu / dx = s + x s (1 - s) = s (1 + x - x s).
+fn composed_silu_backward<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+    let s = B::sigmoid(x.clone());
+    let rest = B::float_add_scalar(B::float_sub(x.clone(), B::float_mul(x, s.clone())), 1.0.into());
+    B::float_mul(grad, B::float_mul(s, rest))
+}
+
+fn composed_softmax<B: Backend>(logits: FloatTensor<B>) -> FloatTensor<B> {
+    let last = logits.shape().num_dims() - 1;
+    B::softmax(logits, last)
+}
+
+/// d loss / d logit_k = p_k (g_k - sum_j p_j g_j).
+fn composed_softmax_backward<B: Backend>(output: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+    let last = output.shape().num_dims() - 1;
+    let total = B::float_sum_dim(B::float_mul(grad.clone(), output.clone()), last);
+    B::float_mul(output, B::float_sub(grad, total))
+}
+
+#[cfg(feature = "ndarray")]
+impl Kernels for burn::backend::NdArray {}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl Kernels for burn::backend::Cube {}
+
+impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Silu;
+
+        impl<B: Kernels> Backward<B, 1> for Silu {
+            type State = FloatTensor<B>;
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let x = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_silu_backward(x, grad));
+            }
+        }
+
+        let (x, node) = x.into_parts();
+        match Silu.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.clone(), B::fast_silu(x)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_silu(x)),
+        }
+    }
+
+    fn fast_softmax(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Softmax;
+
+        impl<B: Kernels> Backward<B, 1> for Softmax {
+            type State = FloatTensor<B>;
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let output = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_softmax_backward(output, grad));
+            }
+        }
+
+        let (logits, node) = logits.into_parts();
+        match Softmax.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let output = B::fast_softmax(logits);
+                prep.finish(output.clone(), output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_softmax(logits)),
+        }
+    }
+}
+
+impl Kernels for Flex {
+    fn fast_silu(x: FlexTensor) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return composed_silu::<Self>(x);
+        }
+        in_place(x, |x, _| {
+            for x in x {
+                *x *= sigmoid(*x);
+            }
+        })
+    }
+
+    fn fast_silu_backward(x: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        if x.dtype() != DType::F32 {
+            return composed_silu_backward::<Self>(x, grad);
+        }
+        let x = x.to_contiguous().into_data();
+        let x = values(&x);
+        in_place(grad, |grad, _| {
+            for (grad, &x) in grad.iter_mut().zip(&*x) {
+                let s = sigmoid(x);
+                *grad *= s * (1.0 + x - x * s);
+            }
+        })
+    }
+
+    fn fast_softmax(logits: FlexTensor) -> FlexTensor {
+        if logits.dtype() != DType::F32 {
+            return composed_softmax::<Self>(logits);
+        }
+        in_place(logits, |logits, width| {
+            for row in logits.chunks_exact_mut(width) {
+                let max = row.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
+                row.iter_mut().for_each(|x| *x -= max);
+            }
+            logits.iter_mut().for_each(|x| *x = exp(*x));
+            for row in logits.chunks_exact_mut(width) {
+                let factor = 1.0 / row.iter().sum::<f32>();
+                row.iter_mut().for_each(|x| *x *= factor);
+            }
+        })
+    }
+
+    fn fast_softmax_backward(output: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        if output.dtype() != DType::F32 {
+            return composed_softmax_backward::<Self>(output, grad);
+        }
+        let output = output.to_contiguous().into_data();
+        let output = values(&output);
+        in_place(grad, |grad, width| {
+            for (grad, p) in grad.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
+                let total: f32 = grad.iter().zip(p).map(|(g, p)| g * p).sum();
+                grad.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - total));
+            }
+        })
+    }
+}
+
+/// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the vector unit of this machine.
+fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor {
+    let mut data = x.to_contiguous().into_data();
+    let width = data.shape().last().copied().unwrap_or(1).max(1);
+    let run = |values: &mut [f32]| {
+        Arch::new().dispatch(
+            #[inline(always)]
+            || kernel(values, width),
+        );
+    };
+    if data.as_mut_slice::<f32>().is_err() {
+        data = TensorData::new(values(&data).into_owned(), data.shape().clone());
+    }
+    match data.as_mut_slice::<f32>() {
+        Ok(values) => run(values),
+        Err(error) => unreachable!("a vector of f32 is a slice of f32: {error:?}"),
+    }
+    FlexTensor::from_data(data)
+}
+
+/// The numbers in some data; copied only where their bytes are not aligned.
+fn values(data: &TensorData) -> Cow<'_, [f32]> {
+    data.as_slice::<f32>().map_or_else(|_| data.iter::<f32>().collect(), Cow::Borrowed)
+}
+
+/// 1 / (1 + exp(-x)).
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// exp(x) with a relative error of at most 2e-7; below -87 it stays at 1.6e-38, above 88 at 1.7e38.
+///
+/// The method is that of Cephes' `expf` (Moshier, 1992): exp(x) = 2^n exp(r) with |r| <= ln(2) / 2 and a polynomial for the
+/// rest. It has no branch and no table, so a loop of it becomes vector instructions.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    /// Adding this to a small number leaves its nearest integer in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let x = x.clamp(-87.0, 88.0);
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    // ln 2 in two parts, of which the first is exact in a product with n.
+    let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
+    let p = 1.987_569_1e-4;
+    let p = p * r + 1.398_199_9e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 5.000_000_1e-1;
+    let scale = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
+    (p * r * r + r + 1.0) * scale
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tolerance, activation};
+
+    use super::*;
+    use crate::random::{Stream, normal, rng};
+
+    fn inputs() -> Tensor<3> {
+        // A spread from -60 to 60, and rows of 17 so that no vector width divides them.
+        normal([5, 7, 17], &mut rng(1, Stream::Evaluation, 0), &Device::flex()) * 20.0
+    }
+
+    #[test]
+    fn exp_is_accurate_over_its_range() {
+        let mut worst = 0.0_f64;
+        for i in -87_000..=88_000 {
+            let x = i as f32 / 1000.0;
+            worst = worst.max((f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs());
+        }
+        assert!(worst < 2e-7, "{worst:e}");
+        assert!(exp(-1e30) < 2e-38 && exp(f32::NEG_INFINITY) >= 0.0 && exp(1e30).is_finite());
+    }
+
+    #[test]
+    fn silu_and_softmax_agree_with_burn() {
+        let x = inputs();
+        silu(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::silu(x.clone()).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+        softmax(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::softmax(x, 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+    }
+
+    #[test]
+    fn views_that_are_not_contiguous_are_read_in_their_order() {
+        let x = inputs().swap_dims(1, 2).slice([1..4, 2..11, 0..6]);
+        softmax(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::softmax(x.clone(), 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+        silu(x.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&activation::silu(x).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+    }
+
+    #[test]
+    fn gradients_agree_with_burn() {
+        let weights = normal([5, 7, 17], &mut rng(2, Stream::Evaluation, 0), &Device::flex().autodiff());
+        let gradient = |f: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+            let x = Tensor::from_inner(inputs() / 10.0).require_grad();
+            let loss = (f(x.clone()) * weights.clone()).sum();
+            x.grad(&loss.backward()).map(Tensor::into_data)
+        };
+        let pairs: [(&dyn Fn(Tensor<3>) -> Tensor<3>, &dyn Fn(Tensor<3>) -> Tensor<3>); 2] =
+            [(&silu, &activation::silu), (&softmax, &|x| activation::softmax(x, 2))];
+        for (ours, burns) in pairs {
+            let (ours, burns) = (gradient(ours), gradient(burns));
+            assert!(ours.is_some() && burns.is_some());
+            if let (Some(ours), Some(burns)) = (ours, burns) {
+                ours.assert_approx_eq::<f32>(&burns, Tolerance::rel_abs(1e-5, 1e-6));
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The solutions of the coding exercises. Each is shown on its page, compiled here, and checked by a test.
+
+mod ch01;
+mod ch02;
