@@ -16,6 +16,8 @@ mod fit;
 mod hierarchy;
 mod linear;
 mod network;
+#[cfg(test)]
+mod tests;
 mod vae;
 
 pub use self::{
