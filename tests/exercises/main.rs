@@ -2,3 +2,5 @@
 
 mod ch01;
 mod ch02;
+mod ch03;
+mod ch04;
