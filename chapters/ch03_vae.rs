@@ -1,9 +1,6 @@
 //! Chapter 3: variational autoencoders of the digits.
 
-use std::{
-    process::ExitCode,
-    sync::{Mutex, PoisonError},
-};
+use std::process::ExitCode;
 
 use burn::module::Module;
 use elbo_to_diffusion::{
@@ -12,9 +9,8 @@ use elbo_to_diffusion::{
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Marginals},
     error::Result,
-    figure::{Axis, Plot, Series, Style},
+    figure::{Plot, Series, Style},
     random::{Stream, rng},
-    training::Shard,
 };
 
 #[path = "ch03_vae/collapse.rs"]
@@ -68,50 +64,35 @@ fn run(chapter: &mut Chapter) -> Result<()> {
 // ANCHOR_END: run
 
 // ANCHOR: train
-/// Trains a model; on the way it notes both terms of -ELBO on training and validation images.
+/// Trains a model; on the way it observes both terms of -ELBO on training and validation images.
 fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: &Vae, fit: &Fit) -> Result<Vae> {
+    const EVERY: usize = 40;
     let (seed, device) = (chapter.seed(), chapter.device.clone());
     let seen = data.train.range(0, data.validation.len());
-    let curves = Mutex::new(Vec::new());
-    let loss = fit.loss(&data.train, seed, &device);
-    let observed = |model: &Vae, shard: Shard| {
-        if shard.step % 40 == 0 && shard.index == 0 {
-            let elbo = |images| NegativeElbo::estimate(&model.valid(), images, Draws { passes: 2, seed }, &device);
-            let terms = elbo(&seen).and_then(|seen| Ok((shard.step, seen, elbo(&data.validation)?)));
-            curves.lock().unwrap_or_else(PoisonError::into_inner).push(terms);
+    let observe = |step: usize, model: &Vae| {
+        let mut terms = Vec::new();
+        if step % EVERY == 0 {
+            for images in [&seen, &data.validation] {
+                let elbo = NegativeElbo::estimate(model, images, Draws { passes: 2, seed }, &device)?;
+                terms.extend([data.bits_per_dim(elbo.reconstruction), data.bits_per_dim(elbo.kl[0])]);
+            }
         }
-        loss(model, shard)
+        Ok(terms)
     };
-    let trained = chapter.train(what, &fit.training, model, observed)?;
-    chapter.timing("train_steps_per_second", trained.steps_per_second);
-    let curves = curves.into_inner().unwrap_or_else(PoisonError::into_inner);
-    draw_terms(chapter, data, what, curves.into_iter().collect::<Result<Vec<_>>>()?)?;
+    let loss = fit.loss(&data.train, seed, &device);
+    let trained = chapter.train_and_observe(what, &fit.training, model, loss, observe)?;
+
+    let curve = |name, term: usize| {
+        let steps = (1..).map(|i| f64::from(i * EVERY as u32));
+        Series::new(name, Style::Line, steps.zip(trained.observed.iter().skip(term).step_by(4).copied()))
+    };
+    let names = ["reconstruction, training", "KL, training", "reconstruction, validation", "KL, validation"];
+    let series = [0, 2, 1, 3].map(|term| curve(names[term], term)).to_vec();
+    let plot = Plot { series, ..Plot::curve("training step", "term of -ELBO (bits/dim)", []) };
+    chapter.figure(&format!("terms_{}", what.replace(' ', "_")), &plot.draw()?)?;
     Ok(trained.model)
 }
 // ANCHOR_END: train
-
-fn draw_terms(
-    chapter: &Chapter,
-    data: &Dataset,
-    what: &str,
-    curves: Vec<(usize, NegativeElbo, NegativeElbo)>,
-) -> Result<()> {
-    if curves.is_empty() {
-        return Ok(());
-    }
-    let curve = |name: &str, value: fn(&(usize, NegativeElbo, NegativeElbo)) -> f64| {
-        let points = curves.iter().map(|point| (point.0 as f64, data.bits_per_dim(value(point))));
-        Series::new(name, Style::Line, points)
-    };
-    let series = vec![
-        curve("reconstruction, training", |point| point.1.reconstruction),
-        curve("reconstruction, validation", |point| point.2.reconstruction),
-        curve("KL, training", |point| point.1.kl[0]),
-        curve("KL, validation", |point| point.2.kl[0]),
-    ];
-    let (x, y) = (Axis::linear("training step"), Axis::linear("term of -ELBO (bits/dim)"));
-    chapter.figure(&format!("terms_{}", what.replace(' ', "_")), &Plot { x, y, series }.draw()?)
-}
 
 // ANCHOR: bounds
 fn bounds(chapter: &mut Chapter, data: &Dataset, models: [(&str, &Vae); 2]) -> Result<()> {

@@ -66,9 +66,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
 fn train<M: Autoencoder>(chapter: &mut Chapter, data: &Dataset, what: &str, model: &M, steps: usize) -> Result<M> {
     let fit = Fit::new(steps, 0.3);
     let loss = fit.loss(&data.train, chapter.seed(), &chapter.device);
-    let trained = chapter.train(what, &fit.training, model, loss)?;
-    chapter.timing("train_steps_per_second", trained.steps_per_second);
-    Ok(trained.model)
+    Ok(chapter.train(what, &fit.training, model, loss)?.model)
 }
 
 // ANCHOR: compare

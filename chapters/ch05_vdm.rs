@@ -1,6 +1,6 @@
 //! Chapter 5: a variational diffusion model of the digits, in discrete time.
 
-use std::{process::ExitCode, time::Instant};
+use std::{f64::consts::LN_2, process::ExitCode, time::Instant};
 
 use burn::tensor::Tensor;
 use elbo_to_diffusion::{
@@ -10,8 +10,9 @@ use elbo_to_diffusion::{
     denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
-    figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
+    figure::{ImageRow, Plot, Series, Style, image_rows},
     host::{download, upload},
+    oracle::{Estimator, Estimators, Process, decoder::reconstruction_cost},
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
     schedule::{Linear, Schedule},
@@ -47,7 +48,9 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let test = report_bound(chapter, &data, &model)?;
     fewer_latents(chapter, &data, &model, test)?;
     sample(chapter, &data, &model)?;
-    step_by_step(chapter, &data, &model)
+    step_by_step(chapter, &data, &model)?;
+    first_latent(chapter);
+    estimators(chapter)
 }
 
 fn baselines(chapter: &mut Chapter, data: &Dataset) {
@@ -77,10 +80,11 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
     let gammas = SCHEDULE.grid(LATENTS);
     let terms = gammas.len() - 1;
 
+    // ANCHOR: loss
     let loss = |model: &Denoiser, shard: Shard| {
         const N: usize = BATCH / SHARDS;
         let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
-        // One t from each of B equal parts of 2..=T, so that every batch sees all noise levels.
+        // Times spread evenly over 2..=T from one random start, so that every batch sees all noise levels.
         let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
         let (gamma, weight): (Vec<f64>, Vec<f64>) =
             t.map(|t| (gammas[t], denoising_weight(gammas[t - 1], gammas[t]))).unzip();
@@ -91,16 +95,12 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
+    // ANCHOR_END: loss
     let trained = chapter.train("training", &Training::new(steps), &model, loss)?;
 
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));
-    let plot = Plot {
-        x: Axis::linear("training step"),
-        y: Axis::linear("training loss (bits/dim)"),
-        series: vec![Series::new("", Style::Line, curve)],
-    };
-    chapter.figure("loss", &plot.draw()?)?;
+    chapter.figure("loss", &Plot::curve("training step", "training loss (bits/dim)", curve).draw()?)?;
     Ok(trained.model)
 }
 // ANCHOR_END: train
@@ -113,8 +113,9 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
     chapter.report.section("The bound");
     let draws = Draws { passes: 2, seed: chapter.seed() };
     let bound = |images| Bound::discrete(images, &gammas, denoise, draws, &chapter.device);
-    let (validation, test) = (bound(&data.validation)?, bound(&data.test)?);
-    for (name, bound) in [("validation", &validation), ("test", &test)] {
+    let seen = data.train.range(0, data.validation.len());
+    let (seen, validation, test) = (bound(&seen)?, bound(&data.validation)?, bound(&data.test)?);
+    for (name, bound) in [("training", &seen), ("validation", &validation), ("test", &test)] {
         for (term, nats, tolerance, decimals) in [
             ("reconstruction", bound.reconstruction, 0.001, 4),
             ("prior", bound.prior, 0.0001, 4),
@@ -128,17 +129,18 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
         chapter.metric(&format!("{name}_bits_per_dim"), bits(bound.total()));
         chapter.metric(&format!("{name}_bits_per_dim_stderr"), bits(bound.standard_error));
     }
-    let terms = (2..).zip(&test.denoising).map(|(t, &nats)| (f64::from(t), bits(nats)));
-    let plot = Plot {
-        x: Axis::linear("time step t"),
-        y: Axis::linear("denoising term (bits/dim)"),
-        series: vec![Series::new("", Style::Line, terms)],
+    let curve = |name, bound: &Bound| {
+        let points = (2..).zip(&bound.denoising).map(|(t, &nats)| (f64::from(t), 1000.0 * bits(nats)));
+        Series::new(name, Style::Line, points)
     };
+    let series = vec![curve("test images", &test), curve("training images", &seen)];
+    let plot = Plot { series, ..Plot::curve("time step t", "denoising term (1/1000 bits/dim)", []) };
     chapter.figure("denoising_term", &plot.draw()?)?;
     Ok(test)
 }
 // ANCHOR_END: bound
 
+// ANCHOR: fewer
 fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: Bound) -> Result<()> {
     let denoise = |z, gamma| model.denoise(z, gamma, None);
     let draws = Draws { passes: 2, seed: chapter.seed() };
@@ -146,16 +148,20 @@ fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: 
         LATENTS => Ok(full.clone()),
         _ => Bound::discrete(&data.test, &SCHEDULE.grid(latents), denoise, draws, &chapter.device),
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut points) = (Vec::new(), Vec::new());
     for latents in [10, 25, 50, 100, LATENTS] {
         let bound = bound(latents)?;
         let bits = |nats, tolerance, decimals| Number::within(data.bits_per_dim(nats), tolerance, decimals);
         rows.push((latents.to_string(), vec![bits(bound.total(), 0.02, 3), bits(bound.standard_error, 0.002, 4)]));
+        points.push((1.0 / latents as f64, data.bits_per_dim(bound.total())));
     }
     chapter.report.section("Fewer latents");
     chapter.report.table(&["latents T", "test bound (bits/dim)", "standard error"], &rows);
-    Ok(())
+    let series = vec![Series::new("", Style::LineAndDots, points)];
+    let plot = Plot { series, ..Plot::curve("1 / T", "test bound (bits/dim)", []) };
+    chapter.figure("fewer_latents", &plot.draw()?)
 }
+// ANCHOR_END: fewer
 
 // ANCHOR: sample
 fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()> {
@@ -181,25 +187,17 @@ fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
     let (gammas, device, dim) = (SCHEDULE.grid(LATENTS), &chapter.device, data.train.dim());
     let denoise = |z, gamma| model.denoise(z, Tensor::full([1], gamma, device), None);
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
-    let shown: Vec<usize> = (0..10).map(|i| 1 + i * (LATENTS - 1) / 9).collect();
-    let mut rows: [Vec<f64>; 4] = Default::default();
+    // z_t and x_hat of one walk down the reverse chain, from t = T to 1.
+    let mut walk = Vec::new();
+    let z = ancestral([1, dim], &gammas, denoise, noise, device, |_, z, x_hat| walk.push([z.clone(), x_hat.clone()]));
+    walk.push([z.clone(), denoise(z, gammas[0])]);
+
     let x = data.test.range(0, 1).values(device);
-    for &t in &shown {
+    let mut rows: [Vec<Tensor<2>>; 4] = Default::default();
+    for t in (0..10).map(|i| 1 + i * (LATENTS - 1) / 9) {
         let z = diffuse(x.clone(), Tensor::full([1], gammas[t - 1], device), normal([1, dim], noise, device));
-        rows[0].extend(download(z.clone())?);
-        rows[1].extend(download(denoise(z, gammas[t - 1]))?);
-    }
-    let mut path = vec![];
-    let z = ancestral([1, dim], &gammas, denoise, noise, device, |t, z, x_hat| {
-        if shown.contains(&t) {
-            path.push((z.clone(), x_hat.clone()));
-        }
-    });
-    rows[2].extend(download(z.clone())?);
-    rows[3].extend(download(denoise(z, gammas[0]))?);
-    for (z, x_hat) in path.into_iter().rev() {
-        rows[2].extend(download(z)?);
-        rows[3].extend(download(x_hat)?);
+        let seen = [z.clone(), denoise(z, gammas[t - 1])].into_iter().chain(walk[LATENTS - t].clone());
+        rows.iter_mut().zip(seen).for_each(|(row, image)| row.push(image));
     }
     let labels = [
         "A test digit diffused: z_t from little noise (left) to all noise (right)",
@@ -207,7 +205,47 @@ fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
         "Sampling: z_t on the way from noise (right) to a digit (left)",
         "What the network expects the digit to be at each of these steps",
     ];
-    let rows: Vec<ImageRow> =
-        labels.iter().zip(&rows).map(|(label, values)| ImageRow::from_values(*label, values, dim)).collect();
+    let row = |(label, row)| Ok(ImageRow::from_values(label, &download(Tensor::cat(row, 0))?, dim));
+    let rows = labels.into_iter().zip(rows.to_vec()).map(row).collect::<Result<Vec<_>>>()?;
     chapter.figure("step_by_step", &image_rows(&rows, data.train.side())?)
 }
+
+// ANCHOR: first_latent
+/// What reading a pixel off z_1 costs, for a pixel that is uniform over its levels.
+fn first_latent(chapter: &mut Chapter) {
+    let cost = |levels, gamma| Number::exact(reconstruction_cost(levels, gamma) / LN_2, 4);
+    let rows = [-4.0, -6.0, -8.0, -10.0, -12.0, -13.3];
+    let rows = rows.map(|gamma| (format!("{gamma}"), vec![cost(17, gamma), cost(256, gamma)]));
+    chapter.report.section("The first latent");
+    chapter.report.table(&["gamma_min", "17 levels (bits)", "256 levels (bits)"], &rows);
+}
+// ANCHOR_END: first_latent
+
+// ANCHOR: estimators
+/// How much six estimators of one ELBO vary, for data on the line, where the ELBO is known.
+fn estimators(chapter: &mut Chapter) -> Result<()> {
+    let noise = &mut rng(chapter.seed(), Stream::Evaluation, 0);
+    let mut deviation = |estimator, draws, shift, latents| -> Result<Number> {
+        // DDPM's schedule; the exact reverse of N(0, 1) data, each mean moved by `shift` variances; x = 0.8.
+        let estimators = Estimators::shifted(&Process::ddpm_stretched(latents)?, shift, 0.8)?;
+        let (deviation, error) = estimators.deviation(estimator, draws, noise);
+        Ok(Number::within(deviation, 3.0 * error, if deviation < 10.0 { 2 } else { 1 }))
+    };
+    let mut rows = Vec::new();
+    for (name, estimator, draws, shift) in [
+        ("whole path, exact reverse chain", Estimator::WholePath, 100, 0.0),
+        ("whole path", Estimator::WholePath, 3000, 0.5),
+        ("consistency form, a triple for each t", Estimator::ConsistencyTriples, 3000, 0.5),
+        ("denoising form, a pair for each t", Estimator::DenoisingPairs, 3000, 0.5),
+        ("denoising form, exact KL for each t", Estimator::DenoisingKl, 3000, 0.5),
+        ("consistency form, one random t", Estimator::ConsistencyOneTime, 100_000, 0.5),
+        ("denoising form, one random t", Estimator::DenoisingOneTime, 100_000, 0.5),
+    ] {
+        let row = [100, 300, 1000].map(|latents| deviation(estimator, draws, shift, latents));
+        rows.push((name.to_string(), row.into_iter().collect::<Result<_>>()?));
+    }
+    chapter.report.section("How much the estimators vary");
+    chapter.report.table(&["standard deviation (nats)", "T = 100", "T = 300", "T = 1000"], &rows);
+    Ok(())
+}
+// ANCHOR_END: estimators

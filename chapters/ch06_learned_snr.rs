@@ -8,11 +8,11 @@ use elbo_to_diffusion::{
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Images},
     denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
-    diffusion::{denoising_kl, diffuse},
+    diffusion::denoising_kl,
     error::Result,
     figure::{Axis, Plot, Series, Style},
     host::{download, upload},
-    random::{Stream, normal, rng},
+    random::{Stream, rng},
     schedule::{Cosine, Learned, Linear, Schedule},
     training::{SHARDS, Shard, Training},
 };
@@ -21,8 +21,6 @@ const GAMMA_MIN: f64 = -8.0;
 const GAMMA_MAX: f64 = 5.0;
 const LINEAR: Linear = Linear { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX };
 const COSINE: Cosine = Cosine { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX };
-/// Parts of [0, 1] from each of which an estimate of the bound draws one time per image and pass.
-const STRATA: usize = 64;
 
 fn main() -> ExitCode {
     let spec = Spec {
@@ -41,10 +39,10 @@ struct Model {
 }
 
 impl Model {
-    fn bound(&self, chapter: &Chapter, images: &Images, schedule: &(impl Schedule + Sync)) -> Result<Bound> {
+    /// The bound in continuous time, from one t in each of `parts` of [0, 1] per image and pass.
+    fn bound(&self, c: &Chapter, images: &Images, schedule: &(impl Schedule + Sync), parts: usize) -> Result<Bound> {
         let denoise = |z, gamma| self.denoiser.denoise(z, gamma, None);
-        let draws = Draws { passes: 2, seed: chapter.seed() };
-        Bound::continuous(images, schedule, STRATA, denoise, draws, &chapter.device)
+        Bound::continuous(images, schedule, parts, denoise, Draws { passes: 2, seed: c.seed() }, &c.device)
     }
 }
 
@@ -84,10 +82,7 @@ fn train(
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     // L_MC, one draw of the diffusion loss for each time, in bits/dim. Equation `continuous-loss`.
     let draw = |denoiser: &Denoiser, (gamma, slope): (Tensor<1>, Tensor<1>), shard: Shard, drop: bool| {
-        let [n] = gamma.dims();
-        let x = data.train.sample(n, &mut shard.rng(seed, Stream::Batch)).values(&device);
-        let eps = normal([n, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
-        let z = diffuse(x.clone(), gamma.clone(), eps);
+        let (x, z) = shard.noised(&data.train, gamma.clone(), seed);
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         let x_hat = denoiser.denoise(z, gamma.clone(), drop.then_some(dropout));
         denoising_kl(x, x_hat, slope * (-gamma).exp() * 0.5) * data.bits_per_dim(1.0)
@@ -116,18 +111,21 @@ fn train(
 fn one_network(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()> {
     let learned = model.schedule.fixed()?;
     let bounds = [
-        ("linear", model.bound(chapter, &data.test, &LINEAR)?),
-        ("cosine", model.bound(chapter, &data.test, &COSINE)?),
-        ("learned", model.bound(chapter, &data.test, &learned)?),
+        ("linear", model.bound(chapter, &data.test, &LINEAR, 64)?),
+        ("cosine", model.bound(chapter, &data.test, &COSINE, 64)?),
+        ("learned", model.bound(chapter, &data.test, &learned, 64)?),
     ];
     // ANCHOR_END: one_network
     let bits = |nats: f64| data.bits_per_dim(nats);
-    let validation = bits(model.bound(chapter, &data.validation, &learned)?.total());
+    let validation = bits(model.bound(chapter, &data.validation, &learned, 64)?.total());
     let row = |(name, bound): &(&str, Bound)| {
         let variance = bits(bits(bound.draw_variance));
-        let tolerance = [0.02, 0.002, 0.25 * variance];
-        let values = [(bits(bound.total()), 3), (bits(bound.standard_error), 4), (variance, 2)];
-        (name.to_string(), values.iter().zip(tolerance).map(|(&(v, d), t)| Number::within(v, t, d)).collect())
+        let numbers = [
+            Number::within(bits(bound.total()), 0.005, 3),
+            Number::within(bits(bound.standard_error), 0.0003, 4),
+            Number::within(variance, 0.03 * variance, 2),
+        ];
+        (name.to_string(), numbers.to_vec())
     };
     let rows: Vec<_> = bounds.iter().map(row).collect();
     let [linear, cosine, own] = bounds.each_ref().map(|(_, bound)| bound);
@@ -136,12 +134,12 @@ fn one_network(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<(
     let report = &mut chapter.report;
     report.section("One network, three schedules");
     report.table(&["schedule", "test bound (bits/dim)", "standard error", "variance of one draw"], &rows);
-    report.row("least possible variance", &Number::within(bits(bits(linear.least_variance)), 0.3, 2), "");
-    report.row("variance, learned over worst", &Number::within(ratio, 0.03, 3), "");
-    report.row("bounds apart, at most", &Number::within(apart, 1.2, 1), "standard errors");
+    report.row("least possible variance", &Number::within(bits(bits(linear.least_variance)), 0.02, 2), "");
+    report.row("variance, learned over worst", &Number::within(ratio, 0.003, 3), "");
+    report.row("bounds apart, at most", &Number::within(apart, 0.3, 1), "standard errors");
     let verdict = if apart <= 3.0 { "yes" } else { "no" };
     report.line(&format!("All three agree within three standard errors: {verdict}"));
-    report.row("validation bound, learned", &Number::within(validation, 0.02, 3), "bits/dim");
+    report.row("validation bound, learned", &Number::within(validation, 0.005, 3), "bits/dim");
     chapter.metric("validation_bits_per_dim", validation);
     chapter.metric("test_bits_per_dim", bits(own.total()));
     chapter.metric("test_bits_per_dim_stderr", bits(own.standard_error));
@@ -176,7 +174,7 @@ fn discrete_time(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result
     for latents in [10, 25, 50] {
         let row = schedules.iter().map(|schedule| {
             let bound = Bound::discrete(&data.test, &schedule.grid(latents), denoise, draws, &chapter.device)?;
-            Ok(Number::within(data.bits_per_dim(bound.total()), 0.03, 2))
+            Ok(Number::within(data.bits_per_dim(bound.total()), 0.02, 2))
         });
         rows.push((latents.to_string(), row.collect::<Result<_>>()?));
     }
@@ -204,17 +202,17 @@ fn end_points(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()
     let (start, learned) = (path[0], path[60]);
     let mut rows = Vec::new();
     for (name, ends) in [("start", start), ("chapter 5", [GAMMA_MIN, GAMMA_MAX]), ("learned", learned)] {
-        let bound = model.bound(chapter, &data.validation, &Linear { gamma_min: ends[0], gamma_max: ends[1] })?;
+        let bound = model.bound(chapter, &data.validation, &Linear { gamma_min: ends[0], gamma_max: ends[1] }, 64)?;
         let bits = |nats, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 4);
         rows.push((
             name.to_string(),
             vec![
-                Number::within(ends[0], 0.2, 2),
-                Number::within(ends[1], 0.2, 2),
-                bits(bound.reconstruction, 0.001),
+                Number::within(ends[0], 0.05, 2),
+                Number::within(ends[1], 0.05, 2),
+                bits(bound.reconstruction, 0.0005),
                 bits(bound.prior, 0.0001),
-                bits(bound.denoising.iter().sum(), 0.02),
-                bits(bound.total(), 0.02),
+                bits(bound.denoising.iter().sum(), 0.005),
+                bits(bound.total(), 0.005),
             ],
         ));
     }
@@ -226,9 +224,9 @@ fn end_points(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()
     let report = &mut chapter.report;
     report.section("Learned end points");
     report.table(&["end points", "gamma_min", "gamma_max", "reconstruction", "prior", "diffusion", "bound"], &rows);
-    report.row("slope left in gamma_min", &Number::within(slope_min, 0.001, 5), "bits/dim");
-    report.row("slope left in gamma_max", &Number::within(slope_max, 0.001, 5), "bits/dim");
-    report.row("predicted for gamma_max", &Number::within(predicted, 0.001, 5), "bits/dim");
+    report.row("slope left in gamma_min", &Number::within(slope_min, 0.0002, 5), "bits/dim");
+    report.row("slope left in gamma_max", &Number::within(slope_max, 0.0002, 5), "bits/dim");
+    report.row("predicted for gamma_max", &Number::within(predicted, 0.0002, 5), "bits/dim");
     let curve = |name: &str, i: usize| {
         Series::new(name, Style::Line, path.iter().zip(0..).map(|(ends, step)| (f64::from(step), ends[i])))
     };
@@ -244,10 +242,10 @@ fn equal_training(chapter: &mut Chapter, data: &Dataset, fresh: &Model, judge: &
     let mut rows = Vec::new();
     for (name, fixed) in schedules {
         let model = train(chapter, data, fresh, fixed, &format!("{name} schedule"), 200)?;
-        let bound = model.bound(chapter, &data.validation, &judge)?;
+        let bound = model.bound(chapter, &data.validation, &judge, 32)?;
         let bits = |nats| data.bits_per_dim(nats);
         let numbers =
-            vec![Number::within(bits(bound.total()), 0.02, 3), Number::within(bits(bound.standard_error), 0.002, 4)];
+            vec![Number::within(bits(bound.total()), 0.005, 3), Number::within(bits(bound.standard_error), 0.0003, 4)];
         rows.push((name.to_string(), numbers));
     }
     chapter.report.section("Equal short training");

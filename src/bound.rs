@@ -210,3 +210,61 @@ fn noise_error(per_pass: &[Vec<f64>]) -> f64 {
     });
     (squares.sum::<f64>() / passes).sqrt() / images as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        data::digits::digits,
+        denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
+        schedule::Linear,
+    };
+
+    /// The exact denoiser of independent pixels, on the CPU, and 350 digits.
+    fn independent() -> (Images, Denoiser, Device) {
+        let (data, device) = (digits().unwrap(), Device::flex());
+        let trunk = TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, hidden: 8, blocks: 0, dropout: 0.0 };
+        let denoiser = DenoiserConfig::for_images(&data.train, trunk).init(&mut rng(0, Stream::Batch, 0), &device);
+        (data.validation, denoiser, device)
+    }
+
+    fn bound(gamma_min: f64, gamma_max: f64) -> Bound {
+        let (images, denoiser, device) = independent();
+        let schedule = Linear { gamma_min, gamma_max };
+        let draws = Draws { passes: 2, seed: 1 };
+        Bound::continuous(&images, &schedule, 32, |z, gamma| denoiser.denoise(z, gamma, None), draws, &device).unwrap()
+    }
+
+    #[test]
+    fn end_point_slopes_are_the_slopes_of_the_bound() {
+        let (images, denoiser, device) = independent();
+        let (ends, h) = ([-5.5, 0.5], 0.5);
+        let noise = &mut rng(2, Stream::Evaluation, 0);
+        let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
+        let [at_min, at_max] = Bound::end_point_slopes(&images, ends, denoise, noise, &device).unwrap();
+        let difference = |above: Bound, below: Bound| {
+            let error = above.standard_error.hypot(below.standard_error) / (2.0 * h);
+            ((above.total() - below.total()) / (2.0 * h), error)
+        };
+        let (by_min, error_min) = difference(bound(ends[0] + h, ends[1]), bound(ends[0] - h, ends[1]));
+        let (by_max, error_max) = difference(bound(ends[0], ends[1] + h), bound(ends[0], ends[1] - h));
+        // A difference over a whole unit of gamma is the slope only to a few percent.
+        assert!((at_min - by_min).abs() < 0.05 * by_min.abs() + 4.0 * error_min, "{at_min} {by_min} {error_min}");
+        assert!((at_max - by_max).abs() < 0.05 * by_max.abs() + 4.0 * error_max, "{at_max} {by_max} {error_max}");
+        assert!(at_min > 5.0 && at_max < -5.0, "{at_min} {at_max}");
+    }
+
+    #[test]
+    fn the_least_variance_is_that_of_terms_drawn_as_often_as_they_are_large() {
+        // Two images, one pass, two terms: what each image's reconstruction and terms are.
+        let group = Group { prior: vec![0.5, 0.5], rows: vec![1.0, 1.0, 3.0, 5.0, 1.0, 1.0] };
+        let bound = Bound::average(&[group], 2, 1);
+        assert_eq!((bound.total(), bound.denoising.clone()), (6.5, vec![4.0, 1.0]));
+        // A uniform term, times 2: 6, 10, 2, 2 with probability 1/4 each.
+        assert!((bound.draw_variance - ((36.0 + 100.0 + 4.0 + 4.0) / 4.0 - 25.0)).abs() < 1e-12);
+        // Drawn in proportion to the roots of their mean squares, 17 and 1.
+        let p = 17.0_f64.sqrt() / (1.0 + 17.0_f64.sqrt());
+        assert!((bound.least_variance - (17.0 / p + 1.0 / (1.0 - p) - 25.0)).abs() < 1e-12);
+        assert!(bound.least_variance < bound.draw_variance);
+    }
+}

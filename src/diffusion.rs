@@ -46,21 +46,25 @@ impl Posterior {
 // ANCHOR_END: posterior
 
 // ANCHOR: weight
+// ANCHOR: denoising_weight
 /// (SNR(s) - SNR(t)) / 2, the weight of |x - x_hat|^2 in the denoising term. Equation `snr-weight`.
 pub fn denoising_weight(gamma_s: f64, gamma_t: f64) -> f64 {
     0.5 * (-gamma_t).exp() * (gamma_t - gamma_s).exp_m1()
 }
+// ANCHOR_END: denoising_weight
 
 /// gamma'(t) SNR(t) / 2, the weight of |x - x_hat|^2 at a uniform t in continuous time. Equation `continuous-loss`.
 pub fn diffusion_weight(schedule: &impl Schedule, t: f64) -> f64 {
     0.5 * schedule.slope(t) * (-schedule.gamma(t)).exp()
 }
 
+// ANCHOR: denoising_kl
 /// KL(q(z_s | z_t, x) || p(z_s | z_t)) for a reverse step that uses x_hat in the place of x.
 /// x and x_hat are [B, d], the weight is [B]; the result is [B]. Equation `denoising-kl-x`.
 pub fn denoising_kl(x: Tensor<2>, x_hat: Tensor<2>, weight: Tensor<1>) -> Tensor<1> {
     (x - x_hat).square().sum_dim(1).squeeze_dim::<1>(1) * weight
 }
+// ANCHOR_END: denoising_kl
 // ANCHOR_END: weight
 
 // ANCHOR: prior

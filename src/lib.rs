@@ -19,6 +19,7 @@
 //! | [`denoiser`] | the networks |
 //! | [`bound`] | the bound on a set of images |
 //! | [`training`] | the training loop |
+//! | [`autoencoder`] | variational autoencoders: one level, a hierarchy, linear |
 //! | [`weights`] | trained weights as safetensors files |
 //! | [`checkpoint`] | the state of a run in files |
 //! | [`figure`] | figures as SVG |

@@ -57,11 +57,3 @@ pub fn dropout_mask<const D: usize>(shape: [usize; D], rate: f64, rng: &mut impl
     values.truncate(shape.iter().product());
     Tensor::from_data(TensorData::new(values, shape), device)
 }
-
-/// `n` times in [0, 1), one in each interval [i/n, (i+1)/n), in order.
-///
-/// A stratified estimate of an integral over t has a far smaller variance than `n` independent times
-/// (equation `low-discrepancy`); each single time is still uniform over its interval, so the estimate is unbiased.
-pub fn stratified_times(n: usize, rng: &mut impl Rng) -> Vec<f64> {
-    (0..n).map(|i| (i as f64 + rand::RngExt::random::<f64>(rng)) / n as f64).collect()
-}

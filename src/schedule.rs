@@ -168,3 +168,60 @@ impl Learned {
 pub fn signal_power(gamma: f64) -> f64 {
     1.0 / (1.0 + gamma.exp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Central difference of fourth order.
+    fn difference(f: impl Fn(f64) -> f64, t: f64) -> f64 {
+        let h = 1e-4;
+        (8.0 * (f(t + h) - f(t - h)) - (f(t + 2.0 * h) - f(t - 2.0 * h))) / (12.0 * h)
+    }
+
+    #[test]
+    fn slopes_are_derivatives_and_ends_are_kept() {
+        let (linear, cosine) = (Linear { gamma_min: -8.0, gamma_max: 5.0 }, Cosine { gamma_min: -8.0, gamma_max: 5.0 });
+        let schedules: [&dyn Schedule; 2] = [&linear, &cosine];
+        for schedule in schedules {
+            assert!((schedule.gamma(0.0) + 8.0).abs() < 1e-12 && (schedule.gamma(1.0) - 5.0).abs() < 1e-12);
+            for t in [0.1, 0.37, 0.5, 0.9] {
+                let slope = difference(|t| schedule.gamma(t), t);
+                assert!((schedule.slope(t) / slope - 1.0).abs() < 1e-8, "{} {slope}", schedule.slope(t));
+            }
+        }
+        // The cosine itself, between other ends: abar = cos^2(pi u / 2).
+        let wide = Cosine { gamma_min: -30.0, gamma_max: 30.0 };
+        assert!((signal_power(wide.gamma(0.25)) - (std::f64::consts::PI / 8.0).cos().powi(2)).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_learned_schedule_agrees_with_its_fixed_copy_in_f64() {
+        let device = Device::flex();
+        let mut learned = Learned::new(-8.0, 5.0, &device);
+        // Weights of both signs, as training may leave them.
+        learned.heights = learned.heights.map(|a| a.clone() * (a * 300.0).sin() * 5.0);
+        let (fixed, t) = (learned.fixed().unwrap(), [0.0, 0.1, 0.31, 0.5, 0.77, 0.999, 1.0]);
+        let (gamma, slope) = learned.gamma_and_slope(upload(t, &device));
+        let (gamma, slope) = (download(gamma).unwrap(), download(slope).unwrap());
+        assert_eq!((gamma[0], gamma[6]), (-8.0, 5.0), "the end points are exact");
+        for (i, &t) in t.iter().enumerate() {
+            assert!((gamma[i] - fixed.gamma(t)).abs() < 1e-4);
+            assert!((slope[i] / fixed.derivative(t) - 1.0).abs() < 1e-3);
+            assert!(slope[i] > 0.0);
+        }
+    }
+
+    #[test]
+    fn a_gradient_reaches_every_weight_through_gamma_and_through_its_slope() {
+        use burn::optim::GradientsParams;
+        let device = Device::flex().autodiff();
+        for part in 0..2 {
+            let learned = Learned::new(-8.0, 5.0, &device);
+            let (gamma, slope) = learned.gamma_and_slope(upload([0.2, 0.6], &device));
+            let loss = [gamma, slope][part].clone().square().sum();
+            let gradients = GradientsParams::from_grads(loss.backward(), &learned);
+            assert_eq!(gradients.len(), 4);
+        }
+    }
+}

@@ -13,9 +13,11 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::{
+    data::Images,
+    diffusion::diffuse,
     error::{Error, Result},
     host::download,
-    random::{Stream, rng},
+    random::{Stream, normal, rng},
 };
 
 /// The settings of a training run.
@@ -41,6 +43,8 @@ pub struct Trained<M> {
     pub model: M,
     /// The loss of each step.
     pub losses: Vec<f64>,
+    /// What the caller observed on the way.
+    pub observed: Vec<f64>,
     /// Steps per second over the whole run.
     pub steps_per_second: f64,
 }
@@ -64,11 +68,22 @@ impl Shard {
         rng(seed, stream, (self.step * SHARDS + self.index) as u64)
     }
 
+    // ANCHOR: times
     /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which this shard gets every
     /// [`SHARDS`]-th. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
     pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
         let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
         (0..n).map(|i| ((i * SHARDS + self.index) as f64 + offset) / (n * SHARDS) as f64).collect()
+    }
+    // ANCHOR_END: times
+
+    /// One image for each gamma, drawn with replacement, and its latent at that noise level: x and z, both [B, d], for
+    /// gamma of shape [B].
+    pub fn noised(&self, images: &Images, gamma: Tensor<1>, seed: u64) -> (Tensor<2>, Tensor<2>) {
+        let ([n], device) = (gamma.dims(), gamma.device());
+        let x = images.sample(n, &mut self.rng(seed, Stream::Batch)).values(&device);
+        let eps = normal([n, images.dim()], &mut self.rng(seed, Stream::Training), &device);
+        (x.clone(), diffuse(x, gamma, eps))
     }
 }
 
@@ -78,8 +93,11 @@ pub struct State<M> {
     pub step: usize,
     /// The loss of each step that was read back from the device.
     pub losses: Vec<f64>,
+    /// Numbers that the caller adds on the way, in its own order. A run that goes on from a checkpoint finds them again.
+    pub observed: Vec<f64>,
+    /// The moving average of the weights, without a tape.
+    pub ema: M,
     model: M,
-    ema: M,
     optimizer: ModuleOptimizer,
     /// Losses that are still on the device.
     unread: Vec<Tensor<1>>,
@@ -94,21 +112,22 @@ impl<M: Module> State<M> {
             self.model.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
             self.ema.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
             self.optimizer.into_bytes().map_err(cannot)?.to_vec(),
-            self.losses.iter().flat_map(|loss| loss.to_le_bytes()).collect(),
+            to_bytes(&self.losses),
+            to_bytes(&self.observed),
         ])
     }
 
     /// The state in the place of a fresh one, from the parts of a checkpoint of the same network.
     pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
         let cannot = || Error::failure("the checkpoint does not fit this network; start the run anew without --resume");
-        let [model, ema, optimizer, losses] = parts else { return Err(cannot()) };
+        let [model, ema, optimizer, losses, observed] = parts else { return Err(cannot()) };
         let record =
             |bytes: &[u8]| ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot());
-        let losses: Vec<f64> =
-            losses.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect();
+        let losses = from_bytes(losses);
         Ok(Self {
             step: losses.len(),
             losses,
+            observed: from_bytes(observed),
             model: self.model.try_load_record(record(model)?).map_err(|_| cannot())?,
             ema: self.ema.try_load_record(record(ema)?).map_err(|_| cannot())?,
             optimizer: self.optimizer.from_bytes(Bytes::from_bytes_vec(optimizer.clone())).map_err(|_| cannot())?,
@@ -140,6 +159,7 @@ impl Training {
         State {
             step: 0,
             losses: Vec::with_capacity(self.steps),
+            observed: Vec::new(),
             model: model.clone().train(),
             ema: model.valid(),
             optimizer,
@@ -195,7 +215,7 @@ impl Training {
             after(&mut state)?;
         }
         let steps_per_second = (self.steps - first) as f64 / start.elapsed().as_secs_f64();
-        Ok(Trained { model: state.ema, losses: state.losses, steps_per_second })
+        Ok(Trained { model: state.ema, losses: state.losses, observed: state.observed, steps_per_second })
     }
     // ANCHOR_END: train
 
@@ -205,6 +225,14 @@ impl Training {
         let cosine = 0.5 * (1.0 + (PI * step as f64 / self.steps as f64).cos());
         self.learning_rate * warmup * (0.03 + 0.97 * cosine)
     }
+}
+
+fn to_bytes(numbers: &[f64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn from_bytes(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect()
 }
 
 /// The mean of the shards' gradients, always summed in the same order.

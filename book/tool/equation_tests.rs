@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use syn::spanned::Spanned;
 use syn::visit::Visit;
@@ -37,14 +37,11 @@ pub struct EquationTest {
 pub struct EquationTests(BTreeMap<String, EquationTest>);
 
 impl EquationTests {
-    /// Reads every `.rs` file of `folder`; a missing folder holds no tests.
+    /// Reads every `.rs` file of `folder` and of the folders in it; a missing folder holds no tests.
     pub fn read(root: &Path, folder: &Path, problems: &mut Problems) -> Self {
         let mut tests = Self::default();
-        let Ok(entries) = fs::read_dir(folder) else {
-            return tests;
-        };
-        let mut paths: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+        let mut paths = Vec::new();
+        rust_files(folder, &mut paths);
         paths.sort();
         for path in paths {
             let file = problem::display(root, &path);
@@ -106,6 +103,20 @@ impl EquationTests {
     }
 }
 
+/// The `.rs` files of `folder` and of the folders in it.
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
 fn read_function(function: &syn::ItemFn, file: &str) -> EquationTest {
     let mut test = EquationTest {
         name: function.sig.ident.to_string(),
@@ -164,7 +175,9 @@ mod tests {
     fn read(files: &[(&str, &str)]) -> (EquationTests, Problems) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, text) in files {
-            fs::write(folder.path().join(name), text).expect("a file");
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, text).expect("a file");
         }
         let mut problems = Problems::default();
         let tests = EquationTests::read(folder.path(), folder.path(), &mut problems);
@@ -194,5 +207,11 @@ mod tests {
         let (_, problems) = read(&[("ch02.rs", GAP), ("ch03.rs", "#[test]\nfn elbo_gap() {}\n"), ("ch04.rs", "fn {")]);
         let found: Vec<_> = problems.sorted().into_iter().map(|problem| (problem.file, problem.line)).collect();
         assert_eq!(found, [("ch03.rs".to_owned(), 1), ("ch04.rs".to_owned(), 1)]);
+    }
+    #[test]
+    fn the_tests_of_a_chapter_may_fill_a_folder() {
+        let (tests, problems) = read(&[("ch02/gap.rs", GAP), ("ch02/notes.txt", "fn {")]);
+        assert_eq!(problems.sorted(), []);
+        assert_eq!(tests.get("elbo-gap").map(|test| test.file.as_str()), Some("ch02/gap.rs"));
     }
 }

@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     checkpoint::Checkpoints,
-    data::{Dataset, digits::digits},
+    data::{Dataset, digits::digits, mnist::mnist},
     error::{Error, Result},
     files::{self, write_atomically},
     training::{Shard, Trained, Training},
@@ -150,9 +150,22 @@ impl Chapter {
         self.steps
     }
 
-    /// The data set.
+    /// The data set that `--data` names.
     pub fn dataset(&self) -> Result<Dataset> {
-        digits()
+        match self.args.data.unwrap_or(DataChoice::Digits) {
+            DataChoice::Digits => digits(),
+            DataChoice::Mnist => {
+                let mut progress: Option<(String, Progress)> = None;
+                mnist(self.args.data_dir.as_deref(), |file, bytes, total| {
+                    if progress.as_ref().is_none_or(|(name, _)| name != file) {
+                        progress = Some((file.to_string(), Progress::new(file, total as usize)));
+                    }
+                    if let Some((_, progress)) = &mut progress {
+                        progress.set(bytes as usize, "bytes");
+                    }
+                })
+            }
+        }
     }
 
     /// Records a result for `metrics.json`; the name ends in its unit, `test_bits_per_dim`.
@@ -202,6 +215,19 @@ impl Chapter {
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
     ) -> Result<Trained<M>> {
+        self.train_and_observe(stage, training, model, loss, |_, _| Ok(Vec::new()))
+    }
+
+    /// The same, and after each step adds the numbers of `observe(step, model)` to those that come back in
+    /// [`Trained::observed`]; the model is the average of the weights. A resumed run does not lose what was observed before.
+    pub fn train_and_observe<M: Module + Sync>(
+        &mut self,
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        observe: impl Fn(usize, &M) -> Result<Vec<f64>>,
+    ) -> Result<Trained<M>> {
         let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let fresh = training.begin(model);
         let state = match self.resumed.then(|| self.checkpoints.latest(&file)).transpose()?.flatten() {
@@ -215,6 +241,8 @@ impl Chapter {
             if let Some(loss) = state.losses.last() {
                 progress.set(state.step, &format!("{loss:.3}"));
             }
+            let seen = observe(state.step, &state.ema)?;
+            state.observed.extend(seen);
             let last = state.step == training.steps;
             if interrupt.requested() || last || written.elapsed() >= interval {
                 written = Instant::now();

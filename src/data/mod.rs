@@ -1,6 +1,8 @@
 //! The data sets.
 
 pub mod digits;
+pub mod idx;
+pub mod mnist;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, RngExt};

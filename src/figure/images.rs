@@ -53,16 +53,20 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
     {
         let area = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
         let font = TextStyle::from((FONT, TEXT).into_font()).color(&INK);
-        let mut top = MARGIN;
+        let (mut top, mut placed) = (MARGIN, Vec::new());
         for row in rows {
             if !row.label.is_empty() {
                 area.draw(&Text::new(row.label.clone(), (MARGIN as i32, top as i32), font.clone())).map_err(drawing)?;
                 top += label_height(row);
             }
-            for (i, image) in row.images.iter().enumerate() {
-                draw_image(&area, image, side, pixel, (MARGIN + i * cell, top))?;
-            }
+            placed.extend(row.images.iter().enumerate().map(|(i, image)| (image, MARGIN + i * cell, top)));
             top += cell;
+        }
+        // Layer by layer, so that pixels of one shade can be joined over all images.
+        for layer in [Layer::Paper, Layer::Ink, Layer::Frame] {
+            for &(image, left, top) in &placed {
+                draw_layer(&area, layer, image, side, pixel, (left, top))?;
+            }
         }
         area.present().map_err(drawing)?;
     }
@@ -71,20 +75,37 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-fn draw_image(area: &Area, image: &[f64], side: usize, pixel: usize, corner: (usize, usize)) -> Result<()> {
+#[derive(Clone, Copy)]
+enum Layer {
+    Paper,
+    Ink,
+    Frame,
+}
+
+fn draw_layer(
+    area: &Area,
+    layer: Layer,
+    image: &[f64],
+    side: usize,
+    pixel: usize,
+    corner: (usize, usize),
+) -> Result<()> {
     let rectangle = |x: usize, y: usize, width: usize, height: usize, style: ShapeStyle| {
         let (left, top) = ((corner.0 + x) as i32, (corner.1 + y) as i32);
         Rectangle::new([(left, top), (left + width as i32, top + height as i32)], style)
     };
     let size = side * pixel;
-    area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(drawing)?;
-    for (i, &darkness) in image.iter().enumerate() {
-        // Sixty-four steps of grey are more than the data has, and few enough to join pixels of one shade.
-        let darkness = (darkness * 64.0).round() / 64.0;
-        if darkness > 0.0 {
-            let style = INK.mix(darkness).filled();
-            area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(drawing)?;
-        }
+    match layer {
+        Layer::Paper => area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(drawing),
+        Layer::Frame => area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(drawing),
+        Layer::Ink => image.iter().enumerate().try_for_each(|(i, &darkness)| {
+            // Thirty-two steps of grey are more than the data has, and few enough to join pixels of one shade.
+            let darkness = (darkness * 32.0).round() / 32.0;
+            if darkness > 0.0 {
+                let style = INK.mix(darkness).filled();
+                area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(drawing)?;
+            }
+            Ok(())
+        }),
     }
-    area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(drawing)
 }

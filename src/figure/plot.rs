@@ -101,6 +101,11 @@ pub struct Plot {
 }
 
 impl Plot {
+    /// One line on linear axes with these labels.
+    pub fn curve(x: &str, y: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
+        Self { x: Axis::linear(x), y: Axis::linear(y), series: vec![Series::new("", Style::Line, points)] }
+    }
+
     /// Draws the chart; returns the SVG. Fails if there is nothing to draw or a log axis gets a value <= 0.
     pub fn draw(&self) -> Result<String> {
         Ok(self.draw_framed()?.0)

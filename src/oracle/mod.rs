@@ -16,6 +16,8 @@
 //! | [`chain`] | Markov chains of linear Gaussians: joint covariance, reversal |
 //! | [`process`] | the forward process: noise levels, steps between them, loss weights |
 //! | [`bound`] | the terms of the ELBO of a diffusion model with a linear-Gaussian reverse chain |
+//! | [`decoder`] | the cost of reading the data off the first latent |
+//! | [`estimators`] | Monte Carlo estimators of that ELBO, whose variances are known |
 //! | [`mixture`] | Gaussian mixtures under the forward process, in one and in d dimensions |
 //! | [`discrete`] | finite latents: evidence, posterior, ELBO, L_K, ELBO surgery |
 //! | [`scalar_latent`] | one latent number with a normal q: the ELBO and its gradient |
@@ -25,7 +27,9 @@
 
 pub mod bound;
 pub mod chain;
+pub mod decoder;
 pub mod discrete;
+pub mod estimators;
 pub mod gaussian;
 pub mod linear_gaussian;
 pub mod mixture;
@@ -41,6 +45,7 @@ pub use bound::DiffusionBound;
 pub use chain::Chain;
 pub use discrete::FiniteLatent;
 pub use error::Error;
+pub use estimators::{Estimator, Estimators};
 pub use gaussian::{Gaussian, LinearConditional};
 pub use linear_gaussian::LinearGaussian;
 pub use mixture::{Mixture, ScalarMixture};

@@ -200,8 +200,18 @@ impl Process {
     /// # Errors
     /// None in practice; the signature is that of [`Process::from_betas`].
     pub fn ddpm() -> Result<Self, Error> {
-        let betas: Vec<f64> = (0..1000).map(|i| 1e-4 + (0.02 - 1e-4) * i as f64 / 999.0).collect();
-        Self::from_betas(&betas)
+        Self::ddpm_stretched(1000)
+    }
+
+    /// The betas of DDPM spread over another number of steps: linear from 0.1/T to 20/T, so that the noise at the end
+    /// stays about the same. Needs T > 20, where the last beta is below 1.
+    ///
+    /// # Errors
+    /// As [`Process::new`].
+    pub fn ddpm_stretched(steps: usize) -> Result<Self, Error> {
+        let last = steps.saturating_sub(1) as f64;
+        let betas = (0..steps).map(|i| (0.1 + (20.0 - 0.1) * i as f64 / last) / steps as f64);
+        Self::from_betas(&betas.collect::<Vec<_>>())
     }
 
     /// The number of steps T.

@@ -99,6 +99,7 @@ fn truncated_weights_are_a_failure_and_whole_ones_are_read() {
     let (out, weights) = (path("out"), path("weights.safetensors"));
     let trained = run("ch05_vdm", &["--out", &out, "--steps", "2", "--save", &weights]);
     assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    super::weights::check_layout("ch05", weights.as_ref());
     let loaded = run("ch05_vdm", &["--out", &out, "--load", &weights]);
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
     let bound = |output: &Output| {

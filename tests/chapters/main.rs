@@ -4,6 +4,7 @@ mod command_line;
 mod comparator;
 mod program;
 mod resume;
+mod weights;
 
 use comparator::WithinTolerance;
 use program::run;
@@ -49,8 +50,37 @@ fn ch05_vdm_on_one_thread() {
     check("ch05_vdm", &["--threads", "1"]);
 }
 
+#[test]
+fn appendix_errata() {
+    check("appendix_errata", &[]);
+}
+
 #[cfg(feature = "ndarray")]
 #[test]
 fn ch05_vdm_on_ndarray() {
     check("ch05_vdm", &["--device", "ndarray"]);
+}
+
+/// The run that is compared also saves its weights, whose layout a page documents.
+#[test]
+fn ch06_learned_snr() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("weights.safetensors");
+    check("ch06_learned_snr", &["--save", &file.to_string_lossy()]);
+    weights::check_layout("ch06", &file);
+}
+
+#[test]
+fn ch06_learned_snr_on_one_thread() {
+    check("ch06_learned_snr", &["--threads", "1"]);
+}
+
+#[test]
+fn ch07_three_parameterizations() {
+    check("ch07_three_parameterizations", &[]);
+}
+
+#[test]
+fn ch07_three_parameterizations_on_one_thread() {
+    check("ch07_three_parameterizations", &["--threads", "1"]);
 }

@@ -76,6 +76,41 @@ fn eps_from_x() {
     }
 }
 
+/// How far the x that a wrong output means lies from x, for outputs read as x, eps, score and v with
+/// the conversions as the page prints them, against |scale| times the output's error; and scale^2
+/// times the x weight against the weight of each reading found from its own formula in alpha.
+/// Kind: closed form.
+#[test]
+fn error_scale() -> Outcome {
+    const TOLERANCE: f64 = 1e-10;
+    let (process, mut rng) = (process()?, rng(712));
+    for step in process.steps().iter().skip(1) {
+        let (signal, noise) = (step.t.abar().sqrt(), step.t.noise().sqrt());
+        let (x, eps, error) = (normal(&mut rng), normal(&mut rng), normal(&mut rng));
+        let z = signal * x + noise * eps;
+        let read = [
+            x + error,
+            (z - noise * (eps + error)) / signal,
+            (z + noise * noise * (-eps / noise + error)) / signal,
+            signal * z - noise * (signal * eps - noise * x + error),
+        ];
+        let (alpha, beta) = (step.alpha(), 1.0 - step.alpha());
+        let x_weight = step.s.abar() * beta.powi(2) / (2.0 * sigma_q2(step) * noise.powi(4));
+        let weights = [
+            x_weight,
+            beta.powi(2) / (2.0 * sigma_q2(step) * noise.powi(2) * alpha),
+            beta.powi(2) / (2.0 * sigma_q2(step) * alpha),
+            x_weight * noise.powi(2),
+        ];
+        let scales = [1.0, noise / signal, noise.powi(2) / signal, noise];
+        for ((x_hat, weight), scale) in read.iter().zip(weights).zip(scales) {
+            assert_relative((x_hat - x).abs(), scale * error.abs(), TOLERANCE / noise);
+            assert_relative(weight, scale.powi(2) * step.x_weight(), TOLERANCE);
+        }
+    }
+    Ok(())
+}
+
 /// The mean of q(z_{t-1}|z_t, x) in its x, eps and score forms, against conditioning the joint
 /// covariance.
 /// Identity: 34.

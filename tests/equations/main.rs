@@ -12,4 +12,5 @@ mod ch04;
 mod ch05;
 mod ch06;
 mod ch07;
+mod errata;
 mod support;

@@ -10,25 +10,25 @@ use super::{Powers, Reverse, linear_abar, processes};
 use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng};
 
 /// KL(N(m1, v1) || N(m2, v2)) averaged over a difference of means with this second moment.
-pub(super) fn kl(v1: f64, v2: f64, squared_difference: f64) -> f64 {
+pub(crate) fn kl(v1: f64, v2: f64, squared_difference: f64) -> f64 {
     0.5 * ((v2 / v1).ln() - 1.0 + v1 / v2 + squared_difference / v2)
 }
 
 /// E_q(z_1|x) log p(x|z_1).
-pub(super) fn reconstruction(powers: &Powers, p: &Reverse, x: f64) -> f64 {
+pub(crate) fn reconstruction(powers: &Powers, p: &Reverse, x: f64) -> f64 {
     let (m, v) = (powers.abar[1].sqrt() * x, 1.0 - powers.abar[1]);
     let squares = (x - p.a[1] * m - p.b[1]).powi(2) + p.a[1] * p.a[1] * v;
     -0.5 * ((TAU * p.c[1]).ln() + squares / p.c[1])
 }
 
 /// KL(q(z_T|x) || N(0, 1)).
-pub(super) fn prior(powers: &Powers, x: f64) -> f64 {
+pub(crate) fn prior(powers: &Powers, x: f64) -> f64 {
     let abar = powers.abar[powers.abar.len() - 1];
     0.5 * (abar * x * x - abar - (1.0 - abar).ln())
 }
 
 /// E_q(z_t|x) KL(q(z_{t-1}|z_t, x) || p(z_{t-1}|z_t)).
-pub(super) fn denoising(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
+pub(crate) fn denoising(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
     let (alpha, abar, before) = (powers.alpha[t], powers.abar[t], powers.abar[t - 1]);
     let a = alpha.sqrt() * (1.0 - before) / (1.0 - abar);
     let b = before.sqrt() * (1.0 - alpha) / (1.0 - abar);
@@ -38,7 +38,7 @@ pub(super) fn denoising(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
 }
 
 /// E KL(q(z_T|z_{T-1}) || N(0, 1)) over z_{T-1} given x (x itself for T = 1).
-pub(super) fn expected_prior_kl(powers: &Powers, x: f64) -> f64 {
+pub(crate) fn expected_prior_kl(powers: &Powers, x: f64) -> f64 {
     let t = powers.abar.len() - 1;
     let before = powers.abar[t - 1];
     let squares = powers.alpha[t] * (before * x * x + 1.0 - before);
@@ -46,7 +46,7 @@ pub(super) fn expected_prior_kl(powers: &Powers, x: f64) -> f64 {
 }
 
 /// E log p(z_t|z_{t+1}) / q(z_t|z_{t-1}) over (z_{t-1}, z_t, z_{t+1}) given x.
-pub(super) fn consistency(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
+pub(crate) fn consistency(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
     let (a, b, c) = (p.a[t + 1], p.b[t + 1], p.c[t + 1]);
     let next = powers.alpha[t + 1];
     // z_t - a z_{t+1} - b = (1 - a sqrt(alpha)) z_t - a sqrt(1 - alpha) eps - b.

@@ -8,7 +8,7 @@ use super::{Powers, Reverse, linear_abar};
 use crate::support::{Outcome, assert_close, log_normal, normal, rng};
 
 /// E KL(q(z_t|z_{t-1}) || p(z_t|z_{t+1})) over (z_{t-1}, z_{t+1}) given x, as often printed.
-fn printed_kl(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
+pub(crate) fn printed_kl(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
     let (a, b, c) = (p.a[t + 1], p.b[t + 1], p.c[t + 1]);
     let (alpha, next, before) = (powers.alpha[t], powers.alpha[t + 1], powers.abar[t - 1]);
     // The means differ by sqrt(alpha_t) z_{t-1} - a z_{t+1} - b, and z_{t+1} is

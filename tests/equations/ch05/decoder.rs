@@ -2,6 +2,7 @@
 
 use std::f64::consts::{LN_2, TAU};
 
+use elbo_to_diffusion::oracle::decoder::reconstruction_cost as oracle_cost;
 use elbo_to_diffusion::oracle::process::sigmoid;
 use elbo_to_diffusion::oracle::{Rule, ScalarMixture};
 
@@ -97,6 +98,7 @@ fn reconstruction_cost() -> Outcome {
         let noise_entropy = 0.5 * (TAU * deviation * deviation).ln() + 0.5;
         let conditional = (count as f64).ln() - (entropy - noise_entropy);
         assert_close(cost, conditional / LN_2, TOLERANCE);
+        assert_close(oracle_cost(count, gamma), conditional, TOLERANCE);
     }
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! How much the estimators of the ELBO vary, at one x, with a reverse chain that is slightly wrong.
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
-use elbo_to_diffusion::oracle::{Error, Estimate, Process, vector};
-use rand::RngExt;
+use elbo_to_diffusion::oracle::{Error, Estimate, Estimator, Estimators, Process, vector};
 use rand_chacha::ChaCha8Rng;
 
-use super::bound::{consistency, denoising, expected_prior_kl, kl, prior};
+use super::bound::{consistency, denoising};
 use super::{Powers, Reverse};
-use crate::support::{Outcome, assert_close, assert_estimates, log_normal, normal, rng};
+use crate::support::{Outcome, assert_close, assert_estimates, log_normal, rng};
 
 const X: f64 = 0.8;
 
@@ -20,38 +19,14 @@ struct Setting {
 
 impl Setting {
     fn new(steps: usize, shift: f64) -> Result<Self, Error> {
-        let last = (steps - 1) as f64;
-        let betas: Vec<f64> =
-            (0..steps).map(|i| 1000.0 / steps as f64 * (1e-4 + (0.02 - 1e-4) * i as f64 / last)).collect();
-        let process = Process::from_betas(&betas)?;
+        let process = Process::ddpm_stretched(steps)?;
         let mut p = Reverse::near_exact(&process, 0.0, &mut rng(0));
         p.b = p.c.iter().map(|c| shift * c).collect();
         Ok(Self { powers: Powers::of(&process), process, p })
     }
 
-    fn steps(&self) -> usize {
-        self.process.step_count()
-    }
-
-    /// z_t from q(z_t|x); x itself for t = 0.
-    fn draw(&self, t: usize, rng: &mut ChaCha8Rng) -> f64 {
-        let abar = self.powers.abar[t];
-        abar.sqrt() * X + (1.0 - abar).sqrt() * normal(rng)
-    }
-
-    /// z_t from q(z_t|z_{t-1}).
-    fn next(&self, t: usize, before: f64, rng: &mut ChaCha8Rng) -> f64 {
-        let alpha = self.powers.alpha[t];
-        alpha.sqrt() * before + (1.0 - alpha).sqrt() * normal(rng)
-    }
-
-    fn log_forward(&self, t: usize, before: f64, z: f64) -> f64 {
-        log_normal(z, self.powers.alpha[t].sqrt() * before, 1.0 - self.powers.alpha[t])
-    }
-
-    /// log p(z_{t-1}|z_t); for t = 1 the decoder.
-    fn log_reverse(&self, t: usize, before: f64, z: f64) -> f64 {
-        log_normal(before, self.p.a[t] * z + self.p.b[t], self.p.c[t])
+    fn estimators(&self) -> Result<Estimators, Error> {
+        Estimators::new(&self.process, &self.p.chain()?, X)
     }
 
     /// (A, B x, sigma_q^2) of q(z_{t-1}|z_t, x) = N(A z_t + B x, sigma_q^2).
@@ -63,34 +38,6 @@ impl Setting {
             before.sqrt() * (1.0 - alpha) / (1.0 - abar) * X,
             (1.0 - alpha) * (1.0 - before) / (1.0 - abar),
         )
-    }
-
-    /// One draw of the log-ratio term of the consistency form at t.
-    fn draw_consistency(&self, t: usize, rng: &mut ChaCha8Rng) -> f64 {
-        let before = self.draw(t - 1, rng);
-        let now = self.next(t, before, rng);
-        let after = self.next(t + 1, now, rng);
-        self.log_reverse(t + 1, now, after) - self.log_forward(t, before, now)
-    }
-
-    /// One draw of minus the denoising term at t: from a sampled pair, or with the KL in closed
-    /// form.
-    fn draw_denoising(&self, t: usize, analytic: bool, rng: &mut ChaCha8Rng) -> f64 {
-        let (a, bx, sigma_q2) = self.posterior(t);
-        let z = self.draw(t, rng);
-        let mean = a * z + bx;
-        if analytic {
-            -kl(sigma_q2, self.p.c[t], (mean - self.p.a[t] * z - self.p.b[t]).powi(2))
-        } else {
-            let before = mean + sigma_q2.sqrt() * normal(rng);
-            self.log_reverse(t, before, z) - log_normal(before, mean, sigma_q2)
-        }
-    }
-
-    /// One draw of the reconstruction term.
-    fn draw_reconstruction(&self, rng: &mut ChaCha8Rng) -> f64 {
-        let z = self.draw(1, rng);
-        self.log_reverse(1, X, z)
     }
 
     /// The mean and variance of r = z_{t-1} - a_t z_t - b_t given x, and its covariance with the
@@ -143,11 +90,18 @@ fn log_ratio_variance(mean: f64, variance: f64, c: f64, shared: Option<f64>) -> 
     square + shared.map_or(0.0, |k| 0.5 - k * k / c)
 }
 
-/// M draws of an estimator of the ELBO, against the exact mean and the exact variance.
-fn check(draws: usize, mean: f64, variance: f64, standard_errors: f64, mut estimator: impl FnMut() -> f64) {
+/// Draws of an estimator of the ELBO, against the exact mean and the exact variance.
+fn check(
+    estimators: &Estimators,
+    estimator: Estimator,
+    draws: usize,
+    (mean, variance): (f64, f64),
+    standard_errors: f64,
+    rng: &mut ChaCha8Rng,
+) {
     let mut squares = Estimate::default();
     let values = Estimate::of(draws, || {
-        let value = estimator();
+        let value = estimators.draw(estimator, rng);
         squares.push((value - mean).powi(2));
         value
     });
@@ -168,14 +122,15 @@ fn estimator_variance() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
     const STANDARD_ERRORS: f64 = 5.0;
     let mut rng = rng(541);
-    let rng = &mut rng;
     let mut path_variances = Vec::new();
     for (steps, draws) in [(100, 20_000), (300, 10_000), (1000, 3_000)] {
         let setting = Setting::new(steps, 0.5)?;
+        let estimators = setting.estimators()?;
         let elbo = exact_elbo(&setting.process, &setting.p.chain()?, &vector(&[X]))?;
-        let (powers, p) = (&setting.powers, &setting.p);
-        let prior_kl = prior(powers, X);
-        let last = setting.steps();
+        let (powers, p, last) = (&setting.powers, &setting.p, steps);
+        let mut check = |estimator, draws, variance| {
+            check(&estimators, estimator, draws, (elbo, variance), STANDARD_ERRORS, &mut rng);
+        };
 
         // The whole path. With a_t and c_t exact, only b_t makes the log ratio vary: it is
         // constant + (1/2) sum_t (z_{t-1} - a_t z_t), linear in the path.
@@ -186,7 +141,7 @@ fn estimator_variance() -> Outcome {
         });
         let path_variance = weights.dot(&(joint.covariance() * &weights));
         path_variances.push(path_variance);
-        check(draws, elbo, path_variance, STANDARD_ERRORS, || path_log_ratios(&setting, rng).0);
+        check(Estimator::WholePath, draws, path_variance);
 
         // The consistency form, independent triples; the last pair for the prior term.
         let consistency_terms: Vec<(f64, f64)> =
@@ -196,46 +151,23 @@ fn estimator_variance() -> Outcome {
         let rest =
             setting.reconstruction_variance() + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
         let consistency_variance = rest + consistency_terms.iter().map(|(_, variance)| variance).sum::<f64>();
-        let last_term = |rng: &mut ChaCha8Rng| {
-            let before = setting.draw(last - 1, rng);
-            let z = setting.next(last, before, rng);
-            log_normal(z, 0.0, 1.0) - setting.log_forward(last, before, z)
-        };
-        check(draws, elbo, consistency_variance, STANDARD_ERRORS, || {
-            let sum: f64 = (1..last).map(|t| setting.draw_consistency(t, rng)).sum();
-            setting.draw_reconstruction(rng) + last_term(rng) + sum
-        });
+        check(Estimator::ConsistencyTriples, draws, consistency_variance);
 
         // The denoising form: a sampled pair per t, then the KL in closed form per t.
         let pair_variance =
             setting.reconstruction_variance() + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
-        check(draws, elbo, pair_variance, STANDARD_ERRORS, || {
-            let sum: f64 = (2..=last).map(|t| setting.draw_denoising(t, false, rng)).sum();
-            setting.draw_reconstruction(rng) - prior_kl + sum
-        });
+        check(Estimator::DenoisingPairs, draws, pair_variance);
         let denoising_terms: Vec<(f64, f64)> =
             (2..=last).map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t))).collect();
         let denoising_variance =
             setting.reconstruction_variance() + denoising_terms.iter().map(|(_, variance)| variance).sum::<f64>();
-        check(draws, elbo, denoising_variance, STANDARD_ERRORS, || {
-            let sum: f64 = (2..=last).map(|t| setting.draw_denoising(t, true, rng)).sum();
-            setting.draw_reconstruction(rng) - prior_kl + sum
-        });
+        check(Estimator::DenoisingKl, draws, denoising_variance);
 
         // One random t, times the number of terms.
-        let n = (last - 1) as f64;
         let one_consistency = rest + setting.random_time(&consistency_terms);
-        check(100_000, elbo, one_consistency, STANDARD_ERRORS, || {
-            let t = rng.random_range(1..last);
-            let term = setting.draw_consistency(t, rng);
-            setting.draw_reconstruction(rng) + last_term(rng) + n * term
-        });
+        check(Estimator::ConsistencyOneTime, 100_000, one_consistency);
         let one_denoising = setting.reconstruction_variance() + setting.random_time(&denoising_terms);
-        check(100_000, elbo, one_denoising, STANDARD_ERRORS, || {
-            let t = rng.random_range(2..=last);
-            let term = setting.draw_denoising(t, true, rng);
-            setting.draw_reconstruction(rng) - prior_kl + n * term
-        });
+        check(Estimator::DenoisingOneTime, 100_000, one_denoising);
 
         let t = steps as f64;
         assert!((0.9..1.2).contains(&(consistency_variance / t)));
@@ -245,35 +177,29 @@ fn estimator_variance() -> Outcome {
     // Ten times the steps change the variance of a whole path by less than a tenth.
     assert!((path_variances[2] / path_variances[0] - 1.0).abs() < 0.1);
 
-    // On one path the two forms telescope to one number; with the exact reverse it is log p(x).
-    let (moved, exact) = (Setting::new(100, 0.5)?, Setting::new(100, 0.0)?);
-    for _ in 0..100 {
-        let (by_consistency, by_denoising) = path_log_ratios(&moved, rng);
-        assert_close(by_consistency, by_denoising, TOLERANCE);
-        assert_close(path_log_ratios(&exact, rng).0, log_normal(X, 0.0, 1.0), TOLERANCE);
+    // Three steps and a reverse chain that is wrong in every coefficient, where a wrong factor or index would show.
+    let process = Process::linear_gamma(-2.0, 1.0, 3)?;
+    let p = Reverse::near_exact(&process, 0.3, &mut rng).chain()?;
+    let (estimators, elbo) = (Estimators::new(&process, &p, X)?, exact_elbo(&process, &p, &vector(&[X]))?);
+    assert_close(estimators.elbo(), elbo, TOLERANCE);
+    for estimator in [
+        Estimator::WholePath,
+        Estimator::ConsistencyTriples,
+        Estimator::DenoisingPairs,
+        Estimator::DenoisingKl,
+        Estimator::ConsistencyOneTime,
+        Estimator::DenoisingOneTime,
+    ] {
+        let values = Estimate::of(200_000, || estimators.draw(estimator, &mut rng));
+        assert_estimates(&values, elbo, STANDARD_ERRORS);
     }
-    assert!(expected_prior_kl(&exact.powers, X) > prior(&exact.powers, X));
-    Ok(())
-}
 
-/// The terms of the consistency form, and those of the denoising form, summed along one path.
-fn path_log_ratios(setting: &Setting, rng: &mut ChaCha8Rng) -> (f64, f64) {
-    let last = setting.steps();
-    let mut path = vec![X];
-    for t in 1..=last {
-        path.push(setting.next(t, path[t - 1], rng));
+    // On one path the two forms telescope to one number; with the exact reverse it is log p(x).
+    let (moved, exact) = (Setting::new(100, 0.5)?.estimators()?, Setting::new(100, 0.0)?.estimators()?);
+    for _ in 0..100 {
+        let path = moved.path(&mut rng);
+        assert_close(moved.consistency_along(&path), moved.denoising_along(&path), TOLERANCE);
+        assert_close(exact.draw(Estimator::WholePath, &mut rng), log_normal(X, 0.0, 1.0), TOLERANCE);
     }
-    let reconstruction = setting.log_reverse(1, X, path[1]);
-    let log_prior = log_normal(path[last], 0.0, 1.0);
-    let mut consistency = log_prior - setting.log_forward(last, path[last - 1], path[last]);
-    for t in 1..last {
-        consistency += setting.log_reverse(t + 1, path[t], path[t + 1]) - setting.log_forward(t, path[t - 1], path[t]);
-    }
-    let abar = setting.powers.abar[last];
-    let mut denoising = log_prior - log_normal(path[last], abar.sqrt() * X, 1.0 - abar);
-    for t in 2..=last {
-        let (a, bx, sigma_q2) = setting.posterior(t);
-        denoising += setting.log_reverse(t, path[t - 1], path[t]) - log_normal(path[t - 1], a * path[t] + bx, sigma_q2);
-    }
-    (reconstruction + consistency, reconstruction + denoising)
+    Ok(())
 }

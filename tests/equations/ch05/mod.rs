@@ -1,7 +1,7 @@
 //! Chapter 5: variational diffusion models.
 
-mod bound;
-mod consistency;
+pub(crate) mod bound;
+pub(crate) mod consistency;
 mod decoder;
 mod estimators;
 mod forward;
@@ -13,13 +13,13 @@ use crate::support::normal;
 
 /// alpha_t and abar_t = prod_{i<=t} alpha_i, as the page defines them; entry 0 is the data
 /// (abar_0 = 1, and alpha_0 has no meaning).
-struct Powers {
-    alpha: Vec<f64>,
-    abar: Vec<f64>,
+pub(crate) struct Powers {
+    pub(crate) alpha: Vec<f64>,
+    pub(crate) abar: Vec<f64>,
 }
 
 impl Powers {
-    fn of(process: &Process) -> Self {
+    pub(crate) fn of(process: &Process) -> Self {
         let mut alpha = vec![f64::NAN];
         let mut abar = vec![1.0];
         for step in process.steps() {
@@ -32,16 +32,16 @@ impl Powers {
 
 /// The one-dimensional reverse chain p(z_T) = N(0, 1), p(z_{t-1}|z_t) = N(a_t z_t + b_t, c_t) for
 /// t = T..1, of which t = 1 is the decoder p(x|z_1). Entry 0 is not used.
-struct Reverse {
-    a: Vec<f64>,
-    b: Vec<f64>,
-    c: Vec<f64>,
+pub(crate) struct Reverse {
+    pub(crate) a: Vec<f64>,
+    pub(crate) b: Vec<f64>,
+    pub(crate) c: Vec<f64>,
 }
 
 impl Reverse {
     /// The exact reverse of N(0, 1) data, a_t = sqrt(alpha_t), b_t = 0, c_t = 1 - alpha_t, with
     /// every coefficient moved at random by about this much.
-    fn near_exact(process: &Process, by: f64, rng: &mut ChaCha8Rng) -> Self {
+    pub(crate) fn near_exact(process: &Process, by: f64, rng: &mut ChaCha8Rng) -> Self {
         let (mut a, mut b, mut c) = (vec![f64::NAN], vec![f64::NAN], vec![f64::NAN]);
         for step in process.steps() {
             a.push(step.alpha().sqrt() * (1.0 + by * step.beta() * normal(rng)));
@@ -51,7 +51,7 @@ impl Reverse {
         Self { a, b, c }
     }
 
-    fn chain(&self) -> Result<Chain, Error> {
+    pub(crate) fn chain(&self) -> Result<Chain, Error> {
         let steps = (1..self.a.len()).rev();
         let steps = steps.map(|t| LinearConditional::scalar(self.a[t], self.b[t], self.c[t]));
         Chain::new(Gaussian::standard(1)?, steps.collect::<Result<_, _>>()?)
@@ -59,12 +59,12 @@ impl Reverse {
 }
 
 /// The forward processes on which the tests run: gamma linear from -8 to 5, T = 2, 5, 20, 100.
-fn processes() -> Result<Vec<Process>, Error> {
+pub(crate) fn processes() -> Result<Vec<Process>, Error> {
     [2, 5, 20, 100].into_iter().map(|steps| Process::linear_gamma(-8.0, 5.0, steps)).collect()
 }
 
 /// The schedule abar_t = 1 - t/(T + 1), for which alpha_t = (T + 1 - t)/(T + 2 - t).
-fn linear_abar(steps: usize) -> Result<Process, Error> {
+pub(crate) fn linear_abar(steps: usize) -> Result<Process, Error> {
     let betas: Vec<f64> = (1..=steps).map(|t| 1.0 / (steps + 2 - t) as f64).collect();
     Process::from_betas(&betas)
 }

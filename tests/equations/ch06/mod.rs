@@ -1,6 +1,7 @@
 //! Chapter 6: the signal-to-noise ratio, discrete and continuous, fixed and learned.
 
 mod continuous;
+mod ends;
 mod learned;
 mod weights;
 

@@ -1,0 +1,182 @@
+"""Recomputes the bound of a saved model without any code of this repository.
+
+    cargo run --example ch05_vdm -- --save vdm.safetensors
+    python3 tests/independent_bound.py vdm.safetensors target/chapters/ch05_vdm/metrics.json
+
+Needs Python 3.9 and NumPy. Reads weights of chapter 5 (a chain of 200 latents) or chapter 6 (continuous time, with the
+schedule in the file), computes the bound of the test digits with random numbers of its own, and exits with 1 if it lies
+more than three standard errors of the difference from the one in metrics.json. The page "Weights and formats" explains it.
+"""
+
+import gzip
+import json
+import math
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+
+GAMMA_MIN, GAMMA_MAX = -8.0, 5.0
+LATENTS = 200  # chapter 5
+STRATA = 64  # chapter 6
+PASSES = 2
+K = 17
+LEVELS = 2 * (np.arange(K) + 0.5) / K - 1
+
+
+# ANCHOR: read
+def read_safetensors(path):
+    """Eight bytes of length, a JSON header, then the numbers."""
+    data = Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8 : 8 + length])
+    program = header.pop("__metadata__")["program"]
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = (8 + length + offset for offset in entry["data_offsets"])
+        tensors[name] = np.frombuffer(data[begin:end], "<f4").reshape(entry["shape"]).astype(np.float64)
+    return program, tensors
+# ANCHOR_END: read
+
+
+def test_digits():
+    file = Path(__file__).parent.parent / "src" / "data" / "digits.csv.gz"
+    rows = [[int(cell) for cell in line.split(",")] for line in gzip.open(file, "rt")]
+    return np.array(rows)[1350:, :64]
+
+
+def sigmoid(a):
+    return 0.5 * (1 + np.tanh(0.5 * a))
+
+
+def silu(a):
+    return a * sigmoid(a)
+
+
+def softmax(a):
+    e = np.exp(a - a.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def rms_norm(h):
+    return h / np.sqrt((h * h).mean(-1, keepdims=True) + 1e-5)
+
+
+# ANCHOR: denoise
+def denoise(w, z, gamma):
+    """x_hat, [B, d], from z, [B, d], and gamma, [B]."""
+
+    def linear(name, h):
+        return h @ w[name + ".weight"] + w[name + ".bias"]
+
+    # The posterior of each pixel on its own.
+    g = gamma[:, None, None]
+    distance = z[:, :, None] - np.sqrt(sigmoid(-g)) * LEVELS
+    alone = w["log_marginals"] - distance**2 / (2 * sigmoid(g))
+    p = softmax(alone)
+    mean = p @ LEVELS
+    deviation = 2 * np.sqrt((p * (LEVELS - mean[:, :, None]) ** 2).sum(-1))
+    # Seventeen features of the noise level.
+    u = ((gamma - GAMMA_MIN) / (GAMMA_MAX - GAMMA_MIN))[:, None]
+    phase = u * (math.pi / 2 * 2.0 ** np.arange(8))
+    time = np.concatenate([2 * u - 1, np.sin(phase), np.cos(phase)], 1)
+    # The residual network.
+    h = linear("trunk.input", np.concatenate([mean, deviation, time], 1))
+    for i in range(sum(name.startswith("trunk.blocks.") and name.endswith(".inner.weight") for name in w)):
+        block = f"trunk.blocks.{i}."
+        inner = silu(linear(block + "inner", rms_norm(silu(h))) + linear(block + "time", time))
+        h = h + linear(block + "outer", inner)
+    mix = linear("output", rms_norm(silu(h)))
+    f = mix.reshape(*z.shape, 2) @ w["curves"] + w["bias"]
+    return softmax(alone + f) @ LEVELS
+# ANCHOR_END: denoise
+
+
+# ANCHOR: bound
+def bound(levels, denoising_terms, noise):
+    """Mean over images of reconstruction + prior + denoising, and its standard error over the noise, in nats."""
+    x = LEVELS[levels]
+
+    def diffuse(gamma):
+        g = np.reshape(gamma, (-1, 1))
+        return np.sqrt(sigmoid(-g)) * x + np.sqrt(sigmoid(g)) * noise.standard_normal(x.shape)
+
+    def one_pass():
+        z = diffuse(GAMMA_MIN)
+        distance = z[:, :, None] - math.sqrt(sigmoid(-GAMMA_MIN)) * LEVELS
+        decoder = softmax(-(distance**2) / (2 * sigmoid(GAMMA_MIN)))
+        total = -np.log(np.take_along_axis(decoder, levels[:, :, None], 2)).sum((1, 2))
+        signal, rest = sigmoid(-GAMMA_MAX), sigmoid(GAMMA_MAX)
+        total += 0.5 * (signal * x**2 + rest - 1 - math.log(rest)).sum(1)
+        return total + denoising_terms(x, diffuse)
+
+    passes = np.stack([one_pass() for _ in range(PASSES)])
+    error = math.sqrt((passes.var(0, ddof=1) / PASSES).sum()) / len(levels)
+    return passes.mean(), error
+# ANCHOR_END: bound
+
+
+def discrete(w):
+    """Chapter 5: every step t = 2..T of the chain, weight (SNR(t-1) - SNR(t)) / 2."""
+    gammas = np.linspace(GAMMA_MIN, GAMMA_MAX, LATENTS)
+
+    def terms(x, diffuse):
+        total = np.zeros(len(x))
+        for before, gamma in zip(gammas, gammas[1:]):
+            x_hat = denoise(w, diffuse(gamma), np.full(len(x), gamma))
+            total += 0.5 * (math.exp(-before) - math.exp(-gamma)) * ((x - x_hat) ** 2).sum(1)
+        return total
+
+    return terms
+
+
+def continuous(w, noise):
+    """Chapter 6: one time from each of 64 parts of [0, 1], weight gamma'(t) SNR(t) / 2, with the schedule in the file."""
+    line, rates, heights, offsets = (w["schedule." + name] for name in ["slope", "rates", "heights", "offsets"])
+
+    def raw(t):
+        step = sigmoid(np.abs(rates) * t[:, None] + offsets)
+        slope = np.abs(line) + (np.abs(heights) * np.abs(rates) * step * (1 - step)).sum(1)
+        return np.abs(line) * t + (np.abs(heights) * step).sum(1), slope
+
+    (start, end), _ = raw(np.array([0.0, 1.0]))
+    network = {name.removeprefix("denoiser."): tensor for name, tensor in w.items()}
+
+    def terms(x, diffuse):
+        total = np.zeros(len(x))
+        for i in range(STRATA):
+            value, slope = raw((i + noise.random(len(x))) / STRATA)
+            gamma = GAMMA_MIN + (GAMMA_MAX - GAMMA_MIN) * (value - start) / (end - start)
+            slope = slope * (GAMMA_MAX - GAMMA_MIN) / (end - start)
+            x_hat = denoise(network, diffuse(gamma), gamma)
+            total += 0.5 * slope * np.exp(-gamma) * ((x - x_hat) ** 2).sum(1) / STRATA
+        return total
+
+    return terms
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit("usage: independent_bound.py WEIGHTS.safetensors METRICS.json")
+    program, weights = read_safetensors(sys.argv[1])
+    metrics = json.loads(Path(sys.argv[2]).read_text())
+    if metrics["chapter"] != program:
+        sys.exit(f"the weights are of {program}, the metrics of {metrics['chapter']}; give those of one run")
+    noise = np.random.default_rng()
+    kinds = {"ch05_vdm": lambda: discrete(weights), "ch06_learned_snr": lambda: continuous(weights, noise)}
+    if program not in kinds:
+        sys.exit(f"{sys.argv[1]} holds weights of {program}; this program reads those of {' and '.join(kinds)}")
+    nats, error = bound(test_digits(), kinds[program](), noise)
+    unit = 64 * math.log(2)
+    here, here_error = nats / unit, error / unit
+    there = metrics["metrics"]["test_bits_per_dim"]
+    there_error = metrics["metrics"]["test_bits_per_dim_stderr"]
+    apart = abs(here - there) / math.hypot(here_error, there_error)
+    print(f"{program}: {there:.4f} +- {there_error:.4f} bits/dim")
+    print(f"here: {here:.4f} +- {here_error:.4f} bits/dim, {apart:.1f} standard errors apart")
+    sys.exit(int(apart > 3))
+
+
+if __name__ == "__main__":
+    main()
