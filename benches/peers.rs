@@ -48,36 +48,47 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let this = std::env::current_exe()?.display().to_string();
     let ours = ["--ours", "--steps", &steps, "--threads", &threads].map(String::from);
     let torch = [script("digits_vdm_torch.py"), vec!["--threads".into(), threads.clone()]].concat();
-    let mut programs =
-        vec![("here", [vec![this], ours.to_vec()].concat()), ("PyTorch", torch), ("JAX", script("digits_vdm_jax.py"))];
+    let peer = |name, command| Peer { name, command, results: Vec::new() };
+    let mut peers = vec![
+        peer("here", [vec![this], ours.to_vec()].concat()),
+        peer("PyTorch", torch),
+        peer("JAX", script("digits_vdm_jax.py")),
+    ];
 
-    let mut results: Vec<Vec<Value>> = vec![Vec::new(); programs.len()];
     for round in 1..=rounds.parse::<usize>()? {
-        for i in (0..programs.len()).rev() {
-            match run(&programs[i].1) {
-                Ok(result) => {
-                    println!("round {round}, {}: {result}", programs[i].0);
-                    results[i].push(result);
-                }
-                Err(why) => {
-                    println!("{} is left out: {why}", programs[i].0);
-                    programs.remove(i);
-                    results.remove(i);
-                }
+        peers.retain_mut(|peer| match run(&peer.command) {
+            Ok(result) => {
+                println!("round {round}, {}: {result}", peer.name);
+                peer.results.push(result);
+                true
+            }
+            Err(why) => {
+                println!("{} is left out: {why}", peer.name);
+                false
+            }
+        });
+    }
+    for (figure, name) in FIGURES {
+        let values = |peer: &Peer| peer.results.iter().filter_map(|r| r[figure].as_f64()).collect::<Vec<f64>>();
+        for peer in &peers {
+            println!("{name}, {}: {}", peer.name, spread(values(peer)));
+        }
+        if let Some((here, others)) = peers.split_first() {
+            for other in others {
+                let ratios = values(here).iter().zip(values(other)).map(|(ours, theirs)| ours / theirs).collect();
+                println!("{name}, here over {}: {}", other.name, spread(ratios));
             }
         }
     }
-    for (figure, name) in FIGURES {
-        let values = |i: usize| results[i].iter().filter_map(|r| r[figure].as_f64()).collect::<Vec<f64>>();
-        for i in 0..programs.len() {
-            println!("{name}, {}: {}", programs[i].0, spread(values(i)));
-        }
-        for i in 1..programs.len() {
-            let ratios = values(0).iter().zip(values(i)).map(|(ours, theirs)| ours / theirs).collect();
-            println!("{name}, here over {}: {}", programs[i].0, spread(ratios));
-        }
-    }
     Ok(())
+}
+
+/// A program that computes W1.
+struct Peer {
+    name: &'static str,
+    command: Vec<String>,
+    /// What it printed, one object for each round.
+    results: Vec<Value>,
 }
 
 /// Median, least and greatest.

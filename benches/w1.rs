@@ -12,10 +12,11 @@ use burn::{
 };
 use elbo_to_diffusion::{
     data::Dataset,
-    denoiser::{linear, posterior_logits, rms_norm, time_features},
+    denoiser::posterior_logits,
     diffusion::{denoising_kl, diffuse, diffusion_weight},
     host::upload,
     kernels::{silu, softmax},
+    layers::{linear, rms_norm, time_features},
     random::{Stream, dropout_mask, normal},
     schedule::{Linear as LinearSchedule, Schedule},
     training::{SHARDS, Shard, Training},
@@ -70,7 +71,7 @@ impl W1 {
             let inner = block.inner.forward(rms_norm(silu(h.clone()))) + block.time.forward(time.clone());
             let mut inner = silu(inner);
             if let Some(masks) = &masks {
-                inner = inner * masks.clone().slice([i..i + 1]).squeeze_dim::<2>(0);
+                inner = inner * masks.clone().narrow(0, i, 1).squeeze_dim::<2>(0);
             }
             h = h + block.outer.forward(inner);
         }

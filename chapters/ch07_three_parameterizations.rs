@@ -7,7 +7,7 @@ use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
     data::Dataset,
-    denoiser::{Denoiser, DenoiserConfig, Regressor, TrunkConfig},
+    denoiser::{Denoiser, DenoiserConfig, Layers, Regressor, TrunkConfig},
     diffusion::{denoising_kl, diffuse, diffusion_weight},
     error::Result,
     figure::{Axis, Field, ImageRow, Plot, Series, Style, fields, image_rows},
@@ -163,7 +163,8 @@ fn score_field(chapter: &mut Chapter, data: &Mixture, level: Level, noise: &mut 
 fn score_network(chapter: &mut Chapter, data: &Mixture, level: Level) -> Result<Regressor> {
     const N: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    let trunk = TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, hidden: 64, blocks: 1, dropout: 0.0 };
+    let trunk =
+        TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 64, blocks: 1, dropout: 0.0 };
     let network = Regressor::new(trunk, 2, &mut rng(seed, Stream::Initialisation, 1), &device);
     let loss = |network: &Regressor, shard: Shard| {
         let noise = &mut shard.rng(seed, Stream::Training);
@@ -178,25 +179,22 @@ fn score_network(chapter: &mut Chapter, data: &Mixture, level: Level) -> Result<
 // ANCHOR_END: score_network
 
 // ANCHOR: network
-/// A network whose d outputs are read as one of the four, or one that outputs the odds of each level.
-#[derive(Module, Debug)]
-enum Network {
-    Plain(Regressor),
-    Posterior(Denoiser),
+trait Head: Module + Sync {
+    /// x_hat, [B, d], from z_t, [B, d], and gamma_t, [B].
+    fn x_hat(&self, to: Parameterization, z: Tensor<2>, gamma: Tensor<1>, drop: Option<&mut ChaCha8Rng>) -> Tensor<2>;
 }
 
-impl Network {
-    fn x_hat(
-        &self,
-        head: Parameterization,
-        z: Tensor<2>,
-        gamma: Tensor<1>,
-        drop: Option<&mut ChaCha8Rng>,
-    ) -> Tensor<2> {
-        match self {
-            Self::Plain(network) => head.to_x(network.forward(z.clone(), gamma.clone(), drop), z, gamma),
-            Self::Posterior(network) => network.denoise(z, gamma, drop),
-        }
+/// A network whose d outputs are read as one of the four.
+impl Head for Regressor {
+    fn x_hat(&self, to: Parameterization, z: Tensor<2>, gamma: Tensor<1>, drop: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        to.to_x(self.forward(z.clone(), gamma.clone(), drop), z, gamma)
+    }
+}
+
+/// A network that outputs the odds of each level, and with them x_hat.
+impl Head for Denoiser {
+    fn x_hat(&self, _: Parameterization, z: Tensor<2>, gamma: Tensor<1>, drop: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        self.denoise(z, gamma, drop)
     }
 }
 // ANCHOR_END: network
@@ -212,31 +210,34 @@ enum Loss {
 
 fn heads(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let trunk = TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, hidden: 192, blocks: 2, dropout: 0.3 };
+    let trunk =
+        TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 192, blocks: 2, dropout: 0.3 };
     let device = chapter.device.clone().autodiff();
     let init = || rng(chapter.seed(), Stream::Initialisation, 0);
-    let plain = Network::Plain(Regressor::new(trunk, data.train.dim(), &mut init(), &device));
-    let posterior = Network::Posterior(DenoiserConfig::for_images(&data.train, trunk).init(&mut init(), &device));
+    let plain = Regressor::new(trunk, data.train.dim(), &mut init(), &device);
+    let posterior = DenoiserConfig::for_images(&data.train, trunk).init(&mut init(), &device);
     let mut judged = Vec::new();
-    for (name, network, head, loss) in [
-        ("x, bound", &plain, X, Loss::Bound),
-        ("x, simple", &plain, X, Loss::Simple(&LINEAR)),
-        ("eps, bound", &plain, Eps, Loss::Bound),
-        ("eps, simple, cosine times", &plain, Eps, Loss::Simple(&COSINE)),
-        ("score, bound", &plain, Score, Loss::Bound),
-        ("score, simple", &plain, Score, Loss::Simple(&LINEAR)),
-        ("v, bound", &plain, V, Loss::Bound),
-        ("v, simple", &plain, V, Loss::Simple(&LINEAR)),
-        ("softmax x, bound", &posterior, X, Loss::Bound),
-        ("softmax x, simple", &posterior, X, Loss::Simple(&LINEAR)),
+    for setting in [
+        ("x, bound", X, Loss::Bound),
+        ("x, simple", X, Loss::Simple(&LINEAR)),
+        ("eps, bound", Eps, Loss::Bound),
+        ("eps, simple, cosine times", Eps, Loss::Simple(&COSINE)),
+        ("score, bound", Score, Loss::Bound),
+        ("score, simple", Score, Loss::Simple(&LINEAR)),
+        ("v, bound", V, Loss::Bound),
+        ("v, simple", V, Loss::Simple(&LINEAR)),
     ] {
-        let trained = train(chapter, &data, network, (name, head, loss))?;
-        let x_hat = |z, gamma| trained.x_hat(head, z, gamma, None);
-        judged.push(judge(chapter, &data, name, x_hat)?);
-        if name == "eps, bound" {
+        let trained = train(chapter, &data, &plain, setting)?;
+        let x_hat = |z, gamma| trained.x_hat(setting.1, z, gamma, None);
+        judged.push(judge(chapter, &data, setting.0, x_hat)?);
+        if setting.0 == "eps, bound" {
             let clipped = |z, gamma| x_hat(z, gamma).clamp(-1.0, 1.0);
             judged.push(judge(chapter, &data, "eps, bound, clipped", clipped)?);
         }
+    }
+    for setting in [("softmax x, bound", X, Loss::Bound), ("softmax x, simple", X, Loss::Simple(&LINEAR))] {
+        let trained = train(chapter, &data, &posterior, setting)?;
+        judged.push(judge(chapter, &data, setting.0, |z, gamma| trained.denoise(z, gamma, None))?);
     }
     let best = judged.iter().map(|j| (j.bits, j.error)).fold((f64::MAX, 0.0), |a, b| if b.0 < a.0 { b } else { a });
     chapter.metric("test_bits_per_dim", best.0);
@@ -255,9 +256,9 @@ fn heads(chapter: &mut Chapter) -> Result<()> {
 // ANCHOR: train
 type Setting = (&'static str, Parameterization, Loss);
 
-fn train(chapter: &mut Chapter, data: &Dataset, network: &Network, (name, head, loss): Setting) -> Result<Network> {
+fn train<N: Head>(chapter: &mut Chapter, data: &Dataset, network: &N, (name, head, loss): Setting) -> Result<N> {
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    let weighted = |network: &Network, shard: Shard| {
+    let weighted = |network: &N, shard: Shard| {
         let t = shard.times(128 / SHARDS, seed);
         let (gamma, weight) = match loss {
             Loss::Bound => {
@@ -271,7 +272,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, network: &Network, (name, head, 
                 (gamma, scale.square().recip().squeeze_dim(1))
             }
         };
-        let (x, z) = shard.noised(&data.train, gamma.clone(), seed);
+        let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, seed);
         let x_hat = network.x_hat(head, z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() / data.train.dim() as f64
     };

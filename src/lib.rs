@@ -16,7 +16,9 @@
 //! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
 //! | [`class_mixture`] | a mixture of classes of images, with an exact likelihood |
-//! | [`denoiser`] | the networks |
+//! | [`layers`] | what networks are made of |
+//! | [`unet`] | a convolutional network |
+//! | [`denoiser`] | the networks of the diffusion chapters |
 //! | [`bound`] | the bound on a set of images |
 //! | [`training`] | the training loop |
 //! | [`autoencoder`] | variational autoencoders: one level, a hierarchy, linear |
@@ -55,10 +57,12 @@ mod files;
 pub mod gaussian;
 pub mod host;
 pub mod kernels;
+pub mod layers;
 pub mod oracle;
 pub mod parameterization;
 pub mod random;
 pub mod sampler;
 pub mod schedule;
 pub mod training;
+pub mod unet;
 pub mod weights;

@@ -110,8 +110,10 @@ pub struct Learned {
     rates: Param<Tensor<1>>,
     /// Place of each step, [J].
     offsets: Param<Tensor<1>>,
-    gamma_min: f64,
-    gamma_max: f64,
+    /// gamma(0).
+    pub gamma_min: f64,
+    /// gamma(1).
+    pub gamma_max: f64,
 }
 
 impl Learned {
@@ -120,11 +122,11 @@ impl Learned {
     pub fn gamma_and_slope(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
         let ends = upload([0.0, 1.0], &t.device());
         let (raw, slope) = self.raw(Tensor::cat(vec![ends, t.clone()], 0));
-        let (n, [start]) = (t.dims()[0], [raw.clone().slice([0..1])]);
-        let width = raw.clone().slice([1..2]) - start.clone();
-        let u = (raw.slice([2..n + 2]) - start) / width.clone();
+        let (n, [start]) = (t.dims()[0], [raw.clone().narrow(0, 0, 1)]);
+        let width = raw.clone().narrow(0, 1, 1) - start.clone();
+        let u = (raw.narrow(0, 2, n) - start) / width.clone();
         let gamma = (-u.clone() + 1.0) * self.gamma_min + u * self.gamma_max;
-        (gamma, slope.slice([2..n + 2]) * (self.gamma_max - self.gamma_min) / width)
+        (gamma, slope.narrow(0, 2, n) * (self.gamma_max - self.gamma_min) / width)
     }
 
     /// g(t) = |w| t + sum_j |a_j| sigmoid(|b_j| t + c_j) and g'(t).

@@ -6,7 +6,7 @@ use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
     store::{ModuleRecord, RecordError},
-    tensor::{Bytes, Tensor},
+    tensor::{Bytes, Device, Tensor},
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -77,11 +77,17 @@ impl Shard {
     }
     // ANCHOR_END: times
 
+    /// `n` images, drawn with replacement, of which about the share `shifted` are moved by a pixel: [n, d].
+    pub fn images(&self, images: &Images, n: usize, shifted: f64, seed: u64, device: &Device) -> Tensor<2> {
+        let rng = &mut self.rng(seed, Stream::Batch);
+        images.sample(n, rng).shifted(shifted, rng).values(device)
+    }
+
     /// One image for each gamma, drawn with replacement, and its latent at that noise level: x and z, both [B, d], for
     /// gamma of shape [B].
-    pub fn noised(&self, images: &Images, gamma: Tensor<1>, seed: u64) -> (Tensor<2>, Tensor<2>) {
+    pub fn noised(&self, images: &Images, gamma: Tensor<1>, shifted: f64, seed: u64) -> (Tensor<2>, Tensor<2>) {
         let ([n], device) = (gamma.dims(), gamma.device());
-        let x = images.sample(n, &mut self.rng(seed, Stream::Batch)).values(&device);
+        let x = self.images(images, n, shifted, seed, &device);
         let eps = normal([n, images.dim()], &mut self.rng(seed, Stream::Training), &device);
         (x.clone(), diffuse(x, gamma, eps))
     }
@@ -209,7 +215,7 @@ impl Training {
 
             // Reading a value back waits for the device, so it is done rarely.
             state.unread.push(Tensor::cat(values, 0).mean());
-            if step % 20 == 0 || step == self.steps {
+            if step.is_multiple_of(20) || step == self.steps {
                 state.read_losses()?;
             }
             after(&mut state)?;

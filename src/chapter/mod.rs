@@ -4,6 +4,7 @@ mod args;
 mod device;
 mod interrupt;
 mod report;
+mod setting;
 mod terminal;
 
 use std::{
@@ -22,6 +23,7 @@ use self::{args::Parsed, terminal::Progress};
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
     report::{Number, Report},
+    setting::Setting,
 };
 use crate::{
     checkpoint::Checkpoints,
