@@ -10,10 +10,10 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     data::Images,
-    denoiser::linear,
     error::Result,
     gaussian::DiagonalGaussian,
     host::download,
+    layers::linear,
     oracle::{Gaussian, LinearGaussian, Matrix, Vector},
     random::normal,
 };

@@ -10,11 +10,11 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     data::{Images, Marginals},
-    denoiser::{linear, rms_norm},
     error::Result,
     gaussian::DiagonalGaussian,
     host::{download, upload},
     kernels::silu,
+    layers::{linear, rms_norm},
     random::dropout_mask,
 };
 
