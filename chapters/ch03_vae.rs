@@ -117,7 +117,7 @@ fn bounds(chapter: &mut Chapter, data: &Dataset, models: [(&str, &Vae); 2]) -> R
         }
     }
     let report = &mut chapter.report;
-    report.section("The bounds");
+    report.section("The bounds (bits/dim)");
     report.table(&["", "reconstruction", "KL", "-ELBO", "standard error"], &rows);
     for (name, bits) in spent {
         report.row(&format!("{name}, KL of a test image"), &Number::within(bits, 0.6, 1), "bits");

@@ -75,7 +75,7 @@ pub fn weight_of_the_kl(chapter: &mut Chapter, data: &Dataset, fresh: impl Fn() 
             ],
         ));
     }
-    chapter.report.section("The weight of the KL");
+    chapter.report.section("The weight of the KL (bits/dim)");
     chapter.report.table(&["weight", "mean sigma", "reconstruction", "KL", "-ELBO", "active latents"], &rows);
     let (x, y) = (Axis::linear("latent dimension, sorted"), Axis::linear("KL (nats)"));
     chapter.figure("kl_per_dimension", &Plot { x, y, series }.draw()?)

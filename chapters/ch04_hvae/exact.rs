@@ -43,8 +43,8 @@ pub fn chains(chapter: &mut Chapter) -> Result<()> {
         let numbers = [evidence, markov_gap, diagonal_gap, independent_gap];
         rows.push((levels.to_string(), numbers.map(|nats| Number::exact(nats, 3)).to_vec()));
     }
-    chapter.report.section("Exact hierarchies");
-    let header = ["levels", "log p(x)", "Markov", "Markov, diagonal noise", "levels independent"];
+    chapter.report.section("Exact hierarchies (nats)");
+    let header = ["levels", "log p(x)", "gap, Markov", "gap, diagonal noise", "gap, independent levels"];
     chapter.report.table(&header, &rows);
     Ok(())
 }

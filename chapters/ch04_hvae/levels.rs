@@ -106,7 +106,7 @@ pub fn level_by_level(chapter: &mut Chapter, data: &Dataset, model: &Hvae) -> Re
     let mut table: Vec<(String, Vec<Number>)> =
         rows.iter().zip(1..).map(|(row, t)| (format!("z_{t}"), numbers(row))).collect();
     table.push(("sum".into(), numbers(&sum)));
-    chapter.report.section("Level by level");
+    chapter.report.section("Level by level (nats)");
     chapter.report.table(&["level", "term of the ELBO", "KL, at least", "KL, at most"], &table);
     Ok(())
 }
