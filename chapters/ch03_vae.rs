@@ -51,7 +51,10 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     };
     chapter.save_weights(&wide)?;
     let plane = Vae::new(&data.train, 2, PLANE, &mut init(2), &device);
-    let plane = train(chapter, &data, "2 latents", &plane, &Fit::new((steps * 5 / 8).max(1), 0.5))?;
+    let mut fit = Fit::new((steps * 5 / 8).max(1), 0.5);
+    // With larger steps, rounding decides where in the plane a digit comes to lie.
+    fit.training.learning_rate = 2e-3;
+    let plane = train(chapter, &data, "2 latents", &plane, &fit)?;
 
     bounds(chapter, &data, [("16 latents", &wide), ("2 latents", &plane)])?;
     tighter_bounds(chapter, &data, &wide, &plane)?;
@@ -136,7 +139,7 @@ fn bounds(chapter: &mut Chapter, data: &Dataset, models: [(&str, &Vae); 2]) -> R
 
 /// Where the plane's digits come to lie is sensitive to rounding, and the bounds with it.
 fn tolerance(name: &str) -> f64 {
-    if name == "2 latents" { 0.04 } else { 0.003 }
+    if name == "2 latents" { 0.02 } else { 0.003 }
 }
 
 fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Result<()> {
@@ -153,13 +156,13 @@ fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae
     report.section("Tighter bounds");
     report.row("16 latents, -L_500", &bits(wide.nats, 0.003), "bits/dim");
     report.row("16 latents, effective draws of 500", &Number::within(wide.effective_draws, 3.0, 0), "");
-    report.row("2 latents, -L_100", &bits(narrow.nats, 0.04), "bits/dim");
+    report.row("2 latents, -L_100", &bits(narrow.nats, 0.02), "bits/dim");
     report.row("2 latents, effective draws of 100", &Number::within(narrow.effective_draws, 8.0, 0), "");
-    report.row("2 latents, -log p(x)", &bits(-mean(&log_evidence), 0.04), "bits/dim");
+    report.row("2 latents, -log p(x)", &bits(-mean(&log_evidence), 0.02), "bits/dim");
     report.section("The price of one encoder");
-    report.row("-ELBO with the encoder", &bits(amortised, 0.04), "bits/dim");
-    report.row("-ELBO with a q for each image", &bits(direct, 0.04), "bits/dim");
-    report.row("-log p(x)", &bits(least, 0.04), "bits/dim");
+    report.row("-ELBO with the encoder", &bits(amortised, 0.02), "bits/dim");
+    report.row("-ELBO with a q for each image", &bits(direct, 0.02), "bits/dim");
+    report.row("-log p(x)", &bits(least, 0.02), "bits/dim");
     report.row("amortisation gap", &bits(amortised - direct, 0.015), "bits/dim");
     report.row("gap of the Gaussian family", &bits(direct - least, 0.004), "bits/dim");
     chapter.metric("test_iw_bits_per_dim", data.bits_per_dim(wide.nats));

@@ -133,16 +133,50 @@ def denoise(w, z, gamma):
     u = ((gamma - GAMMA_MIN) / (GAMMA_MAX - GAMMA_MIN))[:, None]
     phase = u * (math.pi / 2 * 2.0 ** np.arange(8))
     time = np.concatenate([2 * u - 1, np.sin(phase), np.cos(phase)], 1)
-    # The residual network.
-    h = linear(w, "trunk.input", np.concatenate([mean, deviation, time], 1))
-    for i in range(sum(name.startswith("trunk.blocks.") and name.endswith(".inner.weight") for name in w)):
-        block = f"trunk.blocks.{i}."
-        inner = silu(linear(w, block + "inner", rms_norm(silu(h))) + linear(w, block + "time", time))
-        h = h + linear(w, block + "outer", inner)
-    mix = linear(w, "output", rms_norm(silu(h)))
+    if "trunk.position" in w:
+        h = convolutions(w, mean, deviation, time)
+    else:
+        # The residual network.
+        h = linear(w, "trunk.input", np.concatenate([mean, deviation, time], 1))
+        for i in range(sum(name.startswith("trunk.blocks.") and name.endswith(".inner.weight") for name in w)):
+            block = f"trunk.blocks.{i}."
+            inner = silu(linear(w, block + "inner", rms_norm(silu(h))) + linear(w, block + "time", time))
+            h = h + linear(w, block + "outer", inner)
+        h = rms_norm(silu(h))
+    mix = linear(w, "output", h)
     f = mix.reshape(*z.shape, 2) @ w["curves"] + w["bias"]
     return softmax(alone + f) @ LEVELS
 # ANCHOR_END: denoise
+
+
+# ANCHOR: convolutions
+def convolutions(w, mean, deviation, time):
+    """The hidden units of each pixel, [B, 64, c], of `--preset full`. Here the channels are the last index."""
+
+    def convolution(name, h):
+        weight = w[name + ".weight"]  # outputs x inputs x k x k
+        k = weight.shape[2]
+        edge = k // 2
+        padded = np.pad(h, [(0, 0), (edge, edge), (edge, edge), (0, 0)])
+        y = w[name + ".bias"]
+        for row in range(k):
+            for column in range(k):
+                y = y + padded[:, row : row + 8, column : column + 8] @ weight[:, :, row, column].T
+        return y
+
+    image = np.stack([mean, deviation], 2).reshape(-1, 8, 8, 2)
+    h = convolution("trunk.input", image) + w["trunk.position"][0].transpose(1, 2, 0)
+    for i in range(sum(name.endswith(".inner.bias") and "global" not in name for name in w)):
+        block = f"trunk.down.0.blocks.{i}."
+        # All pixels at once. The numbers are ordered channel after channel.
+        seen = convolution(block + "global.gather", h).transpose(0, 3, 1, 2).reshape(len(h), -1)
+        told = linear(w, block + "global.outer", silu(linear(w, block + "global.inner", rms_norm(seen))))
+        told = silu(rms_norm(told)).reshape(len(h), 4, 8, 8).transpose(0, 2, 3, 1)
+        inner = convolution(block + "inner", rms_norm(silu(h))) + linear(w, block + "time", time)[:, None, None]
+        inner = inner + convolution(block + "global.spread", told)
+        h = h + convolution(block + "outer", silu(inner))
+    return rms_norm(silu(h)).reshape(len(h), 64, -1)
+# ANCHOR_END: convolutions
 
 
 # ANCHOR: bound
