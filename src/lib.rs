@@ -22,6 +22,7 @@
 //! | [`bound`] | the bound on a set of images |
 //! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
+//! | [`autoencoder`] | variational autoencoders: one level, a hierarchy, linear |
 //! | [`weights`] | trained weights as safetensors files |
 //! | [`checkpoint`] | the state of a run in files |
 //! | [`figure`] | figures as SVG |
@@ -43,6 +44,7 @@
 //! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
 //! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, K levels.
 
+pub mod autoencoder;
 pub mod bound;
 pub mod chapter;
 pub mod checkpoint;

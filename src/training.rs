@@ -48,6 +48,8 @@ pub struct Trained<M> {
     pub model: M,
     /// The loss of each step.
     pub losses: Vec<f64>,
+    /// What the caller observed on the way.
+    pub observed: Vec<f64>,
     /// Steps per second over the whole run.
     pub steps_per_second: f64,
 }
@@ -104,6 +106,8 @@ pub struct State<M> {
     pub step: usize,
     /// The loss of each step that was read back from the device.
     pub losses: Vec<f64>,
+    /// Numbers that the caller adds on the way, in its own order. A run that goes on from a checkpoint finds them again.
+    pub observed: Vec<f64>,
     model: M,
     optimizer: Optimizer,
     /// Losses that are still on the device.
@@ -111,6 +115,11 @@ pub struct State<M> {
 }
 
 impl<M: Module> State<M> {
+    /// The model with the average of the weights, without a tape.
+    pub fn average(&self) -> M {
+        self.optimizer.average(&self.model)
+    }
+
     /// The parts of a checkpoint.
     pub fn save(&mut self) -> Result<Vec<Vec<u8>>> {
         self.read_losses()?;
@@ -119,26 +128,27 @@ impl<M: Module> State<M> {
         let [first, second] = self.optimizer.moments(&self.model);
         Ok(vec![
             bytes(self.model.clone())?,
-            bytes(self.optimizer.average(&self.model))?,
+            bytes(self.average())?,
             bytes(first)?,
             bytes(second)?,
-            self.losses.iter().flat_map(|loss| loss.to_le_bytes()).collect(),
+            to_bytes(&self.losses),
+            to_bytes(&self.observed),
         ])
     }
 
     /// The state in the place of a fresh one, from the parts of a checkpoint of the same network.
     pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
         let cannot = || Error::failure("the checkpoint does not fit this network; start the run anew without --resume");
-        let [model, average, first, second, losses] = parts else { return Err(cannot()) };
+        let [model, average, first, second, losses, observed] = parts else { return Err(cannot()) };
         let read = |module: M, bytes: &[u8]| {
             let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot())?;
             module.try_load_record(record).map_err(|_| cannot())
         };
         let untaped = |bytes: &[u8]| read(self.model.valid(), bytes);
         let optimizer = Optimizer::restored(&untaped(average)?, [&untaped(first)?, &untaped(second)?]);
-        let losses: Vec<f64> =
-            losses.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect();
-        Ok(Self { step: losses.len(), losses, model: read(self.model, model)?, optimizer, unread: Vec::new() })
+        let (losses, observed) = (from_bytes(losses), from_bytes(observed));
+        let model = read(self.model, model)?;
+        Ok(Self { step: losses.len(), losses, observed, model, optimizer, unread: Vec::new() })
     }
 
     /// Reads the losses that are still on the device. Fails with a sentence if one is no finite number.
@@ -163,6 +173,7 @@ impl Training {
         State {
             step: 0,
             losses: Vec::with_capacity(self.steps),
+            observed: Vec::new(),
             model: model.clone().train(),
             optimizer: Optimizer::default(),
             unread: Vec::new(),
@@ -236,8 +247,8 @@ impl Training {
             after(&mut state)?;
         }
         let steps_per_second = (self.steps - first) as f64 / start.elapsed().as_secs_f64();
-        let model = state.optimizer.average(&state.model);
-        Ok(Trained { model, losses: state.losses, steps_per_second })
+        let model = state.average();
+        Ok(Trained { model, losses: state.losses, observed: state.observed, steps_per_second })
     }
     // ANCHOR_END: train
 
@@ -247,6 +258,14 @@ impl Training {
         let cosine = 0.5 * (1.0 + (PI * step as f64 / self.steps as f64).cos());
         self.learning_rate * warmup * (0.03 + 0.97 * cosine)
     }
+}
+
+fn to_bytes(numbers: &[f64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn from_bytes(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect()
 }
 
 /// Computes on the device with this number. Burn panics when a device breaks down; that becomes a sentence.

@@ -31,7 +31,7 @@ use crate::{
     data::{Dataset, digits::digits, mnist::mnist},
     error::{Error, Result},
     files::{self, write_atomically},
-    training::{Shard, Trained, Training},
+    training::{Shard, State, Trained, Training},
     weights,
 };
 
@@ -224,7 +224,7 @@ impl Chapter {
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
     ) -> Result<Trained<M>> {
-        self.train_on(&[], stage, training, model, loss)
+        self.train_with(&[], stage, training, model, loss, |_| Ok(Vec::new()))
     }
 
     /// The same, with the shards of each batch computed on these devices; see [`Training::run`].
@@ -235,6 +235,31 @@ impl Chapter {
         training: &Training,
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+    ) -> Result<Trained<M>> {
+        self.train_with(devices, stage, training, model, loss, |_| Ok(Vec::new()))
+    }
+
+    /// The same on one device, and after each step adds the numbers of `observe(state)` to those that come back in
+    /// [`Trained::observed`]. A resumed run does not lose what was observed before.
+    pub fn train_and_observe<M: Module + Sync>(
+        &mut self,
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
+    ) -> Result<Trained<M>> {
+        self.train_with(&[], stage, training, model, loss, observe)
+    }
+
+    fn train_with<M: Module + Sync>(
+        &mut self,
+        devices: &[Device],
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
     ) -> Result<Trained<M>> {
         let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let fresh = training.begin(model);
@@ -249,6 +274,8 @@ impl Chapter {
             if let Some(loss) = state.losses.last() {
                 progress.set(state.step, &format!("{loss:.3}"));
             }
+            let seen = observe(state)?;
+            state.observed.extend(seen);
             let last = state.step == training.steps;
             if interrupt.requested() || last || written.elapsed() >= interval {
                 written = Instant::now();

@@ -36,6 +36,14 @@ fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
     assert_eq!(metrics["chapter"], chapter);
 }
 
+/// The same for a run that also saves its weights, whose layout a page documents.
+fn check_with_weights(chapter: &str, layout: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("weights.safetensors");
+    check(chapter, &["--save", &file.to_string_lossy()]);
+    weights::check_layout(layout, &file);
+}
+
 #[test]
 fn ch01_latent_variables() {
     check("ch01_latent_variables", &[]);
@@ -44,6 +52,26 @@ fn ch01_latent_variables() {
 #[test]
 fn ch02_elbo() {
     check("ch02_elbo", &[]);
+}
+
+#[test]
+fn ch03_vae() {
+    check_with_weights("ch03_vae", "ch03");
+}
+
+#[test]
+fn ch03_vae_on_one_thread() {
+    check("ch03_vae", &["--threads", "1"]);
+}
+
+#[test]
+fn ch04_hvae() {
+    check_with_weights("ch04_hvae", "ch04");
+}
+
+#[test]
+fn ch04_hvae_on_one_thread() {
+    check("ch04_hvae", &["--threads", "1"]);
 }
 
 #[test]
@@ -75,13 +103,9 @@ fn ch05_vdm_on_ndarray() {
     check("ch05_vdm", &["--device", "ndarray"]);
 }
 
-/// The run that is compared also saves its weights, whose layout a page documents.
 #[test]
 fn ch06_learned_snr() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("weights.safetensors");
-    check("ch06_learned_snr", &["--save", &file.to_string_lossy()]);
-    weights::check_layout("ch06", &file);
+    check_with_weights("ch06_learned_snr", "ch06");
 }
 
 #[test]
