@@ -132,7 +132,7 @@ fn training_steps_20(bencher: Bencher) {
             let x_hat = model.denoise(z, gamma.clone(), Some(&mut shard.rng(0, Stream::Dropout)));
             denoising_kl(x, x_hat, gamma.exp().recip()).mean()
         };
-        training.run(training.begin(&model), loss, |_| Ok(())).map(|trained| trained.losses)
+        training.run(training.begin(&model), &[], loss, |_| Ok(())).map(|trained| trained.losses)
     });
 }
 

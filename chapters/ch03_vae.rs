@@ -11,6 +11,7 @@ use elbo_to_diffusion::{
     error::Result,
     figure::{Plot, Series, Style},
     random::{Stream, rng},
+    training::State,
 };
 
 #[path = "ch03_vae/collapse.rs"]
@@ -72,11 +73,12 @@ fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: &Vae, fit: &F
     const EVERY: usize = 40;
     let (seed, device) = (chapter.seed(), chapter.device.clone());
     let seen = data.train.range(0, data.validation.len());
-    let observe = |step: usize, model: &Vae| {
+    let observe = |state: &State<Vae>| {
         let mut terms = Vec::new();
-        if step % EVERY == 0 {
+        if state.step.is_multiple_of(EVERY) {
+            let model = state.average();
             for images in [&seen, &data.validation] {
-                let elbo = NegativeElbo::estimate(model, images, Draws { passes: 2, seed }, &device)?;
+                let elbo = NegativeElbo::estimate(&model, images, Draws { passes: 2, seed }, &device)?;
                 terms.extend([data.bits_per_dim(elbo.reconstruction), data.bits_per_dim(elbo.kl[0])]);
             }
         }

@@ -7,7 +7,7 @@
 //! | [`error`] | the one error type |
 //! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
-//! | [`kernels`] | SiLU and softmax as vector loops |
+//! | [`kernels`] | SiLU, softmax and AdamW as vector loops |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
@@ -20,6 +20,7 @@
 //! | [`unet`] | a convolutional network |
 //! | [`denoiser`] | the networks of the diffusion chapters |
 //! | [`bound`] | the bound on a set of images |
+//! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
 //! | [`autoencoder`] | variational autoencoders: one level, a hierarchy, linear |
 //! | [`weights`] | trained weights as safetensors files |
@@ -58,6 +59,7 @@ pub mod gaussian;
 pub mod host;
 pub mod kernels;
 pub mod layers;
+pub mod optimizer;
 pub mod oracle;
 pub mod parameterization;
 pub mod random;

@@ -167,7 +167,7 @@ fn a_short_run_of_chapter_5_agrees() {
             let x_hat = model.denoise(z, gamma.clone(), Some(&mut shard.rng(0, Stream::Dropout)));
             denoising_kl(x, x_hat, gamma.exp().recip()).mean() * data.bits_per_dim(6.5)
         };
-        let trained = training.run(training.begin(&model), loss, |_| Ok(()))?;
+        let trained = training.run(training.begin(&model), &[], loss, |_| Ok(()))?;
         let denoise = |z, gamma| trained.model.denoise(z, gamma, None);
         let gammas = SCHEDULE.grid(6);
         let few = data.test.first(32);

@@ -22,6 +22,7 @@ use serde_json::{Map, Value, json};
 use self::{args::Parsed, terminal::Progress};
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
+    device::select as select_device,
     report::{Number, Report},
     setting::Setting,
 };
@@ -30,7 +31,7 @@ use crate::{
     data::{Dataset, digits::digits, mnist::mnist},
     error::{Error, Result},
     files::{self, write_atomically},
-    training::{Shard, Trained, Training},
+    training::{Shard, State, Trained, Training},
     weights,
 };
 
@@ -146,6 +147,12 @@ impl Chapter {
         self.args.preset.unwrap_or(Preset::Quick)
     }
 
+    /// The devices that `--devices` names.
+    #[cfg(feature = "remote")]
+    pub fn devices(&self) -> Result<Vec<Device>> {
+        self.args.devices.iter().map(|name| device::named(name)).collect()
+    }
+
     /// The number of training steps: `default`, unless `--steps` says otherwise.
     pub fn steps(&mut self, default: usize) -> usize {
         self.steps = self.args.steps.unwrap_or(default);
@@ -217,18 +224,42 @@ impl Chapter {
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
     ) -> Result<Trained<M>> {
-        self.train_and_observe(stage, training, model, loss, |_, _| Ok(Vec::new()))
+        self.train_with(&[], stage, training, model, loss, |_| Ok(Vec::new()))
     }
 
-    /// The same, and after each step adds the numbers of `observe(step, model)` to those that come back in
-    /// [`Trained::observed`]; the model is the average of the weights. A resumed run does not lose what was observed before.
+    /// The same, with the shards of each batch computed on these devices; see [`Training::run`].
+    pub fn train_on<M: Module + Sync>(
+        &mut self,
+        devices: &[Device],
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+    ) -> Result<Trained<M>> {
+        self.train_with(devices, stage, training, model, loss, |_| Ok(Vec::new()))
+    }
+
+    /// The same on one device, and after each step adds the numbers of `observe(state)` to those that come back in
+    /// [`Trained::observed`]. A resumed run does not lose what was observed before.
     pub fn train_and_observe<M: Module + Sync>(
         &mut self,
         stage: &str,
         training: &Training,
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
-        observe: impl Fn(usize, &M) -> Result<Vec<f64>>,
+        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
+    ) -> Result<Trained<M>> {
+        self.train_with(&[], stage, training, model, loss, observe)
+    }
+
+    fn train_with<M: Module + Sync>(
+        &mut self,
+        devices: &[Device],
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
     ) -> Result<Trained<M>> {
         let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let fresh = training.begin(model);
@@ -239,11 +270,11 @@ impl Chapter {
         let mut progress = Progress::new(stage, training.steps);
         let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
         let interrupt = interrupt::while_training()?;
-        let trained = training.run(state, loss, |state| {
+        let trained = training.run(state, devices, loss, |state| {
             if let Some(loss) = state.losses.last() {
                 progress.set(state.step, &format!("{loss:.3}"));
             }
-            let seen = observe(state.step, &state.ema)?;
+            let seen = observe(state)?;
             state.observed.extend(seen);
             let last = state.step == training.steps;
             if interrupt.requested() || last || written.elapsed() >= interval {

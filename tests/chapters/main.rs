@@ -6,11 +6,17 @@ mod program;
 mod resume;
 mod weights;
 
+use std::path::Path;
+
 use comparator::WithinTolerance;
 use program::run;
 
-/// Runs the chapter, checks its exit code and compares its report with the snapshot.
+/// Runs the chapter, checks its exit code and compares its report with the snapshot of its name.
 fn check(chapter: &str, arguments: &[&str]) {
+    check_as(chapter, chapter, arguments);
+}
+
+fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let folder = out.path().to_string_lossy().into_owned();
     let output = run(chapter, &[&["--out", &folder], arguments].concat());
@@ -23,7 +29,7 @@ fn check(chapter: &str, arguments: &[&str]) {
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, {
-        insta::assert_snapshot!(chapter, report);
+        insta::assert_snapshot!(snapshot, report);
     });
     let metrics = std::fs::read_to_string(out.path().join("metrics.json")).expect("metrics.json was written");
     let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("metrics.json is JSON");
@@ -76,6 +82,14 @@ fn ch05_vdm() {
 #[test]
 fn ch05_vdm_on_one_thread() {
     check("ch05_vdm", &["--threads", "1"]);
+}
+
+/// What `--preset full --save` wrote is loaded, because to train it takes minutes.
+#[test]
+fn ch05_vdm_full() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/weights/ch05_vdm_full.safetensors");
+    check_as("ch05_vdm_full", "ch05_vdm", &["--preset", "full", "--load", &file.to_string_lossy()]);
+    weights::check_layout("ch05_full", &file);
 }
 
 #[test]
