@@ -6,6 +6,8 @@
 //! ([`problem`]).
 
 mod book;
+mod browse;
+mod chromium;
 mod citation;
 mod equation_map;
 mod equation_tests;
@@ -23,8 +25,10 @@ mod pixels;
 mod problem;
 mod programs;
 mod serve;
+mod site;
 mod slots;
 mod snapshot;
+mod styles;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -65,6 +69,17 @@ enum Task {
         /// The file to write [default: book/book/from-elbo-to-diffusion.pdf]
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Look at every page of the built site with an installed Chromium, light and dark, wide and narrow
+    Browse {
+        /// axe-core's axe.min.js, to check accessibility as well
+        #[arg(long)]
+        axe: Option<PathBuf>,
+        /// The site to look at [default: book/book]
+        #[arg(long)]
+        site: Option<PathBuf>,
+        /// Visit these pages alone, like notation.html
+        pages: Vec<String>,
     },
 }
 
@@ -111,6 +126,11 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
             pdf::print(&layout.site(), &pdf)?;
             println!("the book is in {}", pdf.display());
             Ok(ExitCode::SUCCESS)
+        }
+        Task::Browse { axe, site, pages } => {
+            let site = site.unwrap_or_else(|| layout.site());
+            let faulty = browse::browse(&browse::Options { site, prefix: book::site_url(&layout)?, axe, pages })?;
+            Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
 }
