@@ -34,8 +34,8 @@ pub const FLAGS: [&str; 9] = [
     "--disable-extensions",
 ];
 
-/// How long an answer may take. The largest page is read by axe-core in a few seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an answer may take: a few seconds for the largest page, much more on a machine that is busy with others.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The first of `names` in the PATH.
 pub fn find(names: &[&str]) -> Option<PathBuf> {

@@ -11,7 +11,7 @@ use super::{Reader, Window};
 const SLOWEST: f64 = 2000.0;
 /// A slow page is visited again, this often in all. It is slow where none of the visits was in time, and the page's own
 /// work took half of each: the rest may have been another program's.
-const VISITS: usize = 3;
+const VISITS: usize = 2;
 /// A page takes at most this many bytes, with its figures; fonts and scripts are loaded once for all pages.
 const LARGEST: u64 = 1_000_000;
 
@@ -162,10 +162,12 @@ impl Reader {
             return Ok(0);
         };
         self.chromium.evaluate(session, &format!("{axe};0"))?;
-        // What KaTeX draws is hidden from screen readers, which get MathML, and has the colour of the text around it.
-        // It makes up most of a page and would take most of the time, so the last check does without it.
-        self.chromium
-            .evaluate(session, "document.querySelectorAll('.katex-html').forEach((drawn) => drawn.remove())")?;
+        // axe-core has no rules for formulas, which make up most of a page and would take most of the time. The last
+        // check reads their symbols instead.
+        let plain = "for (const formula of document.querySelectorAll('.katex')) {
+            formula.replaceWith(formula.querySelector('math')?.textContent ?? '');
+        }";
+        self.chromium.evaluate(session, plain)?;
         let found = self.chromium.evaluate(
             session,
             "axe.run(document, { resultTypes: ['violations'] }).then((result) => ({

@@ -1,7 +1,8 @@
-// Points at every reference to an equation: its preview must open, show the equation, and stay in the window.
+// Points at a reference to each equation: its preview must open, show the equation, and stay in the window.
 ((width) => {
     const faults = [];
-    for (const link of document.querySelectorAll("a.eqref")) {
+    const references = new Map([...document.querySelectorAll("a.eqref")].map((link) => [link.dataset.eq, link]));
+    for (const link of references.values()) {
         link.dispatchEvent(new MouseEvent("mouseenter"));
         const preview = document.querySelector(".preview");
         const box = preview?.getBoundingClientRect();

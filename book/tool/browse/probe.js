@@ -57,8 +57,10 @@
             leftovers.push(text.data.trim().replace(/\s+/g, " ").slice(0, 60));
         }
     }
-    for (const broken of document.querySelectorAll(".katex-error")) {
-        leftovers.push(broken.textContent.slice(0, 60));
+    for (const formula of document.querySelectorAll(".katex")) {
+        if (!formula.querySelector("math") || formula.querySelector(".katex-error")) {
+            leftovers.push(formula.textContent.slice(0, 60));
+        }
     }
 
     const images = [...document.images].filter((image) => !image.complete || image.naturalWidth === 0).map((i) => i.src);
