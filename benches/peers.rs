@@ -117,6 +117,7 @@ fn ours(steps: usize) -> Result<Value, Box<dyn std::error::Error>> {
     let (warm, mut start) = (20.min(steps / 4), Instant::now());
     let trained = training.run(
         training.begin(&model),
+        &[],
         |model, shard| model.loss(&data, shard, &device.clone().autodiff()),
         |state| {
             if state.step == warm {

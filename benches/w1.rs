@@ -12,10 +12,11 @@ use burn::{
 };
 use elbo_to_diffusion::{
     data::Dataset,
-    denoiser::{linear, posterior_logits, rms_norm, time_features},
+    denoiser::posterior_logits,
     diffusion::{denoising_kl, diffuse, diffusion_weight},
     host::upload,
     kernels::{silu, softmax},
+    layers::{linear, rms_norm, time_features},
     random::{Stream, dropout_mask, normal},
     schedule::{Linear as LinearSchedule, Schedule},
     training::{SHARDS, Shard, Training},

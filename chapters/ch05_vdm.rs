@@ -5,9 +5,9 @@ use std::{f64::consts::LN_2, process::ExitCode, time::Instant};
 use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
-    chapter::{self, Chapter, Flag, Number, Spec},
+    chapter::{self, Chapter, Flag, Number, Setting, Spec},
     data::{Dataset, Marginals},
-    denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
+    denoiser::{Denoiser, DenoiserConfig},
     diffusion::{denoising_kl, denoising_weight, diffuse},
     error::Result,
     figure::{ImageRow, Plot, Series, Style, image_rows},
@@ -16,19 +16,19 @@ use elbo_to_diffusion::{
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
     schedule::{Linear, Schedule},
-    training::{SHARDS, Shard, Training},
+    training::{SHARDS, Shard},
 };
 
 /// Number of latents in the chain.
 const LATENTS: usize = 200;
-/// log SNR falls from 8, where 17 levels are just told apart, to -5, where almost nothing is left to see.
-const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
+/// Each part of the data is reported on at most this many of its first images. The digits have fewer.
+const REPORTED: usize = 500;
 
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch05_vdm",
         about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
+        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -36,19 +36,24 @@ fn main() -> ExitCode {
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
-    let fresh = network(&data).init(init, &chapter.device.clone().autodiff());
+    let setting = chapter.setting(&data, 1200);
+    // ANCHOR: network
+    let device = chapter.device.clone().autodiff();
+    let fresh = DenoiserConfig::for_images(&data.train, setting.trunk).init(init, &device);
+    // ANCHOR_END: network
     let loaded = chapter.load_weights(&fresh)?;
 
     baselines(chapter, &data);
     let model = match loaded {
         Some(model) => model,
-        None => train(chapter, &data, fresh)?,
+        None => train(chapter, &data, &setting, fresh)?,
     };
     chapter.save_weights(&model)?;
-    let test = report_bound(chapter, &data, &model)?;
-    fewer_latents(chapter, &data, &model, test)?;
-    sample(chapter, &data, &model)?;
-    step_by_step(chapter, &data, &model)?;
+    let schedule = setting.linear();
+    let test = report_bound(chapter, &data, &model, &schedule)?;
+    fewer_latents(chapter, &data, &model, &schedule, test)?;
+    sample(chapter, &data, &model, &schedule)?;
+    step_by_step(chapter, &data, &model, &schedule)?;
     first_latent(chapter);
     estimators(chapter)
 }
@@ -65,25 +70,17 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
     }
 }
 
-// ANCHOR: network
-fn network(data: &Dataset) -> DenoiserConfig {
-    let Linear { gamma_min, gamma_max } = SCHEDULE;
-    DenoiserConfig::for_images(&data.train, TrunkConfig { gamma_min, gamma_max, hidden: 192, blocks: 2, dropout: 0.4 })
-}
-// ANCHOR_END: network
-
 // ANCHOR: train
-fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoiser> {
+fn train(chapter: &mut Chapter, data: &Dataset, setting: &Setting, model: Denoiser) -> Result<Denoiser> {
     const BATCH: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    let steps = chapter.steps(1200);
-    let gammas = SCHEDULE.grid(LATENTS);
+    let gammas = setting.linear().grid(LATENTS);
     let terms = gammas.len() - 1;
 
     // ANCHOR: loss
     let loss = |model: &Denoiser, shard: Shard| {
         const N: usize = BATCH / SHARDS;
-        let x = data.train.sample(N, &mut shard.rng(seed, Stream::Batch)).values(&device);
+        let x = shard.images(&data.train, N, setting.shifted, seed, &device);
         // Times spread evenly over 2..=T from one random start, so that every batch sees all noise levels.
         let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
         let (gamma, weight): (Vec<f64>, Vec<f64>) =
@@ -96,7 +93,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)
     };
     // ANCHOR_END: loss
-    let trained = chapter.train("training", &Training::new(steps), &model, loss)?;
+    let trained = chapter.train("training", &setting.training, &model, loss)?;
 
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let curve = trained.losses.chunks(20).zip(1..).map(|(chunk, i)| (f64::from(i * 20), mean(chunk)));
@@ -106,15 +103,15 @@ fn train(chapter: &mut Chapter, data: &Dataset, model: Denoiser) -> Result<Denoi
 // ANCHOR_END: train
 
 // ANCHOR: bound
-fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<Bound> {
+fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, schedule: &Linear) -> Result<Bound> {
     let denoise = |z, gamma| model.denoise(z, gamma, None);
-    let gammas = SCHEDULE.grid(LATENTS);
+    let gammas = schedule.grid(LATENTS);
     let bits = |nats: f64| data.bits_per_dim(nats);
     chapter.report.section("The bound");
     let draws = Draws { passes: 2, seed: chapter.seed() };
     let bound = |images| Bound::discrete(images, &gammas, denoise, draws, &chapter.device);
-    let seen = data.train.range(0, data.validation.len());
-    let (seen, validation, test) = (bound(&seen)?, bound(&data.validation)?, bound(&data.test)?);
+    let (validation, test) = (data.validation.first(REPORTED), data.test.first(REPORTED));
+    let (seen, validation, test) = (bound(&data.train.first(validation.len()))?, bound(&validation)?, bound(&test)?);
     for (name, bound) in [("training", &seen), ("validation", &validation), ("test", &test)] {
         for (term, nats, tolerance, decimals) in [
             ("reconstruction", bound.reconstruction, 0.001, 4),
@@ -141,12 +138,18 @@ fn report_bound(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Resu
 // ANCHOR_END: bound
 
 // ANCHOR: fewer
-fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: Bound) -> Result<()> {
+fn fewer_latents(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    model: &Denoiser,
+    schedule: &Linear,
+    full: Bound,
+) -> Result<()> {
     let denoise = |z, gamma| model.denoise(z, gamma, None);
     let draws = Draws { passes: 2, seed: chapter.seed() };
     let bound = |latents: usize| match latents {
         LATENTS => Ok(full.clone()),
-        _ => Bound::discrete(&data.test, &SCHEDULE.grid(latents), denoise, draws, &chapter.device),
+        _ => Bound::discrete(&data.test.first(REPORTED), &schedule.grid(latents), denoise, draws, &chapter.device),
     };
     let (mut rows, mut points) = (Vec::new(), Vec::new());
     for latents in [10, 25, 50, 100, LATENTS] {
@@ -164,14 +167,14 @@ fn fewer_latents(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, full: 
 // ANCHOR_END: fewer
 
 // ANCHOR: sample
-fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()> {
+fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, schedule: &Linear) -> Result<()> {
     const SAMPLES: usize = 64;
     let start = Instant::now();
-    let (gammas, device) = (SCHEDULE.grid(LATENTS), &chapter.device);
+    let (gammas, device) = (schedule.grid(LATENTS), &chapter.device);
     let denoise = |z, gamma| model.denoise(z, Tensor::full([SAMPLES], gamma, device), None);
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 0);
     let z = ancestral([SAMPLES, data.train.dim()], &gammas, denoise, noise, device, |_, _, _| {});
-    let digits = decode(z, SCHEDULE.gamma_min, &data.train.level_values())?;
+    let digits = decode(z, schedule.gamma_min, &data.train.level_values())?;
     // ANCHOR_END: sample
     let seconds = start.elapsed().as_secs_f64();
     chapter.timing("sample_images_per_second", SAMPLES as f64 / seconds);
@@ -183,8 +186,8 @@ fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()>
     chapter.figure("samples", &image_rows(&rows, side)?)
 }
 
-fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser) -> Result<()> {
-    let (gammas, device, dim) = (SCHEDULE.grid(LATENTS), &chapter.device, data.train.dim());
+fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, schedule: &Linear) -> Result<()> {
+    let (gammas, device, dim) = (schedule.grid(LATENTS), &chapter.device, data.train.dim());
     let denoise = |z, gamma| model.denoise(z, Tensor::full([1], gamma, device), None);
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
     // z_t and x_hat of one walk down the reverse chain, from t = T to 1.

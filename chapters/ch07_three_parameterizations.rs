@@ -7,7 +7,7 @@ use elbo_to_diffusion::{
     bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Spec},
     data::Dataset,
-    denoiser::{Denoiser, DenoiserConfig, Regressor, TrunkConfig},
+    denoiser::{Denoiser, DenoiserConfig, Layers, Regressor, TrunkConfig},
     diffusion::{denoising_kl, diffuse, diffusion_weight},
     error::Result,
     figure::{Axis, Field, ImageRow, Plot, Series, Style, fields, image_rows},
@@ -163,7 +163,8 @@ fn score_field(chapter: &mut Chapter, data: &Mixture, level: Level, noise: &mut 
 fn score_network(chapter: &mut Chapter, data: &Mixture, level: Level) -> Result<Regressor> {
     const N: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    let trunk = TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, hidden: 64, blocks: 1, dropout: 0.0 };
+    let trunk =
+        TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 64, blocks: 1, dropout: 0.0 };
     let network = Regressor::new(trunk, 2, &mut rng(seed, Stream::Initialisation, 1), &device);
     let loss = |network: &Regressor, shard: Shard| {
         let noise = &mut shard.rng(seed, Stream::Training);
@@ -209,7 +210,8 @@ enum Loss {
 
 fn heads(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let trunk = TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, hidden: 192, blocks: 2, dropout: 0.3 };
+    let trunk =
+        TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 192, blocks: 2, dropout: 0.3 };
     let device = chapter.device.clone().autodiff();
     let init = || rng(chapter.seed(), Stream::Initialisation, 0);
     let plain = Regressor::new(trunk, data.train.dim(), &mut init(), &device);
@@ -270,7 +272,7 @@ fn train<N: Head>(chapter: &mut Chapter, data: &Dataset, network: &N, (name, hea
                 (gamma, scale.square().recip().squeeze_dim(1))
             }
         };
-        let (x, z) = shard.noised(&data.train, gamma.clone(), seed);
+        let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, seed);
         let x_hat = network.x_hat(head, z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() / data.train.dim() as f64
     };

@@ -216,14 +216,15 @@ mod tests {
     use super::*;
     use crate::{
         data::digits::digits,
-        denoiser::{Denoiser, DenoiserConfig, TrunkConfig},
+        denoiser::{Denoiser, DenoiserConfig, Layers, TrunkConfig},
         schedule::Linear,
     };
 
     /// The exact denoiser of independent pixels, on the CPU, and 350 digits.
     fn independent() -> (Images, Denoiser, Device) {
         let (data, device) = (digits().unwrap(), Device::flex());
-        let trunk = TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, hidden: 8, blocks: 0, dropout: 0.0 };
+        let trunk =
+            TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 8, blocks: 0, dropout: 0.0 };
         let denoiser = DenoiserConfig::for_images(&data.train, trunk).init(&mut rng(0, Stream::Batch, 0), &device);
         (data.validation, denoiser, device)
     }

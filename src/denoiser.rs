@@ -1,46 +1,25 @@
 //! The network that estimates the clean image from a noisy one.
 
-use std::f64::consts::PI;
-
 use burn::{
     module::{Module, Param},
     nn::Linear,
     tensor::{Device, Tensor, TensorData, activation::sigmoid},
 };
-use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     data::{Images, Marginals},
     host::upload,
     kernels::{silu, softmax},
+    layers::{TIME_FEATURES, linear, rms_norm, time_features},
     random::dropout_mask,
+    unet::{UNet, UNetConfig},
 };
 
-/// Number of features that tell a network the noise level.
-const TIME_FEATURES: usize = 17;
 /// Number of curves over the levels that the network mixes for each pixel.
 const CURVES: usize = 2;
 /// What each count of a level is raised by, so that no level is impossible.
 const PSEUDO_COUNT: f64 = 0.1;
-
-/// A linear layer with weights scale * N(0, 1 / inputs) and a bias of zero, drawn from the host's generator.
-pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, device: &Device) -> Linear {
-    let scale = (scale / (inputs as f64).sqrt()) as f32;
-    let normal = StandardNormal.sample_iter(rng);
-    let weight: Vec<f32> = normal.take(inputs * outputs).map(|w: f32| w * scale).collect();
-    Linear {
-        weight: Param::from_data(TensorData::new(weight, [inputs, outputs]), device),
-        bias: Some(Param::from_data(TensorData::zeros::<f32, _>([outputs]), device)),
-    }
-}
-
-/// h / sqrt(mean(h^2) + 1e-5) over the last dimension. Zhang and Sennrich (2019), without the learned gain.
-pub fn rms_norm(h: Tensor<2>) -> Tensor<2> {
-    let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
-    h / scale
-}
 
 // ANCHOR: posterior_logits
 /// log m_ik + log N(z_i; sqrt(abar) x_k, 1 - abar), up to a constant in k: [B, d, K].
@@ -56,6 +35,15 @@ pub fn posterior_logits(log_marginals: Tensor<2>, levels: Tensor<1>, z: Tensor<2
 }
 // ANCHOR_END: posterior_logits
 
+/// How the hidden layers look at the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// Every unit sees every pixel.
+    Dense,
+    /// Convolutions, at this many resolutions.
+    UNet(usize),
+}
+
 /// The size of the hidden layers that all networks here share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrunkConfig {
@@ -63,21 +51,73 @@ pub struct TrunkConfig {
     pub gamma_min: f64,
     /// Largest gamma of the schedule.
     pub gamma_max: f64,
-    /// Width of the hidden layers, h.
+    /// Dense or convolutional.
+    pub layers: Layers,
+    /// Hidden units of a dense layer, channels at full resolution of a U-Net: h.
     pub hidden: usize,
-    /// Number of residual blocks.
+    /// Number of residual blocks; in a U-Net, at each resolution and each way.
     pub blocks: usize,
     /// Probability that dropout sets an activation to zero.
     pub dropout: f64,
 }
 
+impl TrunkConfig {
+    /// A linear layer from the hidden units to `outputs` numbers for each of d pixels. It starts at zero.
+    fn output(&self, outputs: usize, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Linear {
+        let outputs = match self.layers {
+            Layers::Dense => outputs * d,
+            Layers::UNet(_) => outputs,
+        };
+        linear(self.hidden, outputs, 0.0, rng, device)
+    }
+
+    /// What tells a network the noise level, [B, 17], from gamma, [B].
+    fn time_features(&self, gamma: Tensor<1>) -> Tensor<2> {
+        time_features((gamma - self.gamma_min) / (self.gamma_max - self.gamma_min))
+    }
+}
+
+/// The hidden layers.
+#[derive(Module, Debug)]
+enum Trunk {
+    Dense(Dense),
+    UNet(UNet),
+}
+
+impl Trunk {
+    /// For `inputs` features of each of d pixels.
+    fn new(config: TrunkConfig, inputs: usize, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let TrunkConfig { hidden, blocks, dropout, .. } = config;
+        match config.layers {
+            Layers::Dense => Self::Dense(Dense::new(config, inputs * d, rng, device)),
+            Layers::UNet(resolutions) => {
+                let config = UNetConfig { inputs, side: d.isqrt(), resolutions, channels: hidden, blocks, dropout };
+                Self::UNet(UNet::new(config, rng, device))
+            }
+        }
+    }
+
+    /// Hidden units, [B, h] or, of a U-Net, [B d, h], from features, [B, n d], feature after feature, and those of the
+    /// noise level, [B, 17].
+    fn forward(&self, features: Tensor<2>, time: Tensor<2>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        match self {
+            Self::Dense(dense) => dense.forward(features, time, dropout),
+            Self::UNet(unet) => {
+                let h = unet.forward(unet.image(features), time, dropout);
+                let [b, c, side, _] = h.dims();
+                h.permute([0, 2, 3, 1]).reshape([b * side * side, c])
+            }
+        }
+    }
+}
+
 /// A residual network from some features of the noisy image and its noise level to h numbers.
 #[derive(Module, Debug)]
-struct Trunk {
+struct Dense {
     input: Linear,
     blocks: Vec<Block>,
     #[module(skip)]
-    config: TrunkConfig,
+    dropout: f64,
 }
 
 /// h + outer(dropout(silu(inner(rms_norm(silu(h))) + time(features)))).
@@ -88,9 +128,9 @@ struct Block {
     outer: Linear,
 }
 
-impl Trunk {
+impl Dense {
     /// Fresh weights; the last layer of each block starts at zero.
-    fn new(config: TrunkConfig, inputs: usize, rng: &mut impl Rng, device: &Device) -> Self {
+    fn new(config: TrunkConfig, inputs: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
         let h = config.hidden;
         let block = |rng: &mut _| Block {
             inner: linear(h, h, 1.0, rng, device),
@@ -98,17 +138,15 @@ impl Trunk {
             outer: linear(h, h, 0.0, rng, device),
         };
         let input = linear(inputs + TIME_FEATURES, h, 1.0, rng, device);
-        Self { input, blocks: (0..config.blocks).map(|_| block(rng)).collect(), config }
+        Self { input, blocks: (0..config.blocks).map(|_| block(rng)).collect(), dropout: config.dropout }
     }
 
-    /// Hidden units, [B, h], from features, [B, n], and gamma, [B].
-    fn forward(&self, features: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    /// Hidden units, [B, h], from features, [B, n], and those of the noise level, [B, 17].
+    fn forward(&self, features: Tensor<2>, time: Tensor<2>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         let (device, batch) = (features.device(), features.dims()[0]);
-        let TrunkConfig { gamma_min, gamma_max, hidden, dropout: rate, .. } = self.config;
-        let time = time_features((gamma - gamma_min) / (gamma_max - gamma_min));
-        let masks = dropout.map(|rng| dropout_mask([self.blocks.len(), batch, hidden], rate, rng, &device));
-
         let mut h = self.input.forward(Tensor::cat(vec![features, time.clone()], 1));
+        let hidden = h.dims()[1];
+        let masks = dropout.map(|rng| dropout_mask([self.blocks.len(), batch, hidden], self.dropout, rng, &device));
         for (i, block) in self.blocks.iter().enumerate() {
             let inner = block.inner.forward(rms_norm(silu(h.clone()))) + block.time.forward(time.clone());
             let mut inner = silu(inner);
@@ -137,7 +175,7 @@ pub struct DenoiserConfig {
 pub struct Denoiser {
     /// From the mean and the spread of each pixel on its own, [2 d].
     trunk: Trunk,
-    /// Two numbers per pixel, [h, 2 d].
+    /// Two numbers per pixel, [h, 2 d]; [h, 2] behind a U-Net.
     output: Linear,
     /// The curves over the levels that these numbers mix, [2, K].
     curves: Param<Tensor<2>>,
@@ -147,6 +185,8 @@ pub struct Denoiser {
     log_marginals: Param<Tensor<2>>,
     #[module(skip)]
     levels: Vec<f64>,
+    #[module(skip)]
+    config: TrunkConfig,
 }
 
 impl DenoiserConfig {
@@ -157,17 +197,19 @@ impl DenoiserConfig {
 
     /// A network with fresh weights. Its output layers start at zero, so an untrained network is the exact denoiser of
     /// independent pixels, and training starts where the independent baseline ends.
-    pub fn init(&self, rng: &mut impl Rng, device: &Device) -> Denoiser {
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Denoiser {
         let k = self.levels.len();
         let d = self.log_marginals.len() / k;
+        let trunk = Trunk::new(self.trunk, 2, d, rng, device);
         let log_marginals = upload(self.log_marginals.iter().copied(), device).reshape([d, k]);
         Denoiser {
-            trunk: Trunk::new(self.trunk, 2 * d, rng, device),
-            output: linear(self.trunk.hidden, d * CURVES, 0.0, rng, device),
+            output: self.trunk.output(CURVES, d, rng, device),
+            trunk,
             curves: Param::from_tensor(upload(self.initial_curves(), device).reshape([CURVES, k])),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, k]), device),
             log_marginals: Param::from_tensor(log_marginals).set_require_grad(false),
             levels: self.levels.clone(),
+            config: self.trunk,
         }
     }
 
@@ -208,7 +250,7 @@ impl Denoiser {
         let mean = (p.clone() * x.clone()).sum_dim(2);
         let deviation = (p * (x - mean.clone()).square()).sum_dim(2).sqrt() * 2.0;
         let features = Tensor::cat(vec![mean.squeeze_dim::<2>(2), deviation.squeeze_dim::<2>(2)], 1);
-        let mix = self.output.forward(self.trunk.forward(features, gamma, dropout));
+        let mix = self.output.forward(self.trunk.forward(features, self.config.time_features(gamma), dropout));
         let mixed = mix.reshape([batch * d, CURVES]).matmul(self.curves.val());
         mixed.reshape([batch, d, k]) + self.bias.val().unsqueeze::<3>()
     }
@@ -220,28 +262,22 @@ impl Denoiser {
 pub struct Regressor {
     /// From the noisy image, [d].
     trunk: Trunk,
-    /// [h, d].
+    /// [h, d]; [h, 1] behind a U-Net.
     output: Linear,
+    #[module(skip)]
+    config: TrunkConfig,
 }
 
 impl Regressor {
     /// A network for images of d dimensions; it outputs zero at first.
-    pub fn new(config: TrunkConfig, d: usize, rng: &mut impl Rng, device: &Device) -> Self {
-        let trunk = Trunk::new(config, d, rng, device);
-        Self { trunk, output: linear(config.hidden, d, 0.0, rng, device) }
+    pub fn new(config: TrunkConfig, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let trunk = Trunk::new(config, 1, d, rng, device);
+        Self { trunk, output: config.output(1, d, rng, device), config }
     }
 
     /// The output, [B, d], for z_t, [B, d], and gamma_t, [B]. With a generator, units are dropped out (training).
     pub fn forward(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
-        self.output.forward(self.trunk.forward(z, gamma, dropout))
+        let shape = z.dims();
+        self.output.forward(self.trunk.forward(z, self.config.time_features(gamma), dropout)).reshape(shape)
     }
-}
-
-/// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the normalised gamma.
-pub fn time_features(u: Tensor<1>) -> Tensor<2> {
-    let device = u.device();
-    let frequencies = upload((0..8).map(|i| PI / 2.0 * f64::from(1 << i)), &device);
-    let u = u.unsqueeze_dim::<2>(1);
-    let phase = u.clone() * frequencies.unsqueeze::<2>();
-    Tensor::cat(vec![u * 2.0 - 1.0, phase.clone().sin(), phase.cos()], 1)
 }

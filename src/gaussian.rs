@@ -14,6 +14,11 @@ pub struct DiagonalGaussian {
 }
 
 impl DiagonalGaussian {
+    /// N(0, I), of the shape of `like`. Equation `standard-prior`.
+    pub fn standard(like: &Tensor<2>) -> Self {
+        Self { mean: like.zeros_like(), log_var: like.zeros_like() }
+    }
+
     /// log N(x; mean, exp(log_var)), summed over dimensions. x is [B, d], the result [B].
     pub fn log_prob(&self, x: Tensor<2>) -> Tensor<1> {
         let scaled = (x - self.mean.clone()).square() * self.log_var.clone().neg().exp();

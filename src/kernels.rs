@@ -1,4 +1,4 @@
-//! Functions that Burn's CPU backend computes with one scalar `expf` call per number, as vector loops.
+//! Functions that Burn's CPU backend computes with one scalar `expf` call per number, or in many passes, as vector loops.
 //!
 //! They took a third of a training step (appendix "Where the time goes"). Each is an operation of its own behind Burn's
 //! backend extension: on the CPU (Flex) a loop that `pulp` compiles for the vector unit at hand, on every other backend the
@@ -21,6 +21,7 @@ use burn::{
     tensor::{DType, Tensor, TensorData},
 };
 use pulp::Arch;
+use rayon::prelude::*;
 
 /// x sigmoid(x). Hendrycks and Gimpel (2016). The shape of the result is that of `x`.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -32,12 +33,50 @@ pub fn softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_softmax(logits.into_dispatch()))
 }
 
+/// The numbers of one step of [`adamw`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWStep {
+    /// Decay of the mean of the gradients.
+    pub beta_1: f32,
+    /// Decay of the mean of their squares.
+    pub beta_2: f32,
+    /// 1 / (1 - beta_1^t): the mean starts at zero, and this makes up for it.
+    pub correction_1: f32,
+    /// 1 / (1 - beta_2^t).
+    pub correction_2: f32,
+    /// Added to the root of the mean square.
+    pub epsilon: f32,
+    /// The learning rate.
+    pub rate: f32,
+    /// What weight decay leaves of each weight.
+    pub keep: f32,
+    /// Decay of the average of the weights.
+    pub average_decay: f32,
+}
+
+/// One step of AdamW, Loshchilov and Hutter (2019), algorithm 2, and of the average of the weights.
+///
+/// Takes weights, their gradients, the running means of gradients and of their squares, and the average of the weights, all of
+/// one shape, and a factor, [1], for all gradients. Returns weights, both means, and the average.
+pub fn adamw<const D: usize>(
+    [weight, gradient, first, second, average]: [Tensor<D>; 5],
+    factor: Tensor<1>,
+    step: AdamWStep,
+) -> [Tensor<D>; 4] {
+    let factor = factor.reshape([1; D]).into_dispatch();
+    let [weight, gradient, first, second, average] =
+        [weight, gradient, first, second, average].map(Tensor::into_dispatch);
+    let (weight, first, second, average) = Dispatch::fast_adamw(weight, gradient, first, second, average, factor, step);
+    [weight, first, second, average].map(Tensor::from_dispatch)
+}
+
 /// The backend operations behind this module's functions.
 #[backend_extension(
     Flex,
     NdArray: cfg(feature = "ndarray"),
     Cube: cfg(any(feature = "wgpu", feature = "cuda")),
     Fusion: cfg(any(feature = "wgpu", feature = "cuda")),
+    Remote: cfg(feature = "remote"),
     Autodiff
 )]
 pub trait Kernels: Backend {
@@ -63,6 +102,20 @@ pub trait Kernels: Backend {
     #[fusion(default)]
     fn fast_softmax_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         composed_softmax_backward::<Self>(output, grad)
+    }
+
+    /// One step of AdamW and of the average of the weights; see [`adamw`].
+    #[fusion(default)]
+    fn fast_adamw(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        average: FloatTensor<Self>,
+        factor: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        composed_adamw::<Self>([weight, gradient, first, second, average], factor, step)
     }
 }
 
@@ -90,11 +143,31 @@ fn composed_softmax_backward<B: Backend>(output: FloatTensor<B>, grad: FloatTens
     B::float_mul(output, B::float_sub(grad, total))
 }
 
+fn composed_adamw<B: Backend>(
+    [weight, gradient, first, second, average]: [FloatTensor<B>; 5],
+    factor: FloatTensor<B>,
+    step: AdamWStep,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let times = |x: FloatTensor<B>, factor: f32| B::float_mul_scalar(x, factor.into());
+    let mean = |old, new, decay: f32| B::float_add(times(old, decay), times(new, 1.0 - decay));
+    let gradient = B::float_mul(gradient, factor);
+    let first = mean(first, gradient.clone(), step.beta_1);
+    let second = mean(second, B::float_mul(gradient.clone(), gradient), step.beta_2);
+    let root = B::float_sqrt(times(second.clone(), step.correction_2));
+    let direction = B::float_div(first.clone(), B::float_add_scalar(root, step.epsilon.into()));
+    let weight = B::float_sub(times(weight, step.keep), times(direction, step.rate * step.correction_1));
+    let average = mean(average, weight.clone(), step.average_decay);
+    (weight, first, second, average)
+}
+
 #[cfg(feature = "ndarray")]
 impl Kernels for burn::backend::NdArray {}
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 impl Kernels for burn::backend::Cube {}
+
+#[cfg(feature = "remote")]
+impl Kernels for burn::backend::Remote {}
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -197,26 +270,81 @@ impl Kernels for Flex {
             }
         })
     }
+
+    fn fast_adamw(
+        weight: FlexTensor,
+        gradient: FlexTensor,
+        first: FlexTensor,
+        second: FlexTensor,
+        average: FlexTensor,
+        factor: FlexTensor,
+        step: AdamWStep,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let tensors = [&weight, &gradient, &first, &second, &average, &factor];
+        if tensors.into_iter().any(|tensor| tensor.dtype() != DType::F32) {
+            return composed_adamw::<Self>([weight, gradient, first, second, average], factor, step);
+        }
+        let [gradient, factor] = [gradient, factor].map(|tensor| tensor.to_contiguous().into_data());
+        let factor = values(&factor).first().copied().unwrap_or(1.0);
+        let gradient = values(&gradient);
+        let [mut weight, mut first, mut second, mut average] = [weight, first, second, average].map(owned);
+        let parts = values_mut(&mut weight)
+            .par_chunks_mut(PART)
+            .zip(gradient.par_chunks(PART))
+            .zip(values_mut(&mut first).par_chunks_mut(PART))
+            .zip(values_mut(&mut second).par_chunks_mut(PART))
+            .zip(values_mut(&mut average).par_chunks_mut(PART));
+        parts.for_each(|((((weight, gradient), first), second), average)| {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    let numbers = weight.iter_mut().zip(gradient).zip(first).zip(second).zip(average);
+                    for ((((w, g), m), v), mean) in numbers {
+                        let g = g * factor;
+                        *m = step.beta_1 * *m + (1.0 - step.beta_1) * g;
+                        *v = step.beta_2 * *v + (1.0 - step.beta_2) * g * g;
+                        let root = (*v * step.correction_2).sqrt() + step.epsilon;
+                        *w = *w * step.keep - step.rate * step.correction_1 * *m / root;
+                        *mean = step.average_decay * *mean + (1.0 - step.average_decay) * *w;
+                    }
+                },
+            );
+        });
+        let [weight, first, second, average] = [weight, first, second, average].map(FlexTensor::from_data);
+        (weight, first, second, average)
+    }
 }
+
+/// Numbers that one thread takes at a time.
+const PART: usize = 1 << 14;
 
 /// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the vector unit of this machine.
 fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor {
-    let mut data = x.to_contiguous().into_data();
+    let mut data = owned(x);
     let width = data.shape().last().copied().unwrap_or(1).max(1);
-    let run = |values: &mut [f32]| {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || kernel(values, width),
-        );
-    };
+    let values = values_mut(&mut data);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || kernel(values, width),
+    );
+    FlexTensor::from_data(data)
+}
+
+/// The values of a tensor in one row and in memory of their own, aligned. Copied only where somebody else uses them.
+fn owned(x: FlexTensor) -> TensorData {
+    let mut data = x.to_contiguous().into_data();
     if data.as_mut_slice::<f32>().is_err() {
         data = TensorData::new(values(&data).into_owned(), data.shape().clone());
     }
+    data
+}
+
+/// The numbers in data that `owned` made.
+fn values_mut(data: &mut TensorData) -> &mut [f32] {
     match data.as_mut_slice::<f32>() {
-        Ok(values) => run(values),
+        Ok(values) => values,
         Err(error) => unreachable!("a vector of f32 is a slice of f32: {error:?}"),
     }
-    FlexTensor::from_data(data)
 }
 
 /// The numbers in some data; copied only where their bytes are not aligned.

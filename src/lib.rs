@@ -7,7 +7,7 @@
 //! | [`error`] | the one error type |
 //! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
-//! | [`kernels`] | SiLU and softmax as vector loops |
+//! | [`kernels`] | SiLU, softmax and AdamW as vector loops |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
@@ -16,9 +16,13 @@
 //! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
 //! | [`class_mixture`] | a mixture of classes of images, with an exact likelihood |
-//! | [`denoiser`] | the networks |
+//! | [`layers`] | what networks are made of |
+//! | [`unet`] | a convolutional network |
+//! | [`denoiser`] | the networks of the diffusion chapters |
 //! | [`bound`] | the bound on a set of images |
+//! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
+//! | [`autoencoder`] | variational autoencoders: one level, a hierarchy, linear |
 //! | [`weights`] | trained weights as safetensors files |
 //! | [`checkpoint`] | the state of a run in files |
 //! | [`figure`] | figures as SVG |
@@ -40,6 +44,7 @@
 //! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
 //! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, K levels.
 
+pub mod autoencoder;
 pub mod bound;
 pub mod chapter;
 pub mod checkpoint;
@@ -53,10 +58,13 @@ mod files;
 pub mod gaussian;
 pub mod host;
 pub mod kernels;
+pub mod layers;
+pub mod optimizer;
 pub mod oracle;
 pub mod parameterization;
 pub mod random;
 pub mod sampler;
 pub mod schedule;
 pub mod training;
+pub mod unet;
 pub mod weights;

@@ -110,8 +110,10 @@ pub struct Learned {
     rates: Param<Tensor<1>>,
     /// Place of each step, [J].
     offsets: Param<Tensor<1>>,
-    gamma_min: f64,
-    gamma_max: f64,
+    /// gamma(0).
+    pub gamma_min: f64,
+    /// gamma(1).
+    pub gamma_max: f64,
 }
 
 impl Learned {

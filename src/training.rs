@@ -1,12 +1,16 @@
 //! One training loop for every chapter: AdamW, a learning-rate curve, clipping, and an average of the weights.
 
-use std::{f64::consts::PI, time::Instant};
+use std::{
+    f64::consts::PI,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
-    optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
+    module::{Module, ModuleVisitor, Param},
+    optim::GradientsParams,
     store::{ModuleRecord, RecordError},
-    tensor::{Bytes, Tensor},
+    tensor::{Bytes, Device, Tensor},
 };
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -17,6 +21,7 @@ use crate::{
     diffusion::diffuse,
     error::{Error, Result},
     host::download,
+    optimizer::{Optimizer, StepSettings},
     random::{Stream, normal, rng},
 };
 
@@ -43,12 +48,14 @@ pub struct Trained<M> {
     pub model: M,
     /// The loss of each step.
     pub losses: Vec<f64>,
+    /// What the caller observed on the way.
+    pub observed: Vec<f64>,
     /// Steps per second over the whole run.
     pub steps_per_second: f64,
 }
 
 /// Every batch is cut into this many shards, whatever the number of threads, so that the sum of their gradients is the
-/// same on one thread and on several.
+/// same on one thread and on several. More devices than these get a shard each.
 pub const SHARDS: usize = 2;
 
 /// One part of the batch of one step.
@@ -56,30 +63,38 @@ pub const SHARDS: usize = 2;
 pub struct Shard {
     /// The step, counted from 1.
     pub step: usize,
-    /// Which part, 0 to [`SHARDS`] - 1.
+    /// Which part, 0 to `count` - 1.
     pub index: usize,
+    /// How many parts the batch has, [`SHARDS`] on a single device.
+    pub count: usize,
 }
 
 impl Shard {
     /// This shard's own generator.
     pub fn rng(&self, seed: u64, stream: Stream) -> ChaCha8Rng {
-        rng(seed, stream, (self.step * SHARDS + self.index) as u64)
+        rng(seed, stream, (self.step * self.count + self.index) as u64)
     }
 
     // ANCHOR: times
-    /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which this shard gets every
-    /// [`SHARDS`]-th. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
+    /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which each shard gets one in
+    /// `count`. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
     pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
         let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
-        (0..n).map(|i| ((i * SHARDS + self.index) as f64 + offset) / (n * SHARDS) as f64).collect()
+        (0..n).map(|i| ((i * self.count + self.index) as f64 + offset) / (n * self.count) as f64).collect()
     }
     // ANCHOR_END: times
 
+    /// `n` images, drawn with replacement, of which about the share `shifted` are moved by a pixel: [n, d].
+    pub fn images(&self, images: &Images, n: usize, shifted: f64, seed: u64, device: &Device) -> Tensor<2> {
+        let rng = &mut self.rng(seed, Stream::Batch);
+        images.sample(n, rng).shifted(shifted, rng).values(device)
+    }
+
     /// One image for each gamma, drawn with replacement, and its latent at that noise level: x and z, both [B, d], for
     /// gamma of shape [B].
-    pub fn noised(&self, images: &Images, gamma: Tensor<1>, seed: u64) -> (Tensor<2>, Tensor<2>) {
+    pub fn noised(&self, images: &Images, gamma: Tensor<1>, shifted: f64, seed: u64) -> (Tensor<2>, Tensor<2>) {
         let ([n], device) = (gamma.dims(), gamma.device());
-        let x = images.sample(n, &mut self.rng(seed, Stream::Batch)).values(&device);
+        let x = self.images(images, n, shifted, seed, &device);
         let eps = normal([n, images.dim()], &mut self.rng(seed, Stream::Training), &device);
         (x.clone(), diffuse(x, gamma, eps))
     }
@@ -91,42 +106,49 @@ pub struct State<M> {
     pub step: usize,
     /// The loss of each step that was read back from the device.
     pub losses: Vec<f64>,
+    /// Numbers that the caller adds on the way, in its own order. A run that goes on from a checkpoint finds them again.
+    pub observed: Vec<f64>,
     model: M,
-    ema: M,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     /// Losses that are still on the device.
     unread: Vec<Tensor<1>>,
 }
 
 impl<M: Module> State<M> {
+    /// The model with the average of the weights, without a tape.
+    pub fn average(&self) -> M {
+        self.optimizer.average(&self.model)
+    }
+
     /// The parts of a checkpoint.
     pub fn save(&mut self) -> Result<Vec<Vec<u8>>> {
         self.read_losses()?;
         let cannot = |e: RecordError| Error::failure(format!("cannot write down the state of training: {e}"));
+        let bytes = |module: M| module.into_record().into_bytes().map(|bytes| bytes.to_vec()).map_err(cannot);
+        let [first, second] = self.optimizer.moments(&self.model);
         Ok(vec![
-            self.model.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
-            self.ema.clone().into_record().into_bytes().map_err(cannot)?.to_vec(),
-            self.optimizer.into_bytes().map_err(cannot)?.to_vec(),
-            self.losses.iter().flat_map(|loss| loss.to_le_bytes()).collect(),
+            bytes(self.model.clone())?,
+            bytes(self.average())?,
+            bytes(first)?,
+            bytes(second)?,
+            to_bytes(&self.losses),
+            to_bytes(&self.observed),
         ])
     }
 
     /// The state in the place of a fresh one, from the parts of a checkpoint of the same network.
     pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
         let cannot = || Error::failure("the checkpoint does not fit this network; start the run anew without --resume");
-        let [model, ema, optimizer, losses] = parts else { return Err(cannot()) };
-        let record =
-            |bytes: &[u8]| ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot());
-        let losses: Vec<f64> =
-            losses.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect();
-        Ok(Self {
-            step: losses.len(),
-            losses,
-            model: self.model.try_load_record(record(model)?).map_err(|_| cannot())?,
-            ema: self.ema.try_load_record(record(ema)?).map_err(|_| cannot())?,
-            optimizer: self.optimizer.from_bytes(Bytes::from_bytes_vec(optimizer.clone())).map_err(|_| cannot())?,
-            unread: Vec::new(),
-        })
+        let [model, average, first, second, losses, observed] = parts else { return Err(cannot()) };
+        let read = |module: M, bytes: &[u8]| {
+            let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot())?;
+            module.try_load_record(record).map_err(|_| cannot())
+        };
+        let untaped = |bytes: &[u8]| read(self.model.valid(), bytes);
+        let optimizer = Optimizer::restored(&untaped(average)?, [&untaped(first)?, &untaped(second)?]);
+        let (losses, observed) = (from_bytes(losses), from_bytes(observed));
+        let model = read(self.model, model)?;
+        Ok(Self { step: losses.len(), losses, observed, model, optimizer, unread: Vec::new() })
     }
 
     /// Reads the losses that are still on the device. Fails with a sentence if one is no finite number.
@@ -148,14 +170,12 @@ impl<M: Module> State<M> {
 impl Training {
     /// The state before the first step.
     pub fn begin<M: Module>(&self, model: &M) -> State<M> {
-        let optimizer =
-            AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(self.weight_decay as f32).init();
         State {
             step: 0,
             losses: Vec::with_capacity(self.steps),
+            observed: Vec::new(),
             model: model.clone().train(),
-            ema: model.valid(),
-            optimizer,
+            optimizer: Optimizer::default(),
             unread: Vec::new(),
         }
     }
@@ -176,28 +196,47 @@ impl Training {
     /// Minimises the mean over shards of `loss(model, shard)`, a scalar, from this state on. `after(state)` is called after
     /// each step.
     ///
-    /// Fails with a sentence when the loss is no longer a finite number, or as `after` says.
+    /// Each shard is computed on one of the `devices`, in turn; without any, on the one where the model is. The optimizer
+    /// works where the model is.
+    ///
+    /// Fails with a sentence when the loss is no longer a finite number, when a device breaks down, or as `after` says.
     pub fn run<M: Module + Sync>(
         &self,
         mut state: State<M>,
+        devices: &[Device],
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
         mut after: impl FnMut(&mut State<M>) -> Result<()>,
     ) -> Result<Trained<M>> {
+        let Some(home) = state.model.devices().first().cloned() else {
+            return Err(Error::failure("a model without weights cannot be trained"));
+        };
+        let devices = if devices.is_empty() { std::slice::from_ref(&home) } else { devices };
+        let count = devices.len().max(SHARDS);
         let (first, start) = (state.step, Instant::now());
         while state.step < self.steps {
             let step = state.step + 1;
             let model = &state.model;
-            let shards = (0..SHARDS).into_par_iter().map(|index| {
-                // A fork has a tape of its own, so that the shards do not wait for each other.
-                let model = model.devices().first().map_or_else(|| model.clone(), |d| model.clone().fork(d));
-                let value = loss(&model, Shard { step, index });
-                (GradientsParams::from_grads(value.backward(), &model), value.inner())
+            let shards = (0..count).into_par_iter().map(|index| {
+                guarded(step, index % devices.len(), |place| {
+                    // A fork has a tape of its own, so that the shards do not wait for each other.
+                    let copy = model.clone().fork(&devices[place]);
+                    let value = loss(&copy, Shard { step, index, count });
+                    let gradients = GradientsParams::from_grads(value.backward(), &copy);
+                    (gradients.to_device(&home, model), value.inner().to_device(&home))
+                })
             });
-            let (shards, values): (Vec<_>, Vec<_>) = shards.unzip();
-            let gradients = clip(mean(shards, model), model, self.clip_norm);
-            state.model = state.optimizer.step(self.learning_rate_at(step), state.model, gradients);
-            let decay = self.ema_decay.min((1 + step) as f64 / (10 + step) as f64);
-            state.ema = average(state.ema, &state.model, decay);
+            let (shards, values): (Vec<_>, Vec<_>) = shards.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+            let gradients = sum(shards, model);
+            let Some(factor) = clip(&gradients, model, self.clip_norm, count) else {
+                return Err(Error::failure("the loss depends on no weight, so nothing can be trained"));
+            };
+            let settings = StepSettings {
+                step,
+                learning_rate: self.learning_rate_at(step),
+                weight_decay: self.weight_decay,
+                average_decay: self.ema_decay.min((1 + step) as f64 / (10 + step) as f64),
+            };
+            state.model = state.optimizer.step(state.model, gradients, factor, settings);
             state.step = step;
 
             // Reading a value back waits for the device, so it is done rarely.
@@ -208,7 +247,8 @@ impl Training {
             after(&mut state)?;
         }
         let steps_per_second = (self.steps - first) as f64 / start.elapsed().as_secs_f64();
-        Ok(Trained { model: state.ema, losses: state.losses, steps_per_second })
+        let model = state.average();
+        Ok(Trained { model, losses: state.losses, observed: state.observed, steps_per_second })
     }
     // ANCHOR_END: train
 
@@ -220,24 +260,48 @@ impl Training {
     }
 }
 
-/// The mean of the shards' gradients, always summed in the same order.
-fn mean<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
-    struct Mean(Vec<GradientsParams>, GradientsParams);
-    impl ModuleVisitor for Mean {
+fn to_bytes(numbers: &[f64]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+}
+
+fn from_bytes(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect()
+}
+
+/// Computes on the device with this number. Burn panics when a device breaks down; that becomes a sentence.
+fn guarded<T>(step: usize, place: usize, compute: impl FnOnce(usize) -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(|| compute(place))).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        let reason = text.and_then(|text| text.lines().next()).unwrap_or("no reason given");
+        Error::failure(format!(
+            "device {} broke down in step {step} ({reason}); give --resume the folder of this run to go on from its last \
+             checkpoint",
+            place + 1
+        ))
+    })
+}
+
+/// The sum of the shards' gradients, always in the same order.
+fn sum<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
+    struct Sum(Vec<GradientsParams>, GradientsParams);
+    impl ModuleVisitor for Sum {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let gradients = self.0.iter_mut().filter_map(|shard| shard.remove::<D>(param.id));
             if let Some(sum) = gradients.reduce(|sum, gradient| sum + gradient) {
-                self.1.register(param.id, sum / SHARDS as f64);
+                self.1.register(param.id, sum);
             }
         }
     }
-    let mut mean = Mean(shards, GradientsParams::new());
-    model.visit(&mut mean);
-    mean.1
+    let mut sum = Sum(shards, GradientsParams::new());
+    model.visit(&mut sum);
+    sum.1
 }
 
-/// Scales all gradients by one factor, so that their common norm is at most `max_norm`.
-fn clip<M: Module>(mut gradients: GradientsParams, model: &M, max_norm: f64) -> GradientsParams {
+/// The factor, [1], that makes of the sum of `count` gradients their mean, or less where the norm of that mean, over all
+/// weights together, is above `max_norm`.
+///
+/// `None` if there are no gradients.
+fn clip<M: Module>(sum: &GradientsParams, model: &M, max_norm: f64, count: usize) -> Option<Tensor<1>> {
     struct SquaredNorm<'a>(&'a GradientsParams, Option<Tensor<1>>);
     impl ModuleVisitor for SquaredNorm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -247,43 +311,9 @@ fn clip<M: Module>(mut gradients: GradientsParams, model: &M, max_norm: f64) -> 
             }
         }
     }
-    struct Scale<'a>(&'a mut GradientsParams, Tensor<1>);
-    impl ModuleVisitor for Scale<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.remove::<D>(param.id) {
-                self.0.register(param.id, gradient * self.1.clone().unsqueeze());
-            }
-        }
-    }
-    let mut norm = SquaredNorm(&gradients, None);
+    let mut norm = SquaredNorm(sum, None);
     model.visit(&mut norm);
-    if let Some(squared) = norm.1 {
-        let factor = ((squared.sqrt() + 1e-6).recip() * max_norm).clamp_max(1.0);
-        model.visit(&mut Scale(&mut gradients, factor));
-    }
-    gradients
-}
-
-/// decay * average + (1 - decay) * model, weight by weight. What is not trained stays as it is.
-fn average<M: Module>(average: M, model: &M, decay: f64) -> M {
-    struct Collect(GradientsParams);
-    impl ModuleVisitor for Collect {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if param.is_require_grad() {
-                self.0.register(param.id, param.val().inner());
-            }
-        }
-    }
-    struct Average(GradientsParams, f64);
-    impl ModuleMapper for Average {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            match self.0.remove::<D>(param.id) {
-                Some(weight) => param.map(|average| average * self.1 + weight * (1.0 - self.1)),
-                None => param,
-            }
-        }
-    }
-    let mut weights = Collect(GradientsParams::new());
-    model.visit(&mut weights);
-    average.map(&mut Average(weights.0, decay))
+    let count = count as f64;
+    // The norm of the mean is that of the sum over count.
+    norm.1.map(|squared| ((squared.sqrt() / count + 1e-6).recip() * max_norm).clamp_max(1.0) / count)
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// Writes all weights of the module. `program` goes into the metadata.
 pub fn save<M: Module>(module: &M, program: &str, file: &Path) -> Result<()> {
-    let mut collect = Collect { path: Vec::new(), tensors: Vec::new(), error: None };
+    let mut collect = Collect { path: ModulePath::default(), tensors: Vec::new(), error: None };
     module.visit(&mut collect);
     if let Some(error) = collect.error {
         return Err(Error::failure(format!("cannot read the weights from the device: {error}")));
@@ -50,7 +50,7 @@ pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
     if writer.is_none_or(|writer| writer != program) {
         return Err(foreign(&format!("holds weights of {}", writer.map_or("another program", |w| w.as_str()))));
     }
-    let mut replace = Replace { path: Vec::new(), tensors: &tensors, used: 0, error: None };
+    let mut replace = Replace { path: ModulePath::default(), tensors: &tensors, used: 0, error: None };
     let module = module.map(&mut replace);
     match replace.error {
         Some(why) => Err(foreign(&why)),
@@ -59,20 +59,38 @@ pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
     }
 }
 
+/// The names of the fields that lead to a weight. Which variant an enum holds shows in the names below it, and adds none.
+#[derive(Default)]
+struct ModulePath(Vec<String>);
+
+impl ModulePath {
+    fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.push(name.to_string());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
+    }
+}
+
 /// Name, shape and bytes of each weight.
 struct Collect {
-    path: Vec<String>,
+    path: ModulePath,
     tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
     error: Option<String>,
 }
 
 impl ModuleVisitor for Collect {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -81,7 +99,7 @@ impl ModuleVisitor for Collect {
         match tensor.try_into_vec_as::<f32>() {
             Ok(values) => {
                 let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-                self.tensors.push((self.path.join("."), shape, bytes));
+                self.tensors.push((self.path.0.join("."), shape, bytes));
             }
             Err(error) => self.error = Some(error.to_string()),
         }
@@ -90,23 +108,23 @@ impl ModuleVisitor for Collect {
 
 /// Puts the file's tensors into the module.
 struct Replace<'a> {
-    path: Vec<String>,
+    path: ModulePath,
     tensors: &'a SafeTensors<'a>,
     used: usize,
     error: Option<String>,
 }
 
 impl ModuleMapper for Replace<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.push(name.to_string());
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.pop();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let name = self.path.join(".");
+        let name = self.path.0.join(".");
         let Ok(view) = self.tensors.tensor(&name) else {
             self.error = Some(format!("has no weights named {name}"));
             return param;

@@ -3,9 +3,10 @@
     cargo run --example ch05_vdm -- --save vdm.safetensors
     python3 tests/independent_bound.py vdm.safetensors target/chapters/ch05_vdm/metrics.json
 
-Needs Python 3.9 and NumPy. Reads weights of chapter 5 (a chain of 200 latents) or chapter 6 (continuous time, with the
-schedule in the file), computes the bound of the test digits with random numbers of its own, and exits with 1 if it lies
-more than three standard errors of the difference from the one in metrics.json. The page "Weights and formats" explains it.
+Needs Python 3.9 and NumPy. Reads weights of chapter 3 (an autoencoder), chapter 4 (a hierarchy of latents), chapter 5 (a
+chain of 200 latents) or chapter 6 (continuous time, with the schedule in the file), computes the bound of the test digits
+with random numbers of its own, and exits with 1 if it lies more than three standard errors of the difference from the one
+in metrics.json. The page "Weights and formats" explains it.
 """
 
 import gzip
@@ -21,6 +22,7 @@ GAMMA_MIN, GAMMA_MAX = -8.0, 5.0
 LATENTS = 200  # chapter 5
 STRATA = 64  # chapter 6
 PASSES = 2
+DRAWS = 64  # chapters 3 and 4
 K = 17
 LEVELS = 2 * (np.arange(K) + 0.5) / K - 1
 
@@ -46,6 +48,12 @@ def test_digits():
     return np.array(rows)[1350:, :64]
 
 
+def mean_and_error(passes):
+    """Mean over passes and images, and its standard error over the noise."""
+    passes = np.stack(passes)
+    return passes.mean(), math.sqrt((passes.var(0, ddof=1) / len(passes)).sum()) / passes.shape[1]
+
+
 def sigmoid(a):
     return 0.5 * (1 + np.tanh(0.5 * a))
 
@@ -63,13 +71,57 @@ def rms_norm(h):
     return h / np.sqrt((h * h).mean(-1, keepdims=True) + 1e-5)
 
 
+def linear(w, name, h):
+    return h @ w[name + ".weight"] + w[name + ".bias"]
+
+
+# ANCHOR: autoencoder
+def network(w, name, u):
+    """The output, [B, outputs], of a residual network for u, [B, inputs]."""
+    h = linear(w, name + ".input", u)
+    for i in range(sum(tensor.startswith(name + ".blocks.") and tensor.endswith(".inner.weight") for tensor in w)):
+        inner = silu(linear(w, f"{name}.blocks.{i}.inner", rms_norm(silu(h))))
+        h = h + linear(w, f"{name}.blocks.{i}.outer", inner)
+    return linear(w, name + ".output", rms_norm(silu(h)))
+
+
+def gaussian(w, name, u):
+    """Mean and log variance, [B, k] each."""
+    mean, log_var = np.split(network(w, name + ".network", u), 2, 1)
+    return mean + linear(w, name + ".mean", u), log_var
+
+
+def log_density(z, mean, log_var):
+    return -0.5 * ((z - mean) ** 2 * np.exp(-log_var) + log_var + math.log(2 * math.pi)).sum(1)
+
+
+def autoencoder(levels, w, noise):
+    """The bound of chapters 3 and 4: -log p(x|z_1), and log q(z_t|z_{t-1}) - log p(z_t|z_{t+1}) for each level."""
+    depth = sum(name.startswith("encoders.") and name.endswith(".mean.bias") for name in w)
+    encoders = [f"encoders.{t}" for t in range(depth)] or ["encoder"]
+
+    def one_pass():
+        total, z, q = 0.0, LEVELS[levels], None
+        for t, encoder in enumerate(encoders):
+            below, (mean, log_var) = z, gaussian(w, encoder, z)
+            z = mean + np.exp(0.5 * log_var) * noise.standard_normal(mean.shape)
+            if t == 0:
+                mix = network(w, "decoder.network", z).reshape(*levels.shape, 2)
+                p = softmax(mix @ w["decoder.curves"] + w["decoder.bias"])
+                total -= np.log(np.take_along_axis(p, levels[:, :, None], 2)).sum((1, 2))
+            else:
+                total += log_density(below, *q) - log_density(below, *gaussian(w, f"priors.{t - 1}", z))
+            q = mean, log_var
+        mean, log_var = q
+        return total + 0.5 * (mean**2 + np.exp(log_var) - log_var - 1).sum(1)
+
+    return mean_and_error([one_pass() for _ in range(DRAWS)])
+# ANCHOR_END: autoencoder
+
+
 # ANCHOR: denoise
 def denoise(w, z, gamma):
     """x_hat, [B, d], from z, [B, d], and gamma, [B]."""
-
-    def linear(name, h):
-        return h @ w[name + ".weight"] + w[name + ".bias"]
-
     # The posterior of each pixel on its own.
     g = gamma[:, None, None]
     distance = z[:, :, None] - np.sqrt(sigmoid(-g)) * LEVELS
@@ -81,16 +133,50 @@ def denoise(w, z, gamma):
     u = ((gamma - GAMMA_MIN) / (GAMMA_MAX - GAMMA_MIN))[:, None]
     phase = u * (math.pi / 2 * 2.0 ** np.arange(8))
     time = np.concatenate([2 * u - 1, np.sin(phase), np.cos(phase)], 1)
-    # The residual network.
-    h = linear("trunk.input", np.concatenate([mean, deviation, time], 1))
-    for i in range(sum(name.startswith("trunk.blocks.") and name.endswith(".inner.weight") for name in w)):
-        block = f"trunk.blocks.{i}."
-        inner = silu(linear(block + "inner", rms_norm(silu(h))) + linear(block + "time", time))
-        h = h + linear(block + "outer", inner)
-    mix = linear("output", rms_norm(silu(h)))
+    if "trunk.position" in w:
+        h = convolutions(w, mean, deviation, time)
+    else:
+        # The residual network.
+        h = linear(w, "trunk.input", np.concatenate([mean, deviation, time], 1))
+        for i in range(sum(name.startswith("trunk.blocks.") and name.endswith(".inner.weight") for name in w)):
+            block = f"trunk.blocks.{i}."
+            inner = silu(linear(w, block + "inner", rms_norm(silu(h))) + linear(w, block + "time", time))
+            h = h + linear(w, block + "outer", inner)
+        h = rms_norm(silu(h))
+    mix = linear(w, "output", h)
     f = mix.reshape(*z.shape, 2) @ w["curves"] + w["bias"]
     return softmax(alone + f) @ LEVELS
 # ANCHOR_END: denoise
+
+
+# ANCHOR: convolutions
+def convolutions(w, mean, deviation, time):
+    """The hidden units of each pixel, [B, 64, c], of `--preset full`. Here the channels are the last index."""
+
+    def convolution(name, h):
+        weight = w[name + ".weight"]  # outputs x inputs x k x k
+        k = weight.shape[2]
+        edge = k // 2
+        padded = np.pad(h, [(0, 0), (edge, edge), (edge, edge), (0, 0)])
+        y = w[name + ".bias"]
+        for row in range(k):
+            for column in range(k):
+                y = y + padded[:, row : row + 8, column : column + 8] @ weight[:, :, row, column].T
+        return y
+
+    image = np.stack([mean, deviation], 2).reshape(-1, 8, 8, 2)
+    h = convolution("trunk.input", image) + w["trunk.position"][0].transpose(1, 2, 0)
+    for i in range(sum(name.endswith(".inner.bias") and "global" not in name for name in w)):
+        block = f"trunk.down.0.blocks.{i}."
+        # All pixels at once. The numbers are ordered channel after channel.
+        seen = convolution(block + "global.gather", h).transpose(0, 3, 1, 2).reshape(len(h), -1)
+        told = linear(w, block + "global.outer", silu(linear(w, block + "global.inner", rms_norm(seen))))
+        told = silu(rms_norm(told)).reshape(len(h), 4, 8, 8).transpose(0, 2, 3, 1)
+        inner = convolution(block + "inner", rms_norm(silu(h))) + linear(w, block + "time", time)[:, None, None]
+        inner = inner + convolution(block + "global.spread", told)
+        h = h + convolution(block + "outer", silu(inner))
+    return rms_norm(silu(h)).reshape(len(h), 64, -1)
+# ANCHOR_END: convolutions
 
 
 # ANCHOR: bound
@@ -111,9 +197,7 @@ def bound(levels, denoising_terms, noise):
         total += 0.5 * (signal * x**2 + rest - 1 - math.log(rest)).sum(1)
         return total + denoising_terms(x, diffuse)
 
-    passes = np.stack([one_pass() for _ in range(PASSES)])
-    error = math.sqrt((passes.var(0, ddof=1) / PASSES).sum()) / len(levels)
-    return passes.mean(), error
+    return mean_and_error([one_pass() for _ in range(PASSES)])
 # ANCHOR_END: bound
 
 
@@ -164,10 +248,16 @@ def main():
     if metrics["chapter"] != program:
         sys.exit(f"the weights are of {program}, the metrics of {metrics['chapter']}; give those of one run")
     noise = np.random.default_rng()
-    kinds = {"ch05_vdm": lambda: discrete(weights), "ch06_learned_snr": lambda: continuous(weights, noise)}
+    images = test_digits()
+    kinds = {
+        "ch03_vae": lambda: autoencoder(images, weights, noise),
+        "ch04_hvae": lambda: autoencoder(images, weights, noise),
+        "ch05_vdm": lambda: bound(images, discrete(weights), noise),
+        "ch06_learned_snr": lambda: bound(images, continuous(weights, noise), noise),
+    }
     if program not in kinds:
-        sys.exit(f"{sys.argv[1]} holds weights of {program}; this program reads those of {' and '.join(kinds)}")
-    nats, error = bound(test_digits(), kinds[program](), noise)
+        sys.exit(f"{sys.argv[1]} holds weights of {program}; this program reads those of {', '.join(kinds)}")
+    nats, error = kinds[program]()
     unit = 64 * math.log(2)
     here, here_error = nats / unit, error / unit
     there = metrics["metrics"]["test_bits_per_dim"]

@@ -15,7 +15,7 @@ use burn::{
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     data::{Images, digits::digits},
-    denoiser::{DenoiserConfig, TrunkConfig, posterior_logits},
+    denoiser::{DenoiserConfig, Layers, TrunkConfig, posterior_logits},
     diffusion::{Posterior, decoder_log_probs, denoising_kl, denoising_weight, diffuse, prior_kl, reconstruction},
     error::Result,
     gaussian::DiagonalGaussian,
@@ -220,7 +220,7 @@ proptest! {
         let marginals = upload(log_marginals.iter().copied(), &device).reshape([2, 17]);
         let logits = posterior_logits(marginals, x.clone(), row(&z), one(gamma));
         let by_hand = read((softmax(logits, 2) * x.unsqueeze::<3>()).sum_dim(2));
-        let trunk = TrunkConfig { gamma_min: -15.0, gamma_max: 15.0, hidden: 8, blocks: 1, dropout: 0.3 };
+        let trunk = TrunkConfig { gamma_min: -15.0, gamma_max: 15.0, layers: Layers::Dense, hidden: 8, blocks: 1, dropout: 0.3 };
         let config = DenoiserConfig { levels: levels.clone(), log_marginals, trunk };
         let untrained = config.init(&mut rng(0, Stream::Initialisation, 0), &device);
         let by_network = read(untrained.denoise(row(&z), one(gamma), None));

@@ -54,6 +54,9 @@ pub enum Flag {
     Weights,
     /// `--resume`
     Resume,
+    /// `--devices` and `--serve`
+    #[cfg(feature = "remote")]
+    Remote,
 }
 
 /// The command line. A flag that was not given is `None`.
@@ -93,6 +96,14 @@ pub struct Args {
     /// Continue an interrupted run from the checkpoints in this folder
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// Devices that share each batch, by their names or as HOST:PORT, separated by commas
+    #[cfg(feature = "remote")]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub devices: Vec<String>,
+    /// Lend the device of --device to other machines at this port, until Ctrl-C. Only for networks that you trust
+    #[cfg(feature = "remote")]
+    #[arg(long, value_name = "PORT")]
+    pub serve: Option<u16>,
 }
 
 /// What the command line asks for.
@@ -160,6 +171,12 @@ impl Args {
             "has no weights to save or load; leave out --save and --load",
         )?;
         refuse(Flag::Resume, self.resume.is_some(), "writes no checkpoints; leave out --resume")?;
+        #[cfg(feature = "remote")]
+        refuse(
+            Flag::Remote,
+            self.serve.is_some() || !self.devices.is_empty(),
+            "works on one device; --devices and --serve are for scale_out",
+        )?;
         if self.steps == Some(0) {
             return Err(Error::usage("--steps 0 trains nothing; give 1 or more"));
         }

@@ -21,6 +21,29 @@ pub fn select(choice: DeviceChoice) -> Result<(Device, &'static str)> {
     }
 }
 
+/// The device with this name, or the one that a server lends at this HOST:PORT.
+#[cfg(feature = "remote")]
+pub fn named(name: &str) -> Result<Device> {
+    use burn::remote::RemoteHost;
+    use clap::ValueEnum;
+    if let Ok(choice) = DeviceChoice::from_str(name, true) {
+        return Ok(select(choice)?.0);
+    }
+    if !name.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        return Err(Error::usage(format!(
+            "--devices knows no device {name}; give cpu, wgpu, cuda, ndarray or HOST:PORT, separated by commas"
+        )));
+    }
+    let host = RemoteHost::websocket(&format!("ws://{name}"));
+    let connect = || Device::remote_options(&host).init();
+    quietly(connect).and_then(|device| device.map_err(|e| e.to_string())).map_err(|reason| {
+        let reason = reason.trim_end_matches('.');
+        Error::failure(format!(
+            "no device answers at {name} ({reason}); start `scale_out --serve PORT` there, or leave it out"
+        ))
+    })
+}
+
 type MakeDevice = fn() -> Device;
 
 /// The GPU devices that are compiled in, the preferred one first.
@@ -47,23 +70,25 @@ fn gpu(name: &'static str, needs: &str) -> Result<(Device, &'static str)> {
 
 /// Makes the device and computes 1 + 1 on it. Burn panics where a device is missing, so the panic is caught here.
 fn probe(make: MakeDevice) -> std::result::Result<Device, String> {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let answer = panic::catch_unwind(|| {
+    let device = quietly(|| {
         let device = make();
         let two = Tensor::<1>::from_floats([1.0], &device) + 1.0;
         (two.try_into_vec_as::<f32>().ok() == Some(vec![2.0])).then_some(device)
-    });
+    })?;
+    device.ok_or_else(|| "it computes wrong results".into())
+}
+
+/// What `compute` returns or, where it panics, the first line of what the panic says, which is not printed.
+fn quietly<T>(compute: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let answer = panic::catch_unwind(panic::AssertUnwindSafe(compute));
     panic::set_hook(hook);
-    match answer {
-        Ok(Some(device)) => Ok(device),
-        Ok(None) => Err("it computes wrong results".into()),
-        Err(payload) => {
-            let text = payload.downcast_ref::<String>().map(String::as_str);
-            let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no device found");
-            Err(text.lines().next().unwrap_or_default().trim_end_matches('.').to_string())
-        }
-    }
+    answer.map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no device found");
+        text.lines().next().unwrap_or_default().trim_end_matches('.').to_string()
+    })
 }
 
 #[cfg(feature = "ndarray")]

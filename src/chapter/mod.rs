@@ -4,6 +4,7 @@ mod args;
 mod device;
 mod interrupt;
 mod report;
+mod setting;
 mod terminal;
 
 use std::{
@@ -21,14 +22,16 @@ use serde_json::{Map, Value, json};
 use self::{args::Parsed, terminal::Progress};
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
+    device::select as select_device,
     report::{Number, Report},
+    setting::Setting,
 };
 use crate::{
     checkpoint::Checkpoints,
     data::{Dataset, digits::digits, mnist::mnist},
     error::{Error, Result},
     files::{self, write_atomically},
-    training::{Shard, Trained, Training},
+    training::{Shard, State, Trained, Training},
     weights,
 };
 
@@ -144,6 +147,12 @@ impl Chapter {
         self.args.preset.unwrap_or(Preset::Quick)
     }
 
+    /// The devices that `--devices` names.
+    #[cfg(feature = "remote")]
+    pub fn devices(&self) -> Result<Vec<Device>> {
+        self.args.devices.iter().map(|name| device::named(name)).collect()
+    }
+
     /// The number of training steps: `default`, unless `--steps` says otherwise.
     pub fn steps(&mut self, default: usize) -> usize {
         self.steps = self.args.steps.unwrap_or(default);
@@ -215,6 +224,43 @@ impl Chapter {
         model: &M,
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
     ) -> Result<Trained<M>> {
+        self.train_with(&[], stage, training, model, loss, |_| Ok(Vec::new()))
+    }
+
+    /// The same, with the shards of each batch computed on these devices; see [`Training::run`].
+    pub fn train_on<M: Module + Sync>(
+        &mut self,
+        devices: &[Device],
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+    ) -> Result<Trained<M>> {
+        self.train_with(devices, stage, training, model, loss, |_| Ok(Vec::new()))
+    }
+
+    /// The same on one device, and after each step adds the numbers of `observe(state)` to those that come back in
+    /// [`Trained::observed`]. A resumed run does not lose what was observed before.
+    pub fn train_and_observe<M: Module + Sync>(
+        &mut self,
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
+    ) -> Result<Trained<M>> {
+        self.train_with(&[], stage, training, model, loss, observe)
+    }
+
+    fn train_with<M: Module + Sync>(
+        &mut self,
+        devices: &[Device],
+        stage: &str,
+        training: &Training,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
+    ) -> Result<Trained<M>> {
         let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let fresh = training.begin(model);
         let state = match self.resumed.then(|| self.checkpoints.latest(&file)).transpose()?.flatten() {
@@ -224,10 +270,12 @@ impl Chapter {
         let mut progress = Progress::new(stage, training.steps);
         let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
         let interrupt = interrupt::while_training()?;
-        let trained = training.run(state, loss, |state| {
+        let trained = training.run(state, devices, loss, |state| {
             if let Some(loss) = state.losses.last() {
                 progress.set(state.step, &format!("{loss:.3}"));
             }
+            let seen = observe(state)?;
+            state.observed.extend(seen);
             let last = state.step == training.steps;
             if interrupt.requested() || last || written.elapsed() >= interval {
                 written = Instant::now();

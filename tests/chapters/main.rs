@@ -6,11 +6,17 @@ mod program;
 mod resume;
 mod weights;
 
+use std::path::Path;
+
 use comparator::WithinTolerance;
 use program::run;
 
-/// Runs the chapter, checks its exit code and compares its report with the snapshot.
+/// Runs the chapter, checks its exit code and compares its report with the snapshot of its name.
 fn check(chapter: &str, arguments: &[&str]) {
+    check_as(chapter, chapter, arguments);
+}
+
+fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
     let out = tempfile::tempdir().expect("a temporary folder");
     let folder = out.path().to_string_lossy().into_owned();
     let output = run(chapter, &[&["--out", &folder], arguments].concat());
@@ -23,11 +29,19 @@ fn check(chapter: &str, arguments: &[&str]) {
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, {
-        insta::assert_snapshot!(chapter, report);
+        insta::assert_snapshot!(snapshot, report);
     });
     let metrics = std::fs::read_to_string(out.path().join("metrics.json")).expect("metrics.json was written");
     let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("metrics.json is JSON");
     assert_eq!(metrics["chapter"], chapter);
+}
+
+/// The same for a run that also saves its weights, whose layout a page documents.
+fn check_with_weights(chapter: &str, layout: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("weights.safetensors");
+    check(chapter, &["--save", &file.to_string_lossy()]);
+    weights::check_layout(layout, &file);
 }
 
 #[test]
@@ -41,6 +55,26 @@ fn ch02_elbo() {
 }
 
 #[test]
+fn ch03_vae() {
+    check_with_weights("ch03_vae", "ch03");
+}
+
+#[test]
+fn ch03_vae_on_one_thread() {
+    check("ch03_vae", &["--threads", "1"]);
+}
+
+#[test]
+fn ch04_hvae() {
+    check_with_weights("ch04_hvae", "ch04");
+}
+
+#[test]
+fn ch04_hvae_on_one_thread() {
+    check("ch04_hvae", &["--threads", "1"]);
+}
+
+#[test]
 fn ch05_vdm() {
     check("ch05_vdm", &[]);
 }
@@ -48,6 +82,14 @@ fn ch05_vdm() {
 #[test]
 fn ch05_vdm_on_one_thread() {
     check("ch05_vdm", &["--threads", "1"]);
+}
+
+/// What `--preset full --save` wrote is loaded, because to train it takes minutes.
+#[test]
+fn ch05_vdm_full() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/weights/ch05_vdm_full.safetensors");
+    check_as("ch05_vdm_full", "ch05_vdm", &["--preset", "full", "--load", &file.to_string_lossy()]);
+    weights::check_layout("ch05_full", &file);
 }
 
 #[test]
@@ -61,13 +103,9 @@ fn ch05_vdm_on_ndarray() {
     check("ch05_vdm", &["--device", "ndarray"]);
 }
 
-/// The run that is compared also saves its weights, whose layout a page documents.
 #[test]
 fn ch06_learned_snr() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("weights.safetensors");
-    check("ch06_learned_snr", &["--save", &file.to_string_lossy()]);
-    weights::check_layout("ch06", &file);
+    check_with_weights("ch06_learned_snr", "ch06");
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn features() -> String {
         ("wgpu", cfg!(feature = "wgpu")),
         ("vulkan", cfg!(feature = "vulkan")),
         ("cuda", cfg!(feature = "cuda")),
+        ("remote", cfg!(feature = "remote")),
     ];
     all.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect::<Vec<_>>().join(",")
 }

@@ -82,6 +82,40 @@ fn control_c_writes_a_checkpoint_and_says_how_to_go_on() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
 
+/// Chapter 3 draws what it observed during training, so a run that goes on must remember it.
+#[cfg(unix)]
+#[test]
+fn figures_of_the_training_survive_an_interruption() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let run_in = |flag: &str, out: &str| {
+        let output = run("ch03_vae", &["--steps", "800", flag, out]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let figure = |name: &str| fs::read(Path::new(out).join(name)).expect("a figure");
+        (output.stdout, [figure("terms_16_latents.svg"), figure("terms_2_latents.svg")])
+    };
+    let expected = run_in("--out", &path("undisturbed"));
+
+    let out = path("interrupted");
+    let mut command = Command::new(programs().join("ch03_vae"));
+    command.args(["--steps", "800", "--out", &out]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("the chapter can be started");
+    // The second model is in training, and both have observed something.
+    let observed = |file: fs::DirEntry| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let step = name.strip_prefix("2_latents-").and_then(|name| name.strip_suffix(".checkpoint"));
+        step.and_then(|step| step.parse::<usize>().ok()).is_some_and(|step| step >= 40)
+    };
+    while !fs::read_dir(Path::new(&out).join("checkpoints")).is_ok_and(|files| files.flatten().any(observed)) {
+        assert!(child.try_wait().expect("the chapter was started").is_none(), "the chapter ended too early");
+        sleep(Duration::from_millis(5));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(interrupted.success());
+    assert_eq!(child.wait().expect("the chapter was started").code(), Some(130));
+    assert!(expected == run_in("--resume", &out), "the report or a figure has changed");
+}
+
 #[test]
 fn what_is_no_interrupted_run_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");

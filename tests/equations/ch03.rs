@@ -389,3 +389,41 @@ fn linear_vae() -> Outcome {
     assert_close(trained, target, TRAINED_TOLERANCE);
     Ok(())
 }
+
+/// At a noise variance s2 that is held fixed, the likelihood is highest at W = U (L - s2 I)_+^(1/2):
+/// columns of eigenvalues below s2 are zero. There the mean KL of latent j, from the posterior of
+/// each data point by conditioning, against (1/2) ln(l_j / s2), or 0 where l_j <= s2.
+/// Kind: closed form.
+#[test]
+fn linear_collapse() -> Outcome {
+    const TOLERANCE: f64 = 1e-11;
+    let (points, mean, covariance) = pca_data();
+    let eigen = SymmetricEigen::new(covariance.clone());
+    let mut order: Vec<usize> = (0..5).collect();
+    order.sort_by(|&i, &j| eigen.eigenvalues[j].total_cmp(&eigen.eigenvalues[i]));
+    let values: Vec<f64> = order.iter().map(|&i| eigen.eigenvalues[i]).collect();
+    let s2 = 0.5 * (values[2] + values[3]);
+    assert!(values[2] > s2 && values[3] < s2, "three latents alive, one collapsed");
+    let k = 4;
+    let w = Matrix::from_fn(5, k, |row, j| eigen.eigenvectors[(row, order[j])] * (values[j] - s2).max(0.0).sqrt());
+    let model = LinearGaussian::standard(w.clone(), mean.clone(), s2)?;
+    let mut kl = vec![0.0; k];
+    for x in &points {
+        let posterior = model.posterior(x)?;
+        for (j, kl) in kl.iter_mut().enumerate() {
+            *kl += posterior.marginal(&[j])?.kl(&Gaussian::standard(1)?)? / points.len() as f64;
+        }
+    }
+    for (kl, l) in kl.iter().zip(&values) {
+        assert_close(*kl, 0.5 * (l / s2).ln().max(0.0), TOLERANCE);
+    }
+
+    let likelihood = |w: Matrix| -> Result<f64, Error> {
+        LinearGaussian::standard(w, mean.clone(), s2)?.marginal()?.expected_log_prob(&mean, &covariance)
+    };
+    let (best, mut rng) = (likelihood(w.clone())?, rng(308));
+    for _ in 0..50 {
+        assert!(likelihood(&w + normal_matrix(&mut rng, 5, k) * 0.05)? < best);
+    }
+    Ok(())
+}

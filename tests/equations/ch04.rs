@@ -161,3 +161,60 @@ fn mhvae_one_level() -> Outcome {
     }
     Ok(())
 }
+
+/// E KL(N(A z + a, C) || N(B z + b, D)) over a Gaussian z.
+fn expected_kl(q: &LinearConditional, p: &LinearConditional, z: &Gaussian) -> Result<f64, Error> {
+    let shift = (q.matrix() - p.matrix()) * z.mean() + q.noise().mean() - p.noise().mean();
+    let slope = q.matrix() - p.matrix();
+    let inverse = p.noise().covariance().clone().try_inverse().expect("a covariance");
+    let centred = |law: &LinearConditional| {
+        Gaussian::new(Vector::zeros(law.output_dimension()), law.noise().covariance().clone())
+    };
+    let spread = &slope * z.covariance() * slope.transpose() + &shift * shift.transpose();
+    Ok(centred(q)?.kl(&centred(p)?)? + 0.5 * (inverse * spread).trace())
+}
+
+/// Both ways to divide KL(q(z_{1:T}|x) || p(z_{1:T})) over the levels, z_T first: by divergences,
+/// with the encoder's chain turned round, and by the log-ratio terms of the ELBO.
+fn divided(prior: &Chain, encoder: &Chain) -> Result<(Vec<f64>, Vec<f64>), Error> {
+    let downwards = encoder.reversed()?;
+    let (laws, joint, blocks) = (downwards.marginals()?, downwards.joint()?, downwards.blocks());
+    let mut divergences = vec![downwards.first().kl(prior.first())?];
+    let mut log_p = vec![prior.first().expected_log_prob(laws[0].mean(), laws[0].covariance())?];
+    for (t, (q, p)) in downwards.steps().iter().zip(prior.steps()).enumerate() {
+        divergences.push(expected_kl(q, p, &laws[t])?);
+        log_p.push(p.expected_log_prob(&joint, blocks[t + 1].clone(), blocks[t].clone())?);
+    }
+    let mut log_q: Vec<f64> =
+        encoder.steps().iter().rev().map(|step| own_expected_log(step.noise().covariance())).collect();
+    log_q.push(own_expected_log(encoder.first().covariance()));
+    Ok((divergences, log_q.iter().zip(&log_p).map(|(q, p)| q - p).collect()))
+}
+
+/// KL(q(z_{1:T}|x) || p(z_{1:T})) between the two joint laws, against the sum over levels
+/// KL(q(z_T|x) || p(z_T)) + sum_t E KL(q(z_t|z_{t+1}, x) || p(z_t|z_{t+1})). The log-ratio terms of
+/// the ELBO have the same sum, but are other numbers: where a level almost copies the one below, a
+/// term is negative, which no divergence is.
+/// Kind: closed form.
+#[test]
+fn mhvae_levels() -> Outcome {
+    const TOLERANCE: f64 = 1e-11;
+    let mut rng = rng(405);
+    for _ in 0..20 {
+        let (model, encoder) = (random_model(&mut rng)?, random_encoder(&mut rng)?);
+        let prior = Chain::new(model.first().clone(), model.steps()[..2].to_vec())?;
+        let joint_kl = encoder.reversed()?.joint()?.kl(&prior.joint()?)?;
+        let (divergences, terms) = divided(&prior, &encoder)?;
+        assert_relative(divergences.iter().sum(), joint_kl, TOLERANCE);
+        assert_relative(terms.iter().sum(), joint_kl, TOLERANCE);
+        assert!(divergences.iter().all(|kl| *kl >= 0.0));
+        assert!(terms.iter().zip(&divergences).all(|(term, kl)| (term - kl).abs() > 1e-3));
+    }
+    let copy = || LinearConditional::scalar(1.0, 0.0, 0.01);
+    let prior = Chain::new(Gaussian::standard(1)?, vec![copy()?])?;
+    let encoder = Chain::new(Gaussian::scalar(0.5, 0.5)?, vec![copy()?])?;
+    let (divergences, terms) = divided(&prior, &encoder)?;
+    assert_close(divergences.iter().sum(), terms.iter().sum(), TOLERANCE);
+    assert!(divergences[1] >= 0.0 && terms[1] < -1.0, "a log-ratio term of {}", terms[1]);
+    Ok(())
+}

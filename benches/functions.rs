@@ -1,0 +1,155 @@
+//! What the parts of a training step and of sampling cost, in the sizes of chapter 5: `cargo bench --bench functions`.
+
+use burn::{
+    optim::GradientsParams,
+    tensor::{Device, Tensor},
+};
+use divan::{Bencher, black_box, counter::ItemsCount};
+use elbo_to_diffusion::{
+    bound::{Bound, Draws},
+    data::{Dataset, digits::digits},
+    denoiser::{Denoiser, DenoiserConfig, Layers, TrunkConfig, posterior_logits},
+    diffusion::{decoder_log_probs, denoising_kl, diffuse},
+    host::upload,
+    kernels::{silu, softmax},
+    random::{Stream, dropout_mask, normal, rng},
+    sampler::ancestral,
+    schedule::{Linear, Schedule},
+    training::{SHARDS, Shard, Training},
+};
+
+/// The images of one shard of a batch.
+const N: usize = 64;
+const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
+
+fn main() {
+    divan::main();
+}
+
+fn noise<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    normal(shape, &mut rng(0, Stream::Training, 0), &Device::flex())
+}
+
+fn gammas(n: usize) -> Tensor<1> {
+    upload((0..n).map(|i| -8.0 + 13.0 * i as f64 / n as f64), &Device::flex())
+}
+
+fn data() -> Dataset {
+    digits().expect("the embedded digits are whole")
+}
+
+fn denoiser(device: &Device, layers: Layers, hidden: usize, blocks: usize) -> Denoiser {
+    let Linear { gamma_min, gamma_max } = SCHEDULE;
+    let trunk = TrunkConfig { gamma_min, gamma_max, layers, hidden, blocks, dropout: 0.4 };
+    DenoiserConfig::for_images(&data().train, trunk).init(&mut rng(0, Stream::Initialisation, 0), device)
+}
+
+fn quick(device: &Device) -> Denoiser {
+    denoiser(device, Layers::Dense, 192, 2)
+}
+
+#[divan::bench]
+fn normal_noise(bencher: Bencher) {
+    bencher.counter(ItemsCount::new(N * 64)).bench_local(|| noise([N, 64]));
+}
+
+#[divan::bench]
+fn dropout_masks(bencher: Bencher) {
+    let device = Device::flex();
+    bencher.bench_local(|| dropout_mask([2, N, 192], 0.4, &mut rng(0, Stream::Dropout, 0), &device));
+}
+
+#[divan::bench]
+fn silu_of_hidden_units(bencher: Bencher) {
+    let h = noise([N, 192]);
+    bencher.bench_local(|| silu(black_box(h.clone())));
+}
+
+#[divan::bench]
+fn softmax_over_levels(bencher: Bencher) {
+    let logits = noise([N, 64, 17]);
+    bencher.bench_local(|| softmax(black_box(logits.clone())));
+}
+
+#[divan::bench]
+fn forward_process(bencher: Bencher) {
+    let (x, gamma, eps) = (noise([N, 64]), gammas(N), noise([N, 64]));
+    bencher.bench_local(|| diffuse(x.clone(), gamma.clone(), eps.clone()));
+}
+
+#[divan::bench]
+fn posterior_of_each_pixel_alone(bencher: Bencher) {
+    let (marginals, levels, z, gamma) = (noise([64, 17]), noise([17]), noise([N, 64]), gammas(N));
+    bencher.bench_local(|| posterior_logits(marginals.clone(), levels.clone(), z.clone(), gamma.clone()));
+}
+
+#[divan::bench]
+fn decoder(bencher: Bencher) {
+    let (z, levels) = (noise([N, 64]), noise([17]));
+    bencher.bench_local(|| decoder_log_probs(z.clone(), -8.0, levels.clone()));
+}
+
+#[divan::bench]
+fn batch_of_images(bencher: Bencher) {
+    let (data, device) = (data(), Device::flex());
+    bencher.bench_local(|| data.train.sample(N, &mut rng(0, Stream::Batch, 0)).values(&device));
+}
+
+#[divan::bench]
+fn matrix_product_of_a_hidden_layer(bencher: Bencher) {
+    let (h, w) = (noise([N, 192]), noise([192, 192]));
+    bencher.bench_local(|| h.clone().matmul(black_box(w.clone())));
+}
+
+#[divan::bench(args = [1, 64, 256])]
+fn network_forward(bencher: Bencher, n: usize) {
+    let (model, z, gamma) = (quick(&Device::flex()), noise([n, 64]), gammas(n));
+    bencher.counter(ItemsCount::new(n)).bench_local(|| model.denoise(z.clone(), gamma.clone(), None));
+}
+
+#[divan::bench]
+fn network_forward_and_backward(bencher: Bencher) {
+    let device = Device::flex().autodiff();
+    let model = quick(&device);
+    let x = Tensor::from_inner(noise([N, 64]));
+    let gamma = Tensor::from_inner(gammas(N));
+    bencher.counter(ItemsCount::new(N)).bench_local(|| {
+        let x_hat = model.denoise(x.clone(), gamma.clone(), Some(&mut rng(0, Stream::Dropout, 0)));
+        let loss = denoising_kl(x.clone(), x_hat, gamma.clone().exp()).mean();
+        GradientsParams::from_grads(loss.backward(), &model)
+    });
+}
+
+/// Forward, backward, clipping, AdamW and the average of the weights, for 128 images on all threads.
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn training_steps_20(bencher: Bencher) {
+    let (data, device) = (data(), Device::flex().autodiff());
+    let (model, training) = (quick(&device), Training::new(20));
+    bencher.counter(ItemsCount::new(20 * N * SHARDS)).bench_local(|| {
+        let loss = |model: &Denoiser, shard: Shard| {
+            let gamma = SCHEDULE.at(&shard.times(N, 0), &device).0;
+            let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, 0);
+            let x_hat = model.denoise(z, gamma.clone(), Some(&mut shard.rng(0, Stream::Dropout)));
+            denoising_kl(x, x_hat, gamma.exp().recip()).mean()
+        };
+        training.run(training.begin(&model), &[], loss, |_| Ok(())).map(|trained| trained.losses)
+    });
+}
+
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn ancestral_samples_64_in_25_steps(bencher: Bencher) {
+    let (model, device) = (quick(&Device::flex()), Device::flex());
+    bencher.counter(ItemsCount::new(64_usize)).bench_local(|| {
+        let denoise = |z, gamma| model.denoise(z, Tensor::full([64], gamma, &device), None);
+        ancestral([64, 64], &SCHEDULE.grid(26), denoise, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
+    });
+}
+
+#[divan::bench(sample_count = 5, sample_size = 1)]
+fn bound_of_the_test_images_with_10_latents(bencher: Bencher) {
+    let (data, model, device) = (data(), quick(&Device::flex()), Device::flex());
+    bencher.counter(ItemsCount::new(data.test.len())).bench_local(|| {
+        let denoise = |z, gamma| model.denoise(z, gamma, None);
+        Bound::discrete(&data.test, &SCHEDULE.grid(10), denoise, Draws { passes: 2, seed: 0 }, &device)
+    });
+}

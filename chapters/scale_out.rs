@@ -1,0 +1,103 @@
+//! Chapter 5's training on several devices at once, on this machine and on others.
+//!
+//! On each machine that lends a device: `cargo run --example scale_out --features remote -- --serve 3000`.
+//! On the one that trains: `cargo run --example scale_out --features remote -- --devices cpu,HOST:3000`.
+
+use std::process::ExitCode;
+
+use burn::{
+    module::Module,
+    server::{RemoteServer, WebSocketTransport},
+    tensor::{Device, Tensor},
+};
+use elbo_to_diffusion::{
+    bound::{Bound, Draws},
+    chapter::{self, Chapter, Flag, Number, Preset, Spec},
+    data::Dataset,
+    denoiser::{Denoiser, DenoiserConfig},
+    diffusion::{denoising_kl, diffusion_weight},
+    error::{Error, Result},
+    host::upload,
+    random::{Stream, rng},
+    schedule::Schedule,
+    training::Shard,
+};
+
+/// The images of a batch, whatever the number of devices.
+const BATCH: usize = 128;
+
+fn main() -> ExitCode {
+    let spec = Spec {
+        name: "scale_out",
+        about: "Train chapter 5's full preset on several devices, or lend a device to others",
+        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume, Flag::Remote],
+    };
+    chapter::main(spec, run)
+}
+
+fn run(chapter: &mut Chapter) -> Result<()> {
+    if let Some(port) = chapter.args.serve {
+        return serve(&chapter.device, port);
+    }
+    chapter.args.preset.get_or_insert(Preset::Full);
+    let data = chapter.dataset()?;
+    let devices: Vec<Device> = chapter.devices()?.into_iter().map(Device::autodiff).collect();
+    let setting = chapter.setting(&data, 1200);
+    let schedule = setting.linear();
+
+    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
+    let home = chapter.device.clone().autodiff();
+    let model = DenoiserConfig::for_images(&data.train, setting.trunk).init(init, &home);
+    let seed = chapter.seed();
+    // ANCHOR: loss
+    let loss = |model: &Denoiser, shard: Shard| {
+        // The shard is computed where this copy of the model is.
+        let device = model.devices().into_iter().next().unwrap_or_else(|| home.clone());
+        let t = shard.times(BATCH / shard.count, seed);
+        let weight = upload(t.iter().map(|&t| diffusion_weight(&schedule, t)), &device);
+        let gamma = schedule.at(&t, &device).0;
+        let (x, z) = shard.noised(&data.train, gamma.clone(), setting.shifted, seed);
+        let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
+        denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(1.0)
+    };
+    let trained = chapter.train_on(&devices, "training", &setting.training, &model, loss)?;
+    // ANCHOR_END: loss
+    chapter.save_weights(&trained.model)?;
+    report(chapter, &data, &trained.losses, &trained.model, &schedule)
+}
+
+/// Lends the device to whoever connects. Nothing is encrypted and nobody is asked for a password.
+fn serve(device: &Device, port: u16) -> Result<()> {
+    eprintln!("lending this device at port {port} to everybody who can reach it; Ctrl-C ends it");
+    RemoteServer::new([device.clone()])
+        .serve(WebSocketTransport::new(port))
+        .map_err(|e| Error::failure(format!("cannot lend a device at port {port}: {e}; try another --serve PORT")))
+}
+
+fn report(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    losses: &[f64],
+    model: &Denoiser,
+    schedule: &(impl Schedule + Sync),
+) -> Result<()> {
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let part = losses.len().div_ceil(10).max(1);
+    let row = |(i, part_losses): (usize, &[f64])| {
+        let last = i * part + part_losses.len();
+        (format!("to step {last}"), vec![Number::within(mean(part_losses), 0.02, 3)])
+    };
+    let rows: Vec<_> = losses.chunks(part).enumerate().map(row).collect();
+    chapter.report.section("Training");
+    chapter.report.table(&["mean loss", "bits/dim"], &rows);
+
+    let denoise = |z: Tensor<2>, gamma| model.denoise(z, gamma, None);
+    let draws = Draws { passes: 2, seed: chapter.seed() };
+    let bound = Bound::continuous(&data.validation.first(350), schedule, 16, denoise, draws, &chapter.device)?;
+    let (bits, error) = (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.standard_error));
+    chapter.report.section("The bound");
+    chapter.report.row("validation bound", &Number::within(bits, 0.02, 3), "bits/dim");
+    chapter.report.row("standard error", &Number::within(error, 0.001, 4), "bits/dim");
+    chapter.metric("validation_bits_per_dim", bits);
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Bounds on -log p(x), averaged over a set of images.
+
+use burn::tensor::{Device, Tensor};
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::{Autoencoder, Batch};
+use crate::{
+    bound::Draws,
+    data::Images,
+    error::Result,
+    host::download,
+    oracle::{Estimate, log_sum_exp},
+    random::{Stream, rng},
+};
+
+/// Images that are evaluated together: the unit that threads share out. Each group draws its own noise, so the result
+/// does not depend on the number of threads.
+const GROUP: usize = 64;
+
+/// -ELBO in nats per image, in its terms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NegativeElbo {
+    /// -E log p(x | z_1).
+    pub reconstruction: f64,
+    /// The term of each level, z_1 first.
+    pub kl: Vec<f64>,
+    /// Standard error of the total that comes from the finite number of draws of z.
+    pub standard_error: f64,
+}
+
+impl NegativeElbo {
+    /// The mean over the images and `draws.passes` draws (at least 2) of the latents of each.
+    pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
+        let groups = in_groups(images, draws.seed, device, |batch, noise| {
+            let rows = (0..draws.passes).flat_map(|_| {
+                let terms = model.terms(batch, noise, None);
+                [vec![-terms.log_likelihood], terms.kl].concat()
+            });
+            read_rows(rows.collect())
+        })?;
+        let levels = groups.first().map_or(0, |group| group.len() / draws.passes);
+        let mut means = vec![0.0; levels];
+        let mut variance = 0.0;
+        for rows in &groups {
+            for image in 0..rows[0].len() {
+                let mut total = Estimate::default();
+                for pass in rows.chunks(levels) {
+                    total.push(pass.iter().map(|row| row[image]).sum());
+                    means.iter_mut().zip(pass).for_each(|(mean, row)| *mean += row[image]);
+                }
+                variance += total.standard_error().powi(2);
+            }
+        }
+        let n = images.len() as f64;
+        means.iter_mut().for_each(|mean| *mean /= n * draws.passes as f64);
+        Ok(Self { reconstruction: means[0], kl: means[1..].to_vec(), standard_error: variance.sqrt() / n })
+    }
+
+    /// Reconstruction + KL: an upper bound on -log p(x).
+    pub fn total(&self) -> f64 {
+        self.reconstruction + self.kl.iter().sum::<f64>()
+    }
+}
+
+/// -L_K in nats per image: the importance-weighted bound. Equation `importance-weighted-bound`; Burda et al. (2016).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ImportanceWeighted {
+    /// The mean of -log (1/K) sum_k w_k.
+    pub nats: f64,
+    /// Its standard error that comes from the finite number of draws of z, by the delta method: the variance of
+    /// log (1/K) sum w is close to 1/ESS - 1/K.
+    pub standard_error: f64,
+    /// The effective number of draws among the K. Equation `effective-sample-size`.
+    pub effective_draws: f64,
+}
+
+impl ImportanceWeighted {
+    // ANCHOR: importance
+    /// The mean over the images, with K = `draws.passes` draws of the latents of each.
+    pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
+        let groups = in_groups(images, draws.seed, device, |batch, noise| {
+            read_rows(model.log_weights(batch, draws.passes, noise))
+        })?;
+        let (n, k) = (images.len() as f64, draws.passes as f64);
+        let (mut nats, mut variance, mut effective) = (0.0, 0.0, 0.0);
+        for rows in &groups {
+            for image in 0..rows[0].len() {
+                let log_weights: Vec<f64> = rows.iter().map(|row| row[image]).collect();
+                let log_squares: Vec<f64> = log_weights.iter().map(|w| 2.0 * w).collect();
+                let log_sum = log_sum_exp(&log_weights);
+                let ess = (2.0 * log_sum - log_sum_exp(&log_squares)).exp();
+                nats -= (log_sum - k.ln()) / n;
+                variance += 1.0 / ess - 1.0 / k;
+                effective += ess / n;
+            }
+        }
+        Ok(Self { nats, standard_error: variance.sqrt() / n, effective_draws: effective })
+    }
+    // ANCHOR_END: importance
+}
+
+/// Evaluates groups of images, in parallel.
+fn in_groups<T: Send>(
+    images: &Images,
+    seed: u64,
+    device: &Device,
+    evaluate: impl Fn(&Batch, &mut ChaCha8Rng) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let group = |group: usize| {
+        let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
+        evaluate(&Batch::new(&images, device), &mut rng(seed, Stream::Evaluation, group as u64))
+    };
+    (0..images.len().div_ceil(GROUP)).into_par_iter().map(group).collect()
+}
+
+/// Reads tensors of one number per image from the device.
+fn read_rows(rows: Vec<Tensor<1>>) -> Result<Vec<Vec<f64>>> {
+    let n = rows.first().map_or(1, |row| row.dims()[0]);
+    Ok(download(Tensor::cat(rows, 0))?.chunks(n).map(<[f64]>::to_vec).collect())
+}

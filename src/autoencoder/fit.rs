@@ -1,0 +1,56 @@
+//! The training objective: -ELBO, with a weight on the KL term.
+
+use burn::tensor::{Device, Tensor};
+
+use super::{Autoencoder, Batch};
+use crate::{
+    data::Images,
+    random::Stream,
+    training::{SHARDS, Shard, Training},
+};
+
+/// How an autoencoder is trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// The optimizer.
+    pub training: Training,
+    /// Images in a batch, a multiple of [`SHARDS`].
+    pub batch: usize,
+    /// Steps over which the weight of the KL term rises from zero. Bowman et al. (2016), section 3.1.
+    pub kl_warmup: usize,
+    /// The weight after that. 1 makes the loss a bound; other values are for experiments.
+    pub kl_weight: f64,
+}
+
+impl Fit {
+    // ANCHOR: settings
+    /// The settings of chapters 3 and 4, chosen on the validation images.
+    pub fn new(steps: usize, weight_decay: f64) -> Self {
+        let warmup = steps / 20;
+        let training = Training { steps, learning_rate: 6e-3, warmup, weight_decay, clip_norm: 1.0, ema_decay: 0.995 };
+        Self { training, batch: 64, kl_warmup: steps * 3 / 5, kl_weight: 1.0 }
+    }
+    // ANCHOR_END: settings
+
+    // ANCHOR: loss
+    /// The loss of one shard of a random batch: E[-log p(x|z)] + weight KL, in bits per dimension.
+    pub fn loss<'a, M: Autoencoder>(
+        &'a self,
+        images: &'a Images,
+        seed: u64,
+        device: &Device,
+    ) -> impl Fn(&M, Shard) -> Tensor<1> + Sync + use<'a, M> {
+        let device = device.clone().autodiff();
+        let bits_per_dim = 1.0 / (images.dim() as f64 * std::f64::consts::LN_2);
+        move |model, shard| {
+            let images = images.sample(self.batch / SHARDS, &mut shard.rng(seed, Stream::Batch));
+            let noise = &mut shard.rng(seed, Stream::Training);
+            let dropout = &mut shard.rng(seed, Stream::Dropout);
+            let terms = model.terms(&Batch::new(&images, &device), noise, Some(dropout));
+            let weight = self.kl_weight * (shard.step as f64 / (self.kl_warmup + 1) as f64).min(1.0);
+            let loss = terms.kl.into_iter().fold(-terms.log_likelihood, |loss, kl| loss + kl * weight);
+            loss.mean() * bits_per_dim
+        }
+    }
+    // ANCHOR_END: loss
+}

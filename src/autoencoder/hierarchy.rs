@@ -1,0 +1,122 @@
+//! The Markovian hierarchical variational autoencoder: a chain of latents z_1, ..., z_T above the data.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Autoencoder, Batch, CategoricalDecoder, GaussianNetwork, Size, Terms};
+use crate::{data::Images, gaussian::DiagonalGaussian, random::normal};
+
+// ANCHOR: hvae
+/// p(z_T) = N(0, I), p(z_{t-1}|z_t) and p(x|z_1) by decoders; q(z_1|x) and q(z_t|z_{t-1}) by encoders. Every step sees
+/// its neighbour alone. Equations `mhvae-joint` and `mhvae-posterior`; Luo (2022), eqs. 23 and 24.
+#[derive(Module, Debug)]
+pub struct Hvae {
+    /// q(z_1 | x), q(z_2 | z_1), ..., q(z_T | z_{T-1}).
+    pub encoders: Vec<GaussianNetwork>,
+    /// p(z_1 | z_2), ..., p(z_{T-1} | z_T).
+    pub priors: Vec<GaussianNetwork>,
+    /// p(x | z_1).
+    pub decoder: CategoricalDecoder,
+}
+// ANCHOR_END: hvae
+
+/// The sizes of the networks of an [`Hvae`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct HvaeConfig {
+    /// Dimensions of z_1, ..., z_T.
+    pub latents: Vec<usize>,
+    /// The network of q(z_1 | x).
+    pub encoder: Size,
+    /// The networks between two levels.
+    pub between: Size,
+    /// The network of p(x | z_1).
+    pub decoder: Size,
+}
+
+impl HvaeConfig {
+    /// A model of images like those of `train`, with fresh weights.
+    pub fn init(&self, train: &Images, rng: &mut impl Rng, device: &Device) -> Hvae {
+        let between = |from: usize, to: usize, rng: &mut _| GaussianNetwork::new(from, to, self.between, rng, device);
+        let bottom = self.latents.first().copied().unwrap_or_default();
+        let mut encoders = vec![GaussianNetwork::new(train.dim(), bottom, self.encoder, rng, device)];
+        let decoder = CategoricalDecoder::new(bottom, train, self.decoder, rng, device);
+        let pairs = || self.latents.windows(2).map(|pair| (pair[0], pair[1]));
+        encoders.extend(pairs().map(|(below, above)| between(below, above, rng)));
+        let priors = pairs().map(|(below, above)| between(above, below, rng)).collect();
+        Hvae { encoders, priors, decoder }
+    }
+}
+
+/// A level of the hierarchy for one draw: q(z_t | below), the z_t drawn from it, and p(z_t | z_{t+1}).
+struct Level {
+    q: DiagonalGaussian,
+    z: Tensor<2>,
+    p: DiagonalGaussian,
+}
+
+impl Hvae {
+    /// Draws z_1 from `bottom`, then z_2, ..., z_T from the encoders one after the other, and computes each level's prior.
+    fn climb(
+        &self,
+        bottom: DiagonalGaussian,
+        noise: &mut ChaCha8Rng,
+        mut dropout: Option<&mut ChaCha8Rng>,
+    ) -> Vec<Level> {
+        let mut draw = |q: DiagonalGaussian| {
+            let z = q.rsample(normal(q.mean.dims(), noise, &q.mean.device()));
+            Level { p: DiagonalGaussian::standard(&z), q, z }
+        };
+        let mut levels = vec![draw(bottom)];
+        for (t, (encoder, prior)) in self.encoders[1..].iter().zip(&self.priors).enumerate() {
+            let above = draw(encoder.given(levels[t].z.clone(), dropout.as_deref_mut()));
+            levels[t].p = prior.given(above.z.clone(), dropout.as_deref_mut());
+            levels.push(above);
+        }
+        levels
+    }
+
+    // ANCHOR: descend
+    /// Ancestral sampling from level `from` down to level `to`: given z_from, [B, k_from], draws z_{t-1} ~ p(z_{t-1}|z_t)
+    /// until it has z_to. Levels count from 1; without a step to take, z comes back.
+    pub fn descend(&self, from: usize, to: usize, mut z: Tensor<2>, noise: &mut ChaCha8Rng) -> Tensor<2> {
+        for prior in self.priors.iter().take(from.saturating_sub(1)).skip(to.saturating_sub(1)).rev() {
+            let p = prior.given(z, None);
+            z = p.rsample(normal(p.mean.dims(), noise, &p.mean.device()));
+        }
+        z
+    }
+    // ANCHOR_END: descend
+}
+
+impl Autoencoder for Hvae {
+    // ANCHOR: terms
+    fn terms(&self, batch: &Batch, noise: &mut ChaCha8Rng, mut dropout: Option<&mut ChaCha8Rng>) -> Terms {
+        let bottom = self.encoders[0].given(batch.x.clone(), dropout.as_deref_mut());
+        let levels = self.climb(bottom, noise, dropout.as_deref_mut());
+        let top = levels.len() - 1;
+        let log_ratio = |(t, level): (usize, &Level)| match t {
+            // Only the top level's term has a closed form: below it, p depends on what was drawn above.
+            t if t == top => level.q.kl_standard(),
+            _ => level.q.log_prob(level.z.clone()) - level.p.log_prob(level.z.clone()),
+        };
+        let kl = levels.iter().enumerate().map(log_ratio).collect();
+        let log_likelihood = self.decoder.log_likelihood(batch.level.clone(), levels[0].z.clone(), dropout);
+        Terms { log_likelihood, kl }
+    }
+    // ANCHOR_END: terms
+
+    fn log_weights(&self, batch: &Batch, count: usize, noise: &mut ChaCha8Rng) -> Vec<Tensor<1>> {
+        let bottom = self.encoders[0].given(batch.x.clone(), None);
+        let draw = |_| {
+            let levels = self.climb(bottom.clone(), noise, None);
+            let log_likelihood = self.decoder.log_likelihood(batch.level.clone(), levels[0].z.clone(), None);
+            let log_ratio = |weight, Level { q, z, p }| weight + p.log_prob(z.clone()) - q.log_prob(z);
+            levels.into_iter().fold(log_likelihood, log_ratio)
+        };
+        (0..count).map(draw).collect()
+    }
+}

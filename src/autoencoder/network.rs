@@ -1,0 +1,181 @@
+//! The networks: from a vector to a Gaussian, and from a vector to a categorical distribution for each pixel.
+
+use burn::{
+    module::{Module, Param},
+    nn::Linear,
+    tensor::{Device, Int, Tensor, TensorData, activation::log_softmax},
+};
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    data::{Images, Marginals},
+    error::Result,
+    gaussian::DiagonalGaussian,
+    host::{download, upload},
+    kernels::silu,
+    layers::{linear, rms_norm},
+    random::dropout_mask,
+};
+
+/// Number of curves over the levels that the decoder mixes for each pixel.
+const CURVES: usize = 2;
+/// What each count of a level is raised by, so that no level is impossible.
+const PSEUDO_COUNT: f64 = 0.1;
+
+/// The size of the hidden layers of a network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size {
+    /// Width of the hidden layers, h.
+    pub hidden: usize,
+    /// Number of residual blocks.
+    pub blocks: usize,
+    /// Probability that dropout sets an activation to zero.
+    pub dropout: f64,
+}
+
+/// A residual network: a linear layer, some blocks, and a linear layer.
+#[derive(Module, Debug)]
+struct Network {
+    input: Linear,
+    blocks: Vec<Block>,
+    output: Linear,
+    #[module(skip)]
+    size: Size,
+}
+
+/// h + outer(dropout(silu(inner(rms_norm(silu(h)))))).
+#[derive(Module, Debug)]
+struct Block {
+    inner: Linear,
+    outer: Linear,
+}
+
+impl Network {
+    /// Fresh weights. Those of the last layer are small, so that an untrained network says almost nothing.
+    fn new(inputs: usize, outputs: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+        let h = size.hidden;
+        let block =
+            |rng: &mut _| Block { inner: linear(h, h, 1.0, rng, device), outer: linear(h, h, 0.0, rng, device) };
+        Self {
+            input: linear(inputs, h, 1.0, rng, device),
+            blocks: (0..size.blocks).map(|_| block(rng)).collect(),
+            output: linear(h, outputs, 0.1, rng, device),
+            size,
+        }
+    }
+
+    /// From [B, inputs] to [B, outputs].
+    fn forward(&self, u: Tensor<2>, mut dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        let device = u.device();
+        let mut drop = |h: Tensor<2>| match dropout.as_deref_mut() {
+            Some(rng) if self.size.dropout > 0.0 => dropout_mask(h.dims(), self.size.dropout, rng, &device) * h,
+            _ => h,
+        };
+        let mut h = self.input.forward(u);
+        for block in &self.blocks {
+            let inner = silu(block.inner.forward(rms_norm(silu(h.clone()))));
+            h = h + block.outer.forward(drop(inner));
+        }
+        self.output.forward(drop(rms_norm(silu(h))))
+    }
+}
+
+// ANCHOR: encoder
+/// N(mean(u), diag(exp(log_var(u)))), whose parameters a network computes from its input u. Equation
+/// `gaussian-encoder`.
+#[derive(Module, Debug)]
+pub struct GaussianNetwork {
+    /// From u to a correction of the mean, and to the log variance, [2 k].
+    network: Network,
+    /// From u to the mean: the part that needs no network.
+    mean: Linear,
+}
+
+impl GaussianNetwork {
+    /// From vectors of length `inputs` to Gaussians in k dimensions, with fresh weights.
+    pub fn new(inputs: usize, k: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+        let network = Network::new(inputs, 2 * k, size, rng, device);
+        Self { network, mean: linear(inputs, k, 0.5, rng, device) }
+    }
+
+    /// The Gaussian given u, [B, inputs]. With a generator, units are dropped out (training).
+    pub fn given(&self, u: Tensor<2>, dropout: Option<&mut ChaCha8Rng>) -> DiagonalGaussian {
+        let output = self.network.forward(u.clone(), dropout);
+        let k = output.dims()[1] / 2;
+        let mean = self.mean.forward(u) + output.clone().narrow(1, 0, k);
+        DiagonalGaussian { mean, log_var: output.narrow(1, k, k) }
+    }
+}
+// ANCHOR_END: encoder
+
+/// p(x | z): given z, each of the d pixels has a categorical distribution over K levels of its own.
+#[derive(Module, Debug)]
+pub struct CategoricalDecoder {
+    /// From z to a few numbers per pixel, [d R].
+    network: Network,
+    /// The curves over the levels that these numbers mix, [R, K].
+    curves: Param<Tensor<2>>,
+    /// The logits of the average image, [d, K].
+    bias: Param<Tensor<2>>,
+}
+
+impl CategoricalDecoder {
+    /// From k latent dimensions to images like those of `train`, with fresh weights.
+    ///
+    /// The bias starts at the log marginals of each pixel, so training starts where the independent baseline ends. A
+    /// few curves over the levels, mixed for each pixel, need far fewer outputs than K logits per pixel, and overfit
+    /// less: one curve rises with the level, the other singles out the lowest, because half of all pixels are blank.
+    pub fn new(k: usize, train: &Images, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+        let (d, levels) = (train.dim(), train.level_count());
+        let log_marginals: Vec<f32> = Marginals::fit(train, PSEUDO_COUNT).log_probs.iter().map(|&p| p as f32).collect();
+        let blank = (0..levels).map(|level| if level == 0 { 2.0 } else { 0.0 });
+        let curves: Vec<f32> = train.level_values().into_iter().chain(blank).map(|v| v as f32).collect();
+        Self {
+            network: Network::new(k, d * CURVES, size, rng, device),
+            curves: Param::from_data(TensorData::new(curves, [CURVES, levels]), device),
+            bias: Param::from_data(TensorData::new(log_marginals, [d, levels]), device),
+        }
+    }
+
+    // ANCHOR: decoder
+    /// log p(x_i = x_k | z) for every level k of every pixel i, [B, d, K].
+    pub fn log_probs(&self, z: Tensor<2>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<3> {
+        let (batch, [d, levels]) = (z.dims()[0], self.bias.dims());
+        let mix = self.network.forward(z, dropout).reshape([batch * d, CURVES]);
+        let logits = mix.matmul(self.curves.val()).reshape([batch, d, levels]);
+        log_softmax(logits + self.bias.val().unsqueeze::<3>(), 2)
+    }
+
+    /// log p(x | z), [B], where `level` holds the index of each pixel's level, [B, d]. Given z the pixels are
+    /// independent, so their log probabilities add up.
+    pub fn log_likelihood(&self, level: Tensor<2, Int>, z: Tensor<2>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<1> {
+        let chosen = self.log_probs(z, dropout).gather(2, level.unsqueeze_dim::<3>(2));
+        chosen.squeeze_dim::<2>(2).sum_dim(1).squeeze_dim(1)
+    }
+    // ANCHOR_END: decoder
+
+    /// E[x | z], [B, d], where `values` holds x_k, [K].
+    pub fn mean(&self, z: Tensor<2>, values: &[f64]) -> Tensor<2> {
+        let values = upload(values.iter().copied(), &z.device());
+        (self.log_probs(z, None).exp() * values.unsqueeze::<3>()).sum_dim(2).squeeze_dim(2)
+    }
+
+    // ANCHOR: sample
+    /// Draws x ~ p(x | z): the levels of all pixels, image after image.
+    pub fn sample(&self, z: Tensor<2>, rng: &mut impl Rng) -> Result<Vec<u8>> {
+        let levels = self.bias.dims()[1];
+        let log_probs = download(self.log_probs(z, None))?;
+        let draw = |log_probs: &[f64]| {
+            // The first level at which the cumulative probability exceeds a uniform number.
+            let mut left = rng.random::<f64>();
+            let below = log_probs.iter().take_while(|p| {
+                left -= p.exp();
+                left >= 0.0
+            });
+            below.count().min(levels - 1) as u8
+        };
+        Ok(log_probs.chunks(levels).map(draw).collect())
+    }
+    // ANCHOR_END: sample
+}

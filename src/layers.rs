@@ -1,0 +1,75 @@
+//! The layers that the networks are made of. All start from the host's generator.
+
+use std::f64::consts::PI;
+
+use burn::{
+    module::{Module, Param},
+    nn::Linear,
+    tensor::{Device, Tensor, TensorData, module::conv2d, ops::ConvOptions},
+};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::host::upload;
+
+/// Number of features that tell a network the noise level.
+pub const TIME_FEATURES: usize = 17;
+
+/// A linear layer with weights scale * N(0, 1 / inputs) and a bias of zero.
+pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, device: &Device) -> Linear {
+    let weight = TensorData::new(weights(inputs * outputs, inputs, scale, rng), [inputs, outputs]);
+    Linear { weight: Param::from_data(weight, device), bias: Some(Param::from_data(zeros(outputs), device)) }
+}
+
+/// A convolution that keeps the size of the image, which it pads with zeros.
+#[derive(Module, Debug)]
+pub struct Convolution {
+    /// [outputs, inputs, k, k] for an odd k.
+    weight: Param<Tensor<4>>,
+    /// [outputs].
+    bias: Param<Tensor<1>>,
+}
+
+impl Convolution {
+    /// Weights scale * N(0, 1 / (inputs k^2)) and a bias of zero.
+    pub fn new([inputs, outputs]: [usize; 2], k: usize, scale: f64, rng: &mut impl Rng, device: &Device) -> Self {
+        let weight = weights(inputs * outputs * k * k, inputs * k * k, scale, rng);
+        Self {
+            weight: Param::from_data(TensorData::new(weight, [outputs, inputs, k, k]), device),
+            bias: Param::from_data(zeros(outputs), device),
+        }
+    }
+
+    /// [B, inputs, S, S] to [B, outputs, S, S].
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let padding = self.weight.dims()[2] / 2;
+        let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
+        conv2d(x, self.weight.val(), Some(self.bias.val()), options)
+    }
+}
+
+/// n weights scale * N(0, 1 / inputs).
+fn weights(n: usize, inputs: usize, scale: f64, rng: &mut impl Rng) -> Vec<f32> {
+    let scale = (scale / (inputs as f64).sqrt()) as f32;
+    StandardNormal.sample_iter(rng).take(n).map(|w: f32| w * scale).collect()
+}
+
+fn zeros(n: usize) -> TensorData {
+    TensorData::zeros::<f32, _>([n])
+}
+
+/// h / sqrt(mean(h^2) + 1e-5) over dimension 1: units, or the channels of a pixel. Zhang and Sennrich (2019), without the
+/// learned gain.
+pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
+    let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
+    h / scale
+}
+
+/// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the normalised gamma.
+pub fn time_features(u: Tensor<1>) -> Tensor<2> {
+    let device = u.device();
+    let frequencies = upload((0..8).map(|i| PI / 2.0 * f64::from(1 << i)), &device);
+    let u = u.unsqueeze_dim::<2>(1);
+    let phase = u.clone() * frequencies.unsqueeze::<2>();
+    Tensor::cat(vec![u * 2.0 - 1.0, phase.clone().sin(), phase.cos()], 1)
+}

@@ -1,0 +1,192 @@
+//! The same computation on the CPU and on a GPU through wgpu, from the same host randomness.
+//!
+//! Every network of the chapters goes forward and backward once, and a short run of each kind (training, bound, samples) is
+//! repeated on the GPU. `.ci/run` does this on software Vulkan, which is slow: hence small batches and few steps.
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    optim::GradientsParams,
+    tensor::{Device, DeviceKind, Tensor},
+};
+use elbo_to_diffusion::{
+    bound::{Bound, Draws},
+    data::{Dataset, digits::digits},
+    denoiser::{Denoiser, DenoiserConfig, Layers, Regressor, TrunkConfig},
+    diffusion::{denoising_kl, diffuse},
+    error::Result,
+    host::{download, upload},
+    kernels::{silu, softmax},
+    parameterization::Parameterization,
+    random::{Stream, normal, rng},
+    sampler::{ancestral, decode},
+    schedule::{Learned, Linear, Schedule},
+    training::{SHARDS, Shard, Training},
+};
+
+const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
+
+fn gpu() -> Device {
+    Device::wgpu(DeviceKind::DefaultDevice)
+}
+
+fn trunk(layers: Layers) -> TrunkConfig {
+    let Linear { gamma_min, gamma_max } = SCHEDULE;
+    TrunkConfig { gamma_min, gamma_max, layers, hidden: 16, blocks: 1, dropout: 0.2 }
+}
+
+/// Computes on both devices and compares: |gpu - cpu| <= tolerance * (1 + |cpu|) for every number.
+fn compare(what: &str, tolerance: f64, compute: impl Fn(&Device) -> Result<Vec<f64>>) {
+    let (cpu, gpu) = (compute(&Device::flex()), compute(&gpu()));
+    let (cpu, gpu) = (cpu.expect("the CPU's numbers"), gpu.expect("the GPU's numbers"));
+    assert!(!cpu.is_empty() && cpu.iter().any(|v| *v != 0.0), "{what}: nothing was computed");
+    assert_eq!(cpu.len(), gpu.len(), "{what}");
+    let apart = |(cpu, gpu): (&f64, &f64)| (gpu - cpu).abs() / (1.0 + cpu.abs());
+    let worst = cpu.iter().zip(&gpu).map(apart).fold(0.0, f64::max);
+    println!("{what}: {} numbers, at most {worst:.1e} apart (tolerance {tolerance:.0e})", cpu.len());
+    assert!(worst <= tolerance, "{what}: {worst:.1e} apart");
+    assert!(gpu.iter().all(|v| v.is_finite()), "{what}: not all numbers are finite");
+}
+
+/// The loss, and the gradient of every weight, as numbers.
+fn forward_and_backward<M: Module>(model: &M, loss: Tensor<1>) -> Result<Vec<f64>> {
+    struct Flatten(GradientsParams, Result<Vec<f64>>);
+    impl ModuleVisitor for Flatten {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let (Some(gradient), Ok(numbers)) = (self.0.remove::<D>(param.id), &mut self.1) {
+                match download(gradient) {
+                    Ok(values) => numbers.extend(values),
+                    Err(error) => self.1 = Err(error),
+                }
+            }
+        }
+    }
+    let value = download(loss.clone().inner());
+    let mut flatten = Flatten(GradientsParams::from_grads(loss.backward(), model), value);
+    model.visit(&mut flatten);
+    flatten.1
+}
+
+/// x, z and gamma for a few training digits at spread noise levels.
+fn batch(data: &Dataset, device: &Device) -> (Tensor<2>, Tensor<2>, Tensor<1>) {
+    let gamma = upload((0..8).map(|i| -8.0 + 13.0 * f64::from(i) / 7.0), device);
+    let x = data.train.range(0, 8).values(device);
+    let z = diffuse(x.clone(), gamma.clone(), normal([8, 64], &mut rng(0, Stream::Training, 0), device));
+    (x, z, gamma)
+}
+
+/// Weights away from their start, where many are zero and hide the gradients of others.
+fn stirred<M: Module>(model: M) -> M {
+    use burn::module::ModuleMapper;
+    struct Stir(u64);
+    impl ModuleMapper for Stir {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            self.0 += 1;
+            let noise = &mut rng(7, Stream::Initialisation, self.0);
+            if !param.is_require_grad() {
+                return param;
+            }
+            param.map(|w| {
+                let (shape, device) = (w.dims(), w.device().without_autodiff());
+                let stirred = w.inner() + normal(shape, noise, &device) * 0.1;
+                Tensor::from_inner(stirred).require_grad()
+            })
+        }
+    }
+    model.map(&mut Stir(0))
+}
+
+#[test]
+fn the_functions_agree() {
+    let inputs = |device: &Device| normal([6, 5, 17], &mut rng(1, Stream::Evaluation, 0), device) * 10.0;
+    compare("silu", 1e-5, |device| download(silu(inputs(device))));
+    compare("softmax", 1e-5, |device| download(softmax(inputs(device))));
+    compare("gradients of silu and softmax", 1e-4, |device| {
+        let x = inputs(&device.clone().autodiff()).require_grad();
+        let loss = (softmax(silu(x.clone())) * inputs(&device.clone().autodiff())).sum();
+        x.grad(&loss.backward()).map_or(Ok(Vec::new()), download)
+    });
+    compare("conversions of chapter 7", 1e-4, |device| {
+        let (x, z, gamma) = batch(&digits()?, device);
+        let all = [Parameterization::X, Parameterization::Eps, Parameterization::Score, Parameterization::V];
+        let there_and_back =
+            all.map(|p| p.to_x(p.from_x(x.clone(), z.clone(), gamma.clone()), z.clone(), gamma.clone()));
+        download(Tensor::cat(there_and_back.to_vec(), 0))
+    });
+}
+
+#[test]
+fn the_denoisers_agree_forward_and_backward() {
+    for (what, layers) in [("dense denoiser", Layers::Dense), ("U-Net denoiser", Layers::UNet(2))] {
+        compare(what, 2e-3, |device| {
+            let (data, device) = (digits()?, device.clone().autodiff());
+            let config = DenoiserConfig::for_images(&data.train, trunk(layers));
+            let model: Denoiser = stirred(config.init(&mut rng(0, Stream::Initialisation, 0), &device));
+            let (x, z, gamma) = batch(&data, &device);
+            let x_hat = model.denoise(z, gamma.clone(), Some(&mut rng(0, Stream::Dropout, 0)));
+            forward_and_backward(&model, denoising_kl(x, x_hat, gamma.exp().recip()).mean() / 64.0)
+        });
+    }
+}
+
+#[test]
+fn the_heads_of_chapter_7_agree_forward_and_backward() {
+    for head in [Parameterization::X, Parameterization::Eps, Parameterization::Score, Parameterization::V] {
+        compare(&format!("{head:?} head"), 2e-3, |device| {
+            let (data, device) = (digits()?, device.clone().autodiff());
+            let init = &mut rng(0, Stream::Initialisation, 0);
+            let model = stirred(Regressor::new(trunk(Layers::Dense), 64, init, &device));
+            let (x, z, gamma) = batch(&data, &device);
+            let x_hat = head.to_x(model.forward(z.clone(), gamma.clone(), None), z, gamma.clone());
+            forward_and_backward(&model, denoising_kl(x, x_hat, gamma.exp().recip()).mean() / 64.0)
+        });
+    }
+}
+
+#[test]
+fn the_learned_schedule_agrees_forward_and_backward() {
+    compare("learned schedule", 1e-3, |device| {
+        let device = device.clone().autodiff();
+        let model = stirred(Learned::new(-8.0, 5.0, &device));
+        let t = upload((0..16).map(|i| f64::from(i) / 15.0), &device);
+        let (gamma, slope) = model.gamma_and_slope(t);
+        forward_and_backward(&model, (gamma.square() + slope).mean())
+    });
+}
+
+/// Chapter 5 in short: the losses of a few steps, the bound on a few images, and samples.
+#[test]
+fn a_short_run_of_chapter_5_agrees() {
+    let run = |device: &Device| -> Result<(Vec<f64>, Vec<f64>, Vec<u8>)> {
+        let (data, tape) = (digits()?, device.clone().autodiff());
+        let config = DenoiserConfig::for_images(&data.train, trunk(Layers::Dense));
+        let model = config.init(&mut rng(0, Stream::Initialisation, 0), &tape);
+        let training = Training::new(12);
+        let loss = |model: &Denoiser, shard: Shard| {
+            let gamma = SCHEDULE.at(&shard.times(16 / SHARDS, 0), &tape).0;
+            let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, 0);
+            let x_hat = model.denoise(z, gamma.clone(), Some(&mut shard.rng(0, Stream::Dropout)));
+            denoising_kl(x, x_hat, gamma.exp().recip()).mean() * data.bits_per_dim(6.5)
+        };
+        let trained = training.run(training.begin(&model), &[], loss, |_| Ok(()))?;
+        let denoise = |z, gamma| trained.model.denoise(z, gamma, None);
+        let gammas = SCHEDULE.grid(6);
+        let few = data.test.first(32);
+        let bound = Bound::discrete(&few, &gammas, denoise, Draws { passes: 2, seed: 0 }, device)?;
+        let at = |z, gamma| trained.model.denoise(z, Tensor::full([8], gamma, device), None);
+        let z = ancestral([8, 64], &gammas, at, &mut rng(0, Stream::Sampling, 0), device, |_, _, _| {});
+        let mut terms = vec![bound.reconstruction, bound.prior, bound.standard_error];
+        terms.extend(&bound.denoising);
+        Ok((trained.losses, terms, decode(z, -8.0, &data.train.level_values())?))
+    };
+    let (cpu, gpu) = (run(&Device::flex()).expect("the CPU's run"), run(&gpu()).expect("the GPU's run"));
+    compare("losses of 12 training steps", 1e-3, |device| Ok(pick(device, &cpu.0, &gpu.0)));
+    compare("terms of the bound", 1e-3, |device| Ok(pick(device, &cpu.1, &gpu.1)));
+    let same = cpu.2.iter().zip(&gpu.2).filter(|(a, b)| a == b).count();
+    println!("samples: {same} of {} pixels the same", cpu.2.len());
+    // A pixel on the edge between two levels may fall to either side.
+    assert!(same * 100 >= cpu.2.len() * 98, "only {same} of {} pixels are the same", cpu.2.len());
+}
+
+fn pick(device: &Device, cpu: &[f64], gpu: &[f64]) -> Vec<f64> {
+    if *device == Device::flex() { cpu.to_vec() } else { gpu.to_vec() }
+}
