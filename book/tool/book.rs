@@ -16,7 +16,7 @@ use crate::pages::{self, Sources};
 use crate::problem::{self, Problem, Problems};
 use crate::programs::{Cache, Programs};
 use crate::warnings::Warnings;
-use crate::{links, styles};
+use crate::{links, pictures, styles};
 
 /// Where the parts of the book lie.
 #[derive(Debug, Clone)]
@@ -149,6 +149,7 @@ pub fn build(layout: &Layout, programs: &dyn Programs, cache: &Cache, site: &Pat
     report_warnings(layout, &pages, &warnings, &mut problems);
     copy_fonts(layout, site)?;
     finish(site, &pages, &written, &mut problems)?;
+    pictures::check(&layout.root, &mut problems);
     links::check(site, &pages, html.site_url.as_deref().unwrap_or("/"), &mut problems)?;
     Ok(problems.sorted())
 }

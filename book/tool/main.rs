@@ -14,6 +14,7 @@ mod equation_tests;
 mod equations;
 mod exercise;
 mod figure;
+mod ladder;
 mod links;
 mod listing;
 mod markdown;
@@ -21,6 +22,7 @@ mod math;
 mod numbers;
 mod pages;
 mod pdf;
+mod pictures;
 mod pixels;
 mod problem;
 mod programs;
@@ -70,6 +72,8 @@ enum Task {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Draw the pictures of README.md anew, in book/pictures
+    Pictures,
     /// Look at every page of the built site with an installed Chromium, light and dark, wide and narrow
     Browse {
         /// axe-core's axe.min.js, to check accessibility as well
@@ -125,6 +129,10 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
             let pdf = out.unwrap_or_else(|| layout.site().join("from-elbo-to-diffusion.pdf"));
             pdf::print(&layout.site(), &pdf)?;
             println!("the book is in {}", pdf.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Pictures => {
+            pictures::write(&layout, &programs, &cache)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Browse { axe, site, pages } => {

@@ -65,8 +65,8 @@ struct Window {
     view: View,
 }
 
-/// An A4 sheet within Chromium's own margins, in CSS pixels.
-const PAPER: u32 = 717;
+/// An A4 sheet within the margins of theme/pages.css, in CSS pixels.
+const PAPER: u32 = 672;
 /// All chapters on one page, for printing. It may be large and slow.
 const PRINT: &str = "print.html";
 /// What mdBook shows in a frame where scripts are off.

@@ -145,6 +145,7 @@ impl Reader {
             ("overflow", "reaches beyond the right edge; let it wrap, or scroll in a box of its own"),
             ("cut", "is cut off at the side; let it wrap or scroll"),
             ("leftovers", "is shown as it stands in the source; mark it as maths, a directive or code"),
+            ("stranded", "is torn apart at the end of a line; look at how the page ties punctuation to formulas"),
             ("images", "is an image that does not show; correct its address or its size"),
             ("undescribed", "is an image without a text that describes it; give it one"),
             ("closed", "does not open on a click; look at the page's scripts"),

@@ -63,6 +63,27 @@
         }
     }
 
+    // Punctuation belongs to the formula before it, an opening bracket to the one behind it.
+    const stranded = [];
+    const line = (text, at) => {
+        const range = document.createRange();
+        range.setStart(text, at);
+        range.setEnd(text, at + 1);
+        return range.getBoundingClientRect();
+    };
+    for (const formula of document.querySelectorAll(".katex")) {
+        const drawn = [...formula.querySelectorAll(".katex-base")];
+        const { previousSibling: before, nextSibling: after } = formula;
+        if (after?.nodeType === Node.TEXT_NODE && /^[.,;:!?)\]\u2019\u201d]/.test(after.data) && drawn.length > 0
+            && line(after, 0).top > drawn.at(-1).getBoundingClientRect().bottom - 2) {
+            stranded.push(`${formula.querySelector("math").textContent.slice(-20)}${after.data.slice(0, 20)}`);
+        }
+        if (before?.nodeType === Node.TEXT_NODE && /[([\u2018\u201c]$/.test(before.data) && drawn.length > 0
+            && line(before, before.data.length - 1).bottom < drawn[0].getBoundingClientRect().top + 2) {
+            stranded.push(`${before.data.slice(-20)}${formula.querySelector("math").textContent.slice(0, 20)}`);
+        }
+    }
+
     const images = [...document.images].filter((image) => !image.complete || image.naturalWidth === 0).map((i) => i.src);
     const drawings = [...document.querySelectorAll("svg[role=img]")];
     const undescribed = [...document.images].filter((image) => !image.hasAttribute("alt")).map(name);
@@ -84,6 +105,7 @@
         closed,
         overflow: overflow.slice(0, 5).map(name),
         cut: cut.slice(0, 5).map(name),
+        stranded: stranded.slice(0, 5).map((words) => `"${words}"`),
         leftovers: leftovers.slice(0, 5),
         images,
         undescribed,
