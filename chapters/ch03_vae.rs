@@ -75,7 +75,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: &Vae, fit: &F
     let seen = data.train.range(0, data.validation.len());
     let observe = |state: &State<Vae>| {
         let mut terms = Vec::new();
-        if state.step.is_multiple_of(EVERY) {
+        if state.step % EVERY == 1 {
             let model = state.average();
             for images in [&seen, &data.validation] {
                 let elbo = NegativeElbo::estimate(&model, images, Draws { passes: 2, seed }, &device)?;
@@ -88,7 +88,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: &Vae, fit: &F
     let trained = chapter.train_and_observe(what, &fit.training, model, loss, observe)?;
 
     let curve = |name, term: usize| {
-        let steps = (1..).map(|i| f64::from(i * EVERY as u32));
+        let steps = (0..).map(|i| f64::from(i * EVERY as u32 + 1));
         Series::new(name, Style::Line, steps.zip(trained.observed.iter().skip(term).step_by(4).copied()))
     };
     let names = ["reconstruction, training", "KL, training", "reconstruction, validation", "KL, validation"];
