@@ -9,6 +9,7 @@
         [".figure-body", "Figure"],
         ["pre > code", "Code"],
         [".table-wrapper", "Table"],
+        [".map-body", "Map"],
     ];
 
     function markScrolling() {

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use anyhow::{Context as _, Result, bail};
 use mdbook_driver::MDBook;
 use mdbook_driver::book::BookItem;
 use mdbook_driver::config::Config;
+use regex::Regex;
 
-use crate::links;
-use crate::markdown::{Fragment, Scan, scan};
+use crate::markdown::{Fragment, Scan, pattern, scan};
 use crate::pages::{self, Sources};
 use crate::problem::{self, Problem, Problems};
 use crate::programs::{Cache, Programs};
 use crate::warnings::Warnings;
+use crate::{links, pictures, styles};
 
 /// Where the parts of the book lie.
 #[derive(Debug, Clone)]
@@ -148,6 +149,7 @@ pub fn build(layout: &Layout, programs: &dyn Programs, cache: &Cache, site: &Pat
     report_warnings(layout, &pages, &warnings, &mut problems);
     copy_fonts(layout, site)?;
     finish(site, &pages, &written, &mut problems)?;
+    pictures::check(&layout.root, &mut problems);
     links::check(site, &pages, html.site_url.as_deref().unwrap_or("/"), &mut problems)?;
     Ok(problems.sorted())
 }
@@ -271,6 +273,8 @@ fn copy_fonts(layout: &Layout, site: &Path) -> Result<()> {
 
 const FOOTER: &str = "</main>\n<footer class=\"book-footer\">Text: <a rel=\"license\" href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>. Code: MIT or Apache-2.0.</footer>";
 
+static HEADER_LINK: LazyLock<Regex> = LazyLock::new(|| pattern("<a class=\"header\"[^>]*>(.*?)</a>"));
+
 /// A chapter stays below this many bytes, so that it is drawn at once on a phone.
 const LARGEST_PAGE: usize = 1_000_000;
 
@@ -279,7 +283,12 @@ fn finish(site: &Path, pages: &[Page], written: &pages::Written, problems: &mut 
     for path in links::html_files(site)? {
         let markup = fs::read_to_string(&path)?;
         let name = problem::display(site, &path);
-        let filled = written.slots.fill(&markup, name == "print.html").replacen("</main>", FOOTER, 1);
+        let mut filled = written.slots.fill(&markup, name == "print.html").replacen("</main>", FOOTER, 1);
+        filled = styles::gather(&filled);
+        if name == "404.html" {
+            // Its addresses count from the site's root, so that a link to its own heading would leave it.
+            filled = HEADER_LINK.replace_all(&filled, "$1").into_owned();
+        }
         if let Some(page) = pages.iter().find(|page| page.html() == name)
             && filled.len() > LARGEST_PAGE
         {

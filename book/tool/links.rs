@@ -268,7 +268,7 @@ fn resolve(
 }
 
 /// Percent-decodes an address.
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -6,12 +6,15 @@
 //! ([`problem`]).
 
 mod book;
+mod browse;
+mod chromium;
 mod citation;
 mod equation_map;
 mod equation_tests;
 mod equations;
 mod exercise;
 mod figure;
+mod ladder;
 mod links;
 mod listing;
 mod markdown;
@@ -19,12 +22,15 @@ mod math;
 mod numbers;
 mod pages;
 mod pdf;
+mod pictures;
 mod pixels;
 mod problem;
 mod programs;
 mod serve;
+mod site;
 mod slots;
 mod snapshot;
+mod styles;
 #[cfg(test)]
 mod tests;
 mod warnings;
@@ -65,6 +71,19 @@ enum Task {
         /// The file to write [default: book/book/from-elbo-to-diffusion.pdf]
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Draw the pictures of README.md anew, in book/pictures
+    Pictures,
+    /// Look at every page of the built site with an installed Chromium, light and dark, wide and narrow
+    Browse {
+        /// axe-core's axe.min.js, to check accessibility as well
+        #[arg(long)]
+        axe: Option<PathBuf>,
+        /// The site to look at [default: book/book]
+        #[arg(long)]
+        site: Option<PathBuf>,
+        /// Visit these pages alone, like notation.html
+        pages: Vec<String>,
     },
 }
 
@@ -111,6 +130,15 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
             pdf::print(&layout.site(), &pdf)?;
             println!("the book is in {}", pdf.display());
             Ok(ExitCode::SUCCESS)
+        }
+        Task::Pictures => {
+            pictures::write(&layout, &programs, &cache)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Browse { axe, site, pages } => {
+            let site = site.unwrap_or_else(|| layout.site());
+            let faulty = browse::browse(&browse::Options { site, prefix: book::site_url(&layout)?, axe, pages })?;
+            Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
 }

@@ -18,6 +18,11 @@ struct Slot {
 }
 
 const OPEN: &str = "<span data-slot=\"";
+/// How an inline formula begins.
+const FORMULA: &str = "<span class=\"katex\">";
+/// What is tied to the formula behind it, and before it.
+const OPENING: &[char] = &['(', '[', '“', '‘'];
+const CLOSING: &[char] = &['.', ',', ';', ':', '!', '?', ')', ']', '”', '’'];
 
 impl Slots {
     /// Keeps `html` and returns the Markdown that stands for it; `plain` is what search sees.
@@ -45,7 +50,17 @@ impl Slots {
             });
             match slot {
                 Some((html, after)) => {
-                    filled.push_str(html);
+                    let formula = html.starts_with(FORMULA);
+                    let tied = if formula { after.len() - after.trim_start_matches(CLOSING).len() } else { 0 };
+                    let (closing, after) = after.split_at(tied);
+                    let kept = if formula { filled.trim_end_matches(OPENING).len() } else { filled.len() };
+                    let opening = filled.split_off(kept);
+                    if opening.is_empty() && closing.is_empty() {
+                        filled.push_str(html);
+                    } else {
+                        // A browser would break the line between a formula and its full stop.
+                        let _ = write!(filled, "<span class=\"tied\">{opening}{html}{closing}</span>");
+                    }
                     rest = after;
                 }
                 None => {
@@ -102,6 +117,11 @@ mod tests {
         let page = format!("<p><span data-slot=\"0\">x_1*</span> and {second}, {second}</p>");
         assert_eq!(slots.fill(&page, false), "<p><b>1</b> and <b>2</b>, <b>2</b></p>");
         assert_eq!(slots.fill("no slots", false), "no slots");
+        let formula = slots.keep("<span class=\"katex\">x</span>".to_owned(), "x");
+        assert_eq!(
+            slots.fill(&format!("So ({formula}), {formula} and {formula}."), false),
+            "So <span class=\"tied\">(<span class=\"katex\">x</span>),</span> <span class=\"katex\">x</span> and <span class=\"tied\"><span class=\"katex\">x</span>.</span>"
+        );
         let preview = slots.keep_for_pages("<b>3</b>".to_owned());
         assert_eq!(slots.fill(&preview, false), "<b>3</b>");
         assert_eq!(slots.fill(&preview, true), "");

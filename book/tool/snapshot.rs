@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
@@ -47,6 +47,11 @@ impl Snapshots {
     /// Reports in `folder`, named `chapter.snap`.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder, read: RefCell::default() }
+    }
+
+    /// The reports of the repository at `root`.
+    pub fn of(root: &Path) -> Self {
+        Self::new(root.join("tests/snapshots"))
     }
 
     fn sections(&self, chapter: &str) -> Result<Rc<Vec<Section>>, String> {

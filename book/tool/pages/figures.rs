@@ -9,7 +9,7 @@ use crate::book::Page;
 use crate::markdown::{Fragment, Item, Kind, scan};
 use crate::problem::Problems;
 use crate::programs::{Cache, Programs};
-use crate::{figure, numbers};
+use crate::{figure, ladder, numbers};
 
 /// A numbered figure.
 #[derive(Debug)]
@@ -106,28 +106,20 @@ impl Writer<'_> {
     ) -> Result<String, (usize, String)> {
         let here = |message: String| (item.line, message);
         let alt = self.alt_text(alt)?;
-        let chapter_and_file = path.split_once('/').filter(|(_, file)| {
-            file.ends_with(".svg") && file.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-        });
-        let (chapter, file) = chapter_and_file
-            .ok_or_else(|| here(format!("figure:{path} names no figure; write figure:chapter/name.svg")))?;
         if caption.text.trim().is_empty() {
             return Err(here(format!("the figure {path} has no caption; add one in quotes behind the address")));
         }
         let caption = self.fragment(caption);
-        // A chapter that could not be run is reported once, by the run.
-        let Some(folder) = self.runs.get(chapter) else {
-            return Ok(placeholder(item));
+        let (svg, alt) = if path == ladder::FIGURE {
+            let ladder = self.sources.ladder.as_ref();
+            let ladder = ladder.ok_or_else(|| here(format!("there is no ladder to draw; mend {}", ladder::FILE)))?;
+            (ladder.svg(), format!("{alt} {}", ladder.words()))
+        } else {
+            match self.drawn(path).map_err(here)? {
+                Some(svg) => (svg, alt),
+                None => return Ok(placeholder(item)),
+            }
         };
-        let svg = fs::read_to_string(folder.join(file)).map_err(|_| {
-            let mut names: Vec<String> = fs::read_dir(folder)
-                .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())))
-                .map(|names| names.filter(|name| name.ends_with(".svg")).collect())
-                .unwrap_or_default();
-            names.sort();
-            let wrote = if names.is_empty() { "no figures".to_owned() } else { names.join(", ") };
-            here(format!("the run of {chapter} wrote no {file}; it wrote {wrote}"))
-        })?;
         let id = figure::id(path);
         let inlined = figure::inline(&svg, &id, &alt)
             .map_err(|message| here(format!("the figure {path} cannot be shown: {message}")))?;
@@ -139,6 +131,28 @@ impl Writer<'_> {
                 "<figure class=\"figure\" id=\"{id}\"><div class=\"figure-body\">{slot}</div>\n<figcaption>\n\n<span class=\"figure-number\">Figure {number}</span> {caption}\n\n</figcaption>\n</figure>"
             ),
         ))
+    }
+
+    /// What the chapter drew; nothing, where it could not be run, which is reported once, by the run.
+    fn drawn(&self, path: &str) -> Result<Option<String>, String> {
+        let chapter_and_file = path.split_once('/').filter(|(_, file)| {
+            file.ends_with(".svg") && file.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        });
+        let (chapter, file) =
+            chapter_and_file.ok_or_else(|| format!("figure:{path} names no figure; write figure:chapter/name.svg"))?;
+        let Some(folder) = self.runs.get(chapter) else {
+            return Ok(None);
+        };
+        if let Ok(svg) = fs::read_to_string(folder.join(file)) {
+            return Ok(Some(svg));
+        }
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())))
+            .map(|names| names.filter(|name| name.ends_with(".svg")).collect())
+            .unwrap_or_default();
+        names.sort();
+        let wrote = if names.is_empty() { "no figures".to_owned() } else { names.join(", ") };
+        Err(format!("the run of {chapter} wrote no {file}; it wrote {wrote}"))
     }
 
     /// Alt text: plain words, in which only values are replaced.

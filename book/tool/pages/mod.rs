@@ -15,6 +15,7 @@ use crate::citation::References;
 use crate::equation_tests::EquationTests;
 use crate::equations::{self, Equations, Label};
 use crate::exercise::Exercises;
+use crate::ladder::{self, Ladder};
 use crate::markdown::{Fragment, Item, Kind, Scan, pattern, scan};
 use crate::math::Math;
 use crate::problem::Problems;
@@ -34,6 +35,8 @@ pub struct Sources<'a> {
     equations: Equations,
     figures: BTreeMap<String, Figure>,
     snapshots: Snapshots,
+    /// The ladder, where book/ladder.toml has one.
+    ladder: Option<Ladder>,
     references: References,
     /// The page that holds `{{#bibliography}}`.
     bibliography: Option<usize>,
@@ -58,6 +61,13 @@ impl<'a> Sources<'a> {
         let holds = |page: &Page, wanted: &str| {
             page.scan.items.iter().any(|item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted))
         };
+        let snapshots = Snapshots::of(&layout.root);
+        let ladder = match fs::read_to_string(layout.root.join(ladder::FILE)) {
+            Ok(plan) => Ladder::read(&plan, &snapshots)
+                .map_err(|(line, message)| problems.add(ladder::FILE, line, message))
+                .ok(),
+            Err(_) => None,
+        };
         Self {
             root: layout.root.clone(),
             pages,
@@ -65,7 +75,8 @@ impl<'a> Sources<'a> {
             math,
             equations,
             figures: figures::number(pages, problems),
-            snapshots: Snapshots::new(layout.root.join("tests/snapshots")),
+            snapshots,
+            ladder,
             references,
             bibliography: pages.iter().position(|page| holds(page, "#bibliography")),
         }

@@ -183,3 +183,32 @@ fn a_page_that_is_too_large_is_a_fault() {
     fixture.add(&"Many words, again and again. ".repeat(40_000));
     one(&fixture, "book/src/ch02_elbo.md:1: ", "more than 1000 kB; split the chapter");
 }
+
+#[test]
+fn a_ladder_that_is_missing_faulty_or_older_than_its_picture_is_refused() {
+    let shown = "![Every model of the small book on one axis.](figure:ladder.svg \"The ladder.\")";
+    fault(shown, "there is no ladder to draw; mend book/ladder.toml");
+    let plan =
+        "axis = [1.8, 2.5]\n[[rung]]\nname = \"Small\"\nkind = \"bound\"\nvalue = \"ch02_elbo:The bound:test bound\"\n";
+    let fixture = Fixture::new();
+    let write = |file: &str, text: &str| fs::write(fixture.root().join(file), text).expect("a writable copy");
+    fixture.add(shown);
+    write("book/ladder.toml", plan);
+    let old = "older than the reports; draw it with cargo run -p book -- pictures";
+    one(&fixture, "book/pictures/ladder.svg:1: ", old);
+    fs::create_dir(fixture.root().join("book/pictures")).expect("a folder");
+    write("book/pictures/ladder.svg", &crate::pictures::drawn_ladder(&fixture.root()).expect("a ladder"));
+    assert_eq!(fixture.problems(), Vec::<String>::new());
+    let page = fixture.page("ch02_elbo.html");
+    assert!(page.contains("aria-label=\"Every model of the small book on one axis. Small at most 2.098.\""));
+    fixture.edit("tests/snapshots/ch02_elbo.snap", "test bound            2.098", "test bound            2.099");
+    one(&fixture, "book/pictures/ladder.svg:1: ", old);
+    write("book/ladder.toml", &plan.replace("test bound", "tset bound"));
+    let problems = fixture.problems();
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.starts_with("book/ladder.toml:5: ") && problem.contains("no row \"tset bound\"")),
+        "{problems:#?}"
+    );
+}

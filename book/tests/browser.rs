@@ -1,0 +1,173 @@
+//! Shows that `book browse` finds each kind of fault, by putting them into a copy of the built site.
+//!
+//! Needs a Chromium, the site in book/book, and axe-core's `axe.min.js`, whose path the variable AXE holds:
+//! `AXE=axe.min.js cargo test -p book --test browser`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A copy of the built site that a test may damage.
+struct Site(tempfile::TempDir);
+
+impl Site {
+    fn new() -> Self {
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("book");
+        assert!(built.join("index.html").is_file(), "build the site first: cargo run -p book -- build");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        copy(&built, folder.path());
+        Self(folder)
+    }
+
+    /// Puts `html` in front of the last `before` of a page.
+    fn put(&self, page: &str, before: &str, html: &str) {
+        let path = self.0.path().join(page);
+        let text = fs::read_to_string(&path).expect("a page of the site");
+        let at = text.rfind(before).expect("the place to put it");
+        fs::write(&path, format!("{}{html}{}", &text[..at], &text[at..])).expect("a writable copy");
+    }
+
+    /// What `book browse` prints about some pages, without the lines of figures, and whether it is content.
+    fn browse(&self, pages: &[&str]) -> (Vec<String>, bool) {
+        let axe = std::env::var_os("AXE").expect("the variable AXE names axe.min.js");
+        let output = Command::new(env!("CARGO_BIN_EXE_book"))
+            .arg("browse")
+            .arg("--site")
+            .arg(self.0.path())
+            .arg("--axe")
+            .arg(PathBuf::from(axe))
+            .args(pages)
+            .output()
+            .expect("the tool starts");
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stdout).expect("text");
+        let faults = said.lines().filter(|line| line.contains("]: ")).map(str::to_owned).collect();
+        (faults, output.status.success())
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder of the site") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(|_| ()).expect("a file") }
+    }
+}
+
+/// Each expected fault is found, in this view, and nothing else is.
+fn only(found: &[String], expected: &[(&str, &str)]) {
+    let is = |line: &str, (view, says): (&str, &str)| line.contains(view) && line.contains(says);
+    for &fault in expected {
+        assert!(found.iter().any(|line| is(line, fault)), "{fault:?} is not among {found:#?}");
+    }
+    for line in found {
+        assert!(expected.iter().any(|&fault| is(line, fault)), "nobody put this in: {line}");
+    }
+}
+
+const EVERY: &str = "[light 1280 px, dark 1280 px, light 390 px, dark 390 px]";
+
+#[test]
+fn an_undamaged_page_has_no_fault() {
+    let (found, content) = Site::new().browse(&["notation.html"]);
+    assert!(content && found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn every_fault_that_a_page_can_show_is_found() {
+    let faults: [(&str, &[(&str, &str)]); 19] = [
+        ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
+        ("<script>throw new Error('broken')</script>", &[(EVERY, "a script fails: Error: broken")]),
+        (
+            "<img src='https://example.org/a.png' alt=''>",
+            &[
+                (EVERY, "third party for https://example.org/a.png"),
+                (EVERY, "https://example.org/a.png is an image that"),
+            ],
+        ),
+        (
+            "<img src='lost.png' alt=''>",
+            &[
+                (EVERY, "needs lost.png, which the site does not have"),
+                (EVERY, "lost.png is an image that does not show"),
+            ],
+        ),
+        (
+            "<p><img src='data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7'></p>",
+            &[(EVERY, "is an image without a text"), (EVERY, "axe-core, image-alt")],
+        ),
+        (
+            "<div class='wide' style='width:2000px'>W</div>",
+            &[(EVERY, "<div.wide> \"W\" reaches beyond the right edge")],
+        ),
+        (
+            "<div class='desk' style='width:700px'>D</div>",
+            &[("[light 390 px, dark 390 px]", "<div.desk> \"D\" reaches")],
+        ),
+        (
+            "<p style='width:3em;overflow:hidden;white-space:nowrap'>One two three</p>",
+            &[(EVERY, "\"One two three\" is cut off at the side")],
+        ),
+        ("<p>It costs $x$.</p>", &[(EVERY, "It costs $x$. is shown as it stands")]),
+        ("<p>See {{eqref elbo}}.</p>", &[(EVERY, "See {{eqref elbo}}. is shown as it stands")]),
+        ("<p>Half is \\frac{1}{2}.</p>", &[(EVERY, "Half is \\frac{1}{2}. is shown as it stands")]),
+        ("<a href='#nowhere'>a</a>", &[("every view", "notation.html shows no element nowhere")]),
+        ("<a href='lost.html'>b</a>", &[("every view", "the link lost.html leads nowhere")]),
+        ("<a href='/elsewhere'>c</a>", &[("every view", "/elsewhere leaves the site")]),
+        ("<p style='color:#8a8a8a;background:#777777'>Faint</p>", &[(EVERY, "axe-core, color-contrast")]),
+        (
+            "<details><summary onclick='event.preventDefault()'>Shut</summary></details>",
+            &[(EVERY, "Shut does not open on a click")],
+        ),
+        (
+            "<a class='eqref' href='#top' data-eq='lost' id='top'>(9.9)</a>",
+            &[(EVERY, "the reference (9.9) shows no preview")],
+        ),
+        (
+            "<style>html { background: white !important }</style>",
+            &[("[dark 1280 px, dark 390 px]", "sees the other theme")],
+        ),
+        (
+            "<script>(() => { let x = 1; for (let i = 0; i < 1e9; i += 1) x = Math.imul(x, 31) + i | 0; while (performance.now() < 2100); })()</script>",
+            &[
+                ("light 1280 px", "later than 2000"),
+                ("dark 1280 px", "later"),
+                ("light 390 px", "later"),
+                ("dark 390 px", "later"),
+            ],
+        ),
+    ];
+    let site = Site::new();
+    let html: String = faults.iter().map(|(html, _)| *html).collect();
+    site.put("notation.html", "</main>", &html);
+    let (found, content) = site.browse(&["notation.html"]);
+    assert!(!content);
+    only(&found, &faults.iter().flat_map(|(_, faults)| faults.iter().copied()).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_page_that_is_too_large_or_wider_than_paper_or_lost_to_search_is_found() {
+    let site = Site::new();
+    site.put("ch01_latent_variables.html", "</body>", &format!("<!--{}-->", "x".repeat(1_000_000)));
+    site.put("print.html", "</main>", "<div style='width:900px'>Poster</div>");
+    for entry in fs::read_dir(site.0.path()).expect("the site") {
+        let path = entry.expect("an entry").path();
+        if path.to_string_lossy().contains("searchindex") {
+            fs::write(path, "").expect("a writable copy");
+        }
+    }
+    let (found, content) = site.browse(&["ch01_latent_variables.html", "print.html"]);
+    assert!(!content);
+    let large = (EVERY, "kB, more than 1000; split it");
+    let lost = ("[light 1280 px]", "finds 0 places, none of them here");
+    only(&found, &[large, lost, ("on paper]", "\"Poster\" reaches beyond the right edge")]);
+}
+
+#[test]
+fn a_page_that_nobody_has_is_refused() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_book")).args(["browse", "lost.html"]).output().expect("the tool starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("the site has no page lost.html; it has "), "{said}");
+}

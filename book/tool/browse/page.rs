@@ -1,0 +1,238 @@
+//! One visit to one page.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::{Reader, Window};
+
+/// A page is drawn within this time, in milliseconds.
+const SLOWEST: f64 = 2000.0;
+/// A slow page is visited again, this often in all. It is slow where none of the visits was in time, and the page's own
+/// work took half of each: the rest may have been another program's.
+const VISITS: usize = 2;
+/// A page takes at most this many bytes, with its figures; fonts and scripts are loaded once for all pages.
+const LARGEST: u64 = 1_000_000;
+
+const DRAWN: &str = "(async () => {
+    const frame = () => new Promise((done) => requestAnimationFrame(done));
+    await document.fonts.ready;
+    await frame();
+    await frame();
+    return performance.now();
+})()";
+const PROBE: &str = include_str!("probe.js");
+const PREVIEWS: &str = include_str!("previews.js");
+
+/// The addresses that mdBook's search lists, once it has looked.
+pub const SEARCH_RESULTS: &str = "(async () => {
+    for (let wait = 0; wait < 100; wait += 1) {
+        if (document.getElementById('mdbook-searchresults-header')?.textContent.trim()) {
+            break;
+        }
+        await new Promise((done) => setTimeout(done, 50));
+    }
+    return [...document.querySelectorAll('#mdbook-searchresults a')].map((link) => link.href);
+})()";
+
+/// What makes a page particular.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A page of the book.
+    Page,
+    /// All pages in one: large, slow, and a repetition.
+    Print,
+    /// An address that no page has; the 404 page answers.
+    Unknown,
+}
+
+/// A page as it was drawn.
+pub struct Drawn {
+    /// Where its links lead, as whole addresses.
+    pub links: Vec<String>,
+    /// The ids of its elements.
+    pub ids: BTreeSet<String>,
+    /// Bytes of the page.
+    pub bytes: u64,
+    /// Milliseconds until it was drawn.
+    pub milliseconds: f64,
+    /// How many of axe-core's rules it keeps.
+    pub rules: usize,
+}
+
+/// The expression that measures a page of this width, on paper or on a screen.
+pub fn probe(width: u32, paper: bool) -> String {
+    format!("{}({width}, {paper})", PROBE.trim_end())
+}
+
+impl Reader {
+    /// Opens a page and waits until it is loaded.
+    pub(super) fn open(&mut self, session: &str, name: &str) -> Result<()> {
+        // What an earlier page still had to say is not this page's.
+        self.chromium.evaluate(session, "0")?;
+        self.chromium.events();
+        let address = format!("{}{name}", self.base);
+        self.chromium.call(Some(session), "Page.navigate", json!({ "url": address }))?;
+        self.chromium.wait_for(session, "Page.loadEventFired").with_context(|| format!("{name} does not load"))
+    }
+
+    /// Opens a page and checks it; faults go into the report.
+    pub(super) fn visit(&mut self, window: &Window, name: &str, kind: Kind) -> Result<Drawn> {
+        let Window { session, view, .. } = window;
+        let mut fastest = f64::INFINITY;
+        let mut late = true;
+        for _ in 0..VISITS {
+            let before = self.own_work(session)?;
+            self.open(session, name)?;
+            let milliseconds = self.chromium.evaluate(session, DRAWN)?.as_f64().unwrap_or(f64::INFINITY);
+            let after = self.own_work(session)?;
+            // Where the page got a new process, its count began anew.
+            let own_work = if after < before { after } else { after - before };
+            fastest = fastest.min(milliseconds);
+            late = milliseconds >= SLOWEST && own_work >= SLOWEST / 2.0;
+            if !late {
+                break;
+            }
+        }
+        let facts = self.chromium.evaluate(session, &probe(view.width, false))?;
+        let bytes = facts["bytes"].as_u64().unwrap_or(0);
+        let seen = view.name();
+        if kind != Kind::Print {
+            if late {
+                let message = format!("drawn after {fastest:.0} ms, later than {SLOWEST:.0}; make the page lighter");
+                self.report.fault(name, &seen, message);
+            }
+            if bytes > LARGEST {
+                let message = format!("the page takes {} kB, more than {}; split it", bytes / 1000, LARGEST / 1000);
+                self.report.fault(name, &seen, message);
+            }
+        }
+        if facts["dark"].as_bool() != Some(view.dark) {
+            let message = format!("a reader whose system is {} sees the other theme; look at book.toml", view.scheme());
+            self.report.fault(name, &seen, message);
+        }
+        self.layout(name, &seen, &facts);
+        let mut rules = 0;
+        if kind != Kind::Print {
+            for message in words(&self.chromium.evaluate(session, &format!("{}({})", PREVIEWS.trim_end(), view.width))?)
+            {
+                self.report.fault(name, &seen, message);
+            }
+            rules = self.axe(session, name, &seen)?;
+        }
+        self.incidents(session, name, &seen, kind);
+        Ok(Drawn {
+            links: words(&facts["links"]),
+            ids: words(&facts["ids"]).into_iter().collect(),
+            bytes,
+            milliseconds: fastest,
+            rules,
+        })
+    }
+
+    /// The milliseconds that the scripts and the layout of the window's pages have taken.
+    fn own_work(&mut self, session: &str) -> Result<f64> {
+        let metrics = self.chromium.call(Some(session), "Performance.getMetrics", json!({}))?;
+        let work = metrics["metrics"].as_array().into_iter().flatten().find(|metric| metric["name"] == "ThreadTime");
+        let seconds = work.and_then(|work| work["value"].as_f64()).context("Chromium does not count a page's work")?;
+        Ok(seconds * 1000.0)
+    }
+
+    /// What the probe found out of place.
+    pub(super) fn layout(&mut self, name: &str, seen: &str, facts: &Value) {
+        let kinds = [
+            ("overflow", "reaches beyond the right edge; let it wrap, or scroll in a box of its own"),
+            ("cut", "is cut off at the side; let it wrap or scroll"),
+            ("leftovers", "is shown as it stands in the source; mark it as maths, a directive or code"),
+            ("stranded", "is torn apart at the end of a line; look at how the page ties punctuation to formulas"),
+            ("images", "is an image that does not show; correct its address or its size"),
+            ("undescribed", "is an image without a text that describes it; give it one"),
+            ("closed", "does not open on a click; look at the page's scripts"),
+        ];
+        for (fact, says) in kinds {
+            for found in words(&facts[fact]) {
+                self.report.fault(name, seen, format!("{found} {says}"));
+            }
+        }
+    }
+
+    /// axe-core's serious findings; returns how many rules the page keeps.
+    fn axe(&mut self, session: &str, name: &str, seen: &str) -> Result<usize> {
+        let Some(axe) = self.axe.as_deref() else {
+            return Ok(0);
+        };
+        self.chromium.evaluate(session, &format!("{axe};0"))?;
+        // axe-core has no rules for formulas, which make up most of a page and would take most of the time. The last
+        // check reads their symbols instead.
+        let plain = "for (const formula of document.querySelectorAll('.katex')) {
+            formula.replaceWith(formula.querySelector('math')?.textContent ?? '');
+        }";
+        self.chromium.evaluate(session, plain)?;
+        let found = self.chromium.evaluate(
+            session,
+            "axe.run(document, { resultTypes: ['violations'] }).then((result) => ({
+                rules: result.passes.length,
+                bad: result.violations
+                    .filter((rule) => ['serious', 'critical'].includes(rule.impact))
+                    .map((rule) => `axe-core, ${rule.id}: ${rule.help}; ${rule.nodes.length} in all, first `
+                        + `${rule.nodes[0].target.join(' ')} (${rule.helpUrl.split('?')[0]})`),
+            }))",
+        )?;
+        for message in words(&found["bad"]) {
+            self.report.fault(name, seen, message);
+        }
+        Ok(found["rules"].as_u64().and_then(|rules| usize::try_from(rules).ok()).unwrap_or(0))
+    }
+
+    /// What happened while the page was open: requests, answers, errors.
+    fn incidents(&mut self, session: &str, name: &str, seen: &str, kind: Kind) {
+        for event in self.chromium.events() {
+            if event["sessionId"] != *session {
+                continue;
+            }
+            let said = &event["params"];
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let message = match event["method"].as_str().unwrap_or_default() {
+                "Network.requestWillBeSent" => {
+                    let address = text(&said["request"]["url"]);
+                    let own = ["data:", "blob:", "about:"].iter().any(|scheme| address.starts_with(scheme));
+                    (!own && !address.starts_with(&self.base))
+                        .then(|| format!("asks a third party for {address}; keep a copy in the book"))
+                }
+                "Network.responseReceived" => {
+                    let status = said["response"]["status"].as_u64().unwrap_or(0);
+                    let expected = kind == Kind::Unknown && said["type"] == "Document";
+                    (status >= 400 && !expected).then(|| {
+                        let address = text(&said["response"]["url"]);
+                        format!("needs {}, which the site does not have", address.trim_start_matches(&self.base))
+                    })
+                }
+                "Runtime.consoleAPICalled" if matches!(said["type"].as_str(), Some("error" | "assert" | "warning")) => {
+                    let first = &said["args"][0];
+                    let words = first["value"].as_str().or(first["description"].as_str()).unwrap_or("no message");
+                    Some(format!("the console says: {words}"))
+                }
+                "Runtime.exceptionThrown" => {
+                    let details = &said["exceptionDetails"];
+                    let words = details["exception"]["description"].as_str().or(details["text"].as_str());
+                    let first = words.unwrap_or("no message").lines().next().unwrap_or_default().to_owned();
+                    Some(format!("a script fails: {first}"))
+                }
+                // What the network refuses is told above, by name.
+                "Log.entryAdded" if said["entry"]["level"] == "error" && said["entry"]["source"] != "network" => {
+                    Some(format!("the console says: {}", text(&said["entry"]["text"])))
+                }
+                _ => None,
+            };
+            if let Some(message) = message {
+                self.report.fault(name, seen, message);
+            }
+        }
+    }
+}
+
+fn words(list: &Value) -> Vec<String> {
+    let words = list.as_array().into_iter().flatten();
+    words.filter_map(|word| word.as_str().map(str::to_owned)).collect()
+}

@@ -1,0 +1,115 @@
+// Reports what a reader of the drawn page would stumble over.
+((width, paper) => {
+    // Solutions are looked at as well.
+    const closed = [];
+    for (const solution of document.querySelectorAll("details:not([open])")) {
+        solution.querySelector("summary").click();
+        if (!solution.open) {
+            closed.push(solution.textContent.trim().slice(0, 40));
+        }
+    }
+
+    const name = (element) => {
+        const id = element.id ? `#${element.id}` : "";
+        const classes = [...element.classList].slice(0, 2).map((word) => `.${word}`).join("");
+        const text = element.textContent.trim().replace(/\s+/g, " ").slice(0, 40);
+        return `<${element.localName}${id}${classes}> "${text}"`;
+    };
+    const style = (element) => getComputedStyle(element);
+    const visible = (element) => element.checkVisibility({ visibilityProperty: true });
+    // A box that scrolls, or cuts, keeps what it holds inside. mdBook's own boxes around the text would scroll as well,
+    // but then the whole page does.
+    const page = document.querySelector("main");
+    const contained = (element) => {
+        for (let box = element.parentElement; box && !box.contains(page); box = box.parentElement) {
+            if (style(box).overflowX !== "visible" || style(box).position === "fixed") {
+                return true;
+            }
+        }
+        return false;
+    };
+
+    const all = [...document.body.querySelectorAll("*")].filter((element) => !element.closest(".katex svg"));
+    const wide = all.filter((element) => {
+        const box = element.getBoundingClientRect();
+        return box.width > 0 && box.right > width + 1 && visible(element) && !contained(element);
+    });
+    const overflow = wide.filter((element) => !wide.some((other) => other !== element && other.contains(element)));
+    if (overflow.length === 0 && document.documentElement.scrollWidth > width) {
+        overflow.push(document.body);
+    }
+
+    // On paper nothing scrolls.
+    const cuts = paper ? ["hidden", "clip", "auto", "scroll"] : ["hidden", "clip"];
+    const cut = all.filter((element) =>
+        cuts.includes(style(element).overflowX)
+        && !element.closest(".katex, .menu-title")
+        && !element.contains(page)
+        && element.clientWidth > 1
+        && element.scrollWidth > element.clientWidth + 1
+        && visible(element));
+
+    const leftovers = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+        const inside = text.parentElement.closest("code, pre, script, style, template, annotation, .dollar, textarea");
+        if (!inside && /\$|\{\{|\}\}|\\[a-zA-Z]{2,}|data-slot/.test(text.data)) {
+            leftovers.push(text.data.trim().replace(/\s+/g, " ").slice(0, 60));
+        }
+    }
+    for (const formula of document.querySelectorAll(".katex")) {
+        if (!formula.querySelector("math") || formula.querySelector(".katex-error")) {
+            leftovers.push(formula.textContent.slice(0, 60));
+        }
+    }
+
+    // Punctuation belongs to the formula before it, an opening bracket to the one behind it.
+    const stranded = [];
+    const line = (text, at) => {
+        const range = document.createRange();
+        range.setStart(text, at);
+        range.setEnd(text, at + 1);
+        return range.getBoundingClientRect();
+    };
+    for (const formula of document.querySelectorAll(".katex")) {
+        const drawn = [...formula.querySelectorAll(".katex-base")];
+        const { previousSibling: before, nextSibling: after } = formula;
+        if (after?.nodeType === Node.TEXT_NODE && /^[.,;:!?)\]\u2019\u201d]/.test(after.data) && drawn.length > 0
+            && line(after, 0).top > drawn.at(-1).getBoundingClientRect().bottom - 2) {
+            stranded.push(`${formula.querySelector("math").textContent.slice(-20)}${after.data.slice(0, 20)}`);
+        }
+        if (before?.nodeType === Node.TEXT_NODE && /[([\u2018\u201c]$/.test(before.data) && drawn.length > 0
+            && line(before, before.data.length - 1).bottom < drawn[0].getBoundingClientRect().top + 2) {
+            stranded.push(`${before.data.slice(-20)}${formula.querySelector("math").textContent.slice(0, 20)}`);
+        }
+    }
+
+    const images = [...document.images].filter((image) => !image.complete || image.naturalWidth === 0).map((i) => i.src);
+    const drawings = [...document.querySelectorAll("svg[role=img]")];
+    const undescribed = [...document.images].filter((image) => !image.hasAttribute("alt")).map(name);
+    for (const drawing of drawings) {
+        const box = drawing.getBoundingClientRect();
+        if (visible(drawing) && (box.width < 20 || box.height < 10)) {
+            images.push(name(drawing));
+        }
+        if (!drawing.getAttribute("aria-label")?.trim()) {
+            undescribed.push(name(drawing));
+        }
+    }
+
+    const [red, green, blue] = style(document.documentElement).backgroundColor.match(/[\d.]+/g).map(Number);
+    const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    return {
+        bytes: performance.getEntriesByType("navigation")[0].decodedBodySize,
+        dark: luminance < 128,
+        closed,
+        overflow: overflow.slice(0, 5).map(name),
+        cut: cut.slice(0, 5).map(name),
+        stranded: stranded.slice(0, 5).map((words) => `"${words}"`),
+        leftovers: leftovers.slice(0, 5),
+        images,
+        undescribed,
+        links: [...document.links].map((link) => link.href),
+        ids: [...document.querySelectorAll("[id]")].map((element) => element.id),
+    };
+})

@@ -1,0 +1,66 @@
+//! What the visits found, one line for each fault.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::page::Drawn;
+
+/// Faults and figures of all visits.
+#[derive(Default)]
+pub struct Report {
+    /// The views in which a page has a fault.
+    faults: BTreeMap<(String, String), Vec<String>>,
+    pages: BTreeMap<String, Figures>,
+    visits: usize,
+}
+
+#[derive(Default)]
+struct Figures {
+    visits: usize,
+    bytes: u64,
+    slowest: f64,
+    rules: usize,
+}
+
+impl Report {
+    /// Adds a fault of `page` in a view.
+    pub fn fault(&mut self, page: &str, view: &str, message: String) {
+        let views = self.faults.entry((page.to_owned(), message)).or_default();
+        if !views.iter().any(|known| known == view) {
+            views.push(view.to_owned());
+        }
+    }
+
+    /// Adds a visit.
+    pub fn page(&mut self, page: &str, drawn: &Drawn) {
+        let figures = self.pages.entry(page.to_owned()).or_default();
+        figures.visits += 1;
+        figures.bytes = figures.bytes.max(drawn.bytes);
+        figures.slowest = figures.slowest.max(drawn.milliseconds);
+        figures.rules = figures.rules.max(drawn.rules);
+        self.visits += 1;
+    }
+
+    /// Prints everything; whether there was a fault.
+    pub fn print(&self, views: &str, took: Duration) -> bool {
+        for (page, figures) in &self.pages {
+            println!(
+                "{page:36} {} visits, drawn in at most {:4.0} ms, {:4} kB, {} axe-core rules kept",
+                figures.visits,
+                figures.slowest,
+                figures.bytes / 1000,
+                figures.rules
+            );
+        }
+        for ((page, message), views) in &self.faults {
+            println!("{page} [{}]: {message}", views.join(", "));
+        }
+        let count = match self.faults.len() {
+            0 => "no fault".to_owned(),
+            1 => "1 fault".to_owned(),
+            count => format!("{count} faults"),
+        };
+        println!("{count}: {} pages, {} visits, {views}, in {} s", self.pages.len(), self.visits, took.as_secs());
+        !self.faults.is_empty()
+    }
+}
