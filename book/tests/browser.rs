@@ -76,7 +76,7 @@ fn an_undamaged_page_has_no_fault() {
 
 #[test]
 fn every_fault_that_a_page_can_show_is_found() {
-    let faults: [(&str, &[(&str, &str)]); 19] = [
+    let faults: [(&str, &[(&str, &str)]); 20] = [
         ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
         ("<script>throw new Error('broken')</script>", &[(EVERY, "a script fails: Error: broken")]),
         (
@@ -112,6 +112,10 @@ fn every_fault_that_a_page_can_show_is_found() {
         ("<p>It costs $x$.</p>", &[(EVERY, "It costs $x$. is shown as it stands")]),
         ("<p>See {{eqref elbo}}.</p>", &[(EVERY, "See {{eqref elbo}}. is shown as it stands")]),
         ("<p>Half is \\frac{1}{2}.</p>", &[(EVERY, "Half is \\frac{1}{2}. is shown as it stands")]),
+        (
+            "<p style='width:3em'><span class='katex'><math>M</math><span class='katex-base' style='display:inline-block;width:3em'>M</span></span>. More</p>",
+            &[(EVERY, "\"M. More\" is torn apart at the end of a line")],
+        ),
         ("<a href='#nowhere'>a</a>", &[("every view", "notation.html shows no element nowhere")]),
         ("<a href='lost.html'>b</a>", &[("every view", "the link lost.html leads nowhere")]),
         ("<a href='/elsewhere'>c</a>", &[("every view", "/elsewhere leaves the site")]),

@@ -20,6 +20,9 @@ struct Slot {
 const OPEN: &str = "<span data-slot=\"";
 /// How an inline formula begins.
 const FORMULA: &str = "<span class=\"katex\">";
+/// How a part of a formula begins. A line may break between parts, which a tied formula has to be told.
+const PART: &str = "<span class=\"katex-base\">";
+const BREAKABLE: &str = "<span class=\"break\">&#8203;</span><span class=\"katex-base\">";
 /// What is tied to the formula behind it, and before it.
 const OPENING: &[char] = &['(', '[', '“', '‘'];
 const CLOSING: &[char] = &['.', ',', ';', ':', '!', '?', ')', ']', '”', '’'];
@@ -59,7 +62,8 @@ impl Slots {
                         filled.push_str(html);
                     } else {
                         // A browser would break the line between a formula and its full stop.
-                        let _ = write!(filled, "<span class=\"tied\">{opening}{html}{closing}</span>");
+                        let parts = html.replace(PART, BREAKABLE).replacen(BREAKABLE, PART, 1);
+                        let _ = write!(filled, "<span class=\"tied\">{opening}{parts}{closing}</span>");
                     }
                     rest = after;
                 }
