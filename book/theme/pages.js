@@ -33,8 +33,8 @@
         for (const formula of document.querySelectorAll(".equation-body .katex-html")) {
             const range = document.createRange();
             range.selectNodeContents(formula);
-            const width = Math.max(580, Math.ceil(range.getBoundingClientRect().width));
-            formula.closest(".equation-body").style.setProperty("--natural", width);
+            const ems = range.getBoundingClientRect().width / parseFloat(getComputedStyle(formula).fontSize);
+            formula.closest(".equation-body").style.setProperty("--ems", Math.max(1, ems).toFixed(2));
         }
     }
 

@@ -37,10 +37,19 @@ pub const FLAGS: [&str; 9] = [
 /// How long an answer may take: a few seconds for the largest page, much more on a machine that is busy with others.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The first of `names` in the PATH.
-pub fn find(names: &[&str]) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    names.iter().find_map(|name| env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file()))
+/// The first Chromium in the PATH.
+///
+/// # Errors
+/// Where none of `names` is installed.
+pub fn find(names: &[&str]) -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let files = names.iter().flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)));
+    files.into_iter().find(|file| file.is_file()).with_context(|| {
+        format!(
+            "no Chromium is installed (looked for {}); install one, or print the book's print.html from any browser",
+            names.join(", ")
+        )
+    })
 }
 
 /// A running Chromium. It ends when this is dropped.
@@ -60,8 +69,7 @@ impl Chromium {
     /// # Errors
     /// Where none is installed or it does not start.
     pub fn start() -> Result<Self> {
-        let program = find(&NAMES)
-            .with_context(|| format!("no Chromium is installed (looked for {}); install one", NAMES.join(", ")))?;
+        let program = find(&NAMES)?;
         let profile = tempfile::tempdir()?;
         let errors = File::create(profile.path().join("stderr"))?;
         // Chromium reads orders from descriptor 3 and writes answers to 4; the shell moves its own pipes there.
@@ -198,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_program_is_found_in_the_path() {
-        assert!(find(&["no-such-browser", "sh"]).is_some());
-        assert!(find(&["no-such-browser"]).is_none());
+        assert!(find(&["no-such-browser", "sh"]).is_ok());
+        let error = find(&["no-such-browser"]).expect_err("there is none").to_string();
+        assert!(error.contains("(looked for no-such-browser); install one"), "{error}");
     }
 }

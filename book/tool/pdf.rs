@@ -13,12 +13,7 @@ use crate::chromium::{FLAGS, NAMES, find};
 /// # Errors
 /// Where no Chromium is installed or it fails.
 pub fn print(site: &Path, pdf: &Path) -> Result<()> {
-    let Some(browser) = find(&NAMES) else {
-        bail!(
-            "no Chromium is installed (looked for {}); install one, or print book/book/print.html from a browser",
-            NAMES.join(", ")
-        );
-    };
+    let browser = find(&NAMES)?;
     let page = fs::canonicalize(site.join("print.html")).context("the site has no print.html")?;
     let folder = tempfile::tempdir()?;
     let fresh = folder.path().join("book.pdf");
