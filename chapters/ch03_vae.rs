@@ -166,7 +166,7 @@ fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae
     report.row("-ELBO with a q for each image", &bits(direct, 0.02), "bits/dim");
     report.row("-log p(x)", &bits(least, 0.02), "bits/dim");
     report.row("amortisation gap", &bits(amortised - direct, 0.015), "bits/dim");
-    report.row("gap of the Gaussian family", &bits(direct - least, 0.003), "bits/dim");
+    report.row("gap of the Gaussian family", &bits(direct - least, 0.004), "bits/dim");
     chapter.metric("test_iw_bits_per_dim", data.bits_per_dim(wide.nats));
     chapter.metric("test_iw_bits_per_dim_stderr", data.bits_per_dim(wide.standard_error));
     Ok(())

@@ -9,6 +9,7 @@ use burn::{
     tensor::{Device, DeviceKind, Tensor},
 };
 use elbo_to_diffusion::{
+    autoencoder::{Autoencoder, Fit, HvaeConfig, Size, Vae},
     bound::{Bound, Draws},
     data::{Dataset, digits::digits},
     denoiser::{Denoiser, DenoiserConfig, Layers, Regressor, TrunkConfig},
@@ -142,6 +143,27 @@ fn the_heads_of_chapter_7_agree_forward_and_backward() {
             forward_and_backward(&model, denoising_kl(x, x_hat, gamma.exp().recip()).mean() / 64.0)
         });
     }
+}
+
+/// The loss of the shard that a training run takes last, when the KL term has its full weight.
+fn autoencoder<M: Autoencoder>(model: M, data: &Dataset, device: &Device) -> Result<Vec<f64>> {
+    let (model, fit) = (stirred(model), Fit::new(4, 0.3));
+    let loss = fit.loss(&data.train, 0, device);
+    forward_and_backward(&model, loss(&model, Shard { step: 4, index: 0, count: SHARDS }))
+}
+
+#[test]
+fn the_autoencoders_agree_forward_and_backward() {
+    let size = Size { hidden: 16, blocks: 0, dropout: 0.2 };
+    compare("VAE", 1e-3, |device| {
+        let (data, init) = (digits()?, &mut rng(0, Stream::Initialisation, 0));
+        autoencoder(Vae::new(&data.train, 4, [size, size], init, &device.clone().autodiff()), &data, device)
+    });
+    compare("hierarchical VAE", 1e-3, |device| {
+        let (data, init) = (digits()?, &mut rng(0, Stream::Initialisation, 0));
+        let config = HvaeConfig { latents: vec![4, 2], encoder: size, between: size, decoder: size };
+        autoencoder(config.init(&data.train, init, &device.clone().autodiff()), &data, device)
+    });
 }
 
 #[test]
