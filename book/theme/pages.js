@@ -64,11 +64,17 @@
         });
     }
 
+    // What a closed solution holds has no size yet.
+    for (const solution of document.querySelectorAll("details.solution")) {
+        solution.addEventListener("toggle", markScrolling);
+    }
+
     // Solutions are printed open.
     let opened = [];
     window.addEventListener("beforeprint", () => {
         opened = [...document.querySelectorAll("details.solution:not([open])")];
         opened.forEach((solution) => { solution.open = true; });
+        measureForPaper();
     });
     window.addEventListener("afterprint", () => {
         opened.forEach((solution) => { solution.open = false; });

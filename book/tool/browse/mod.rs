@@ -148,7 +148,7 @@ impl Reader {
         let target = word(&self.chromium.call(None, "Target.createTarget", parameters)?["targetId"])?;
         let parameters = json!({ "targetId": target, "flatten": true });
         let session = word(&self.chromium.call(None, "Target.attachToTarget", parameters)?["sessionId"])?;
-        for domain in ["Page", "Runtime", "Log", "Network", "Performance"] {
+        for domain in ["Page", "Runtime", "Log", "Network"] {
             self.chromium.call(Some(&session), &format!("{domain}.enable"), json!({}))?;
         }
         self.show_as(&session, view, "screen")?;
@@ -239,6 +239,7 @@ impl Reader {
         let drawn = self.visit(&window, PRINT, Kind::Print)?;
         self.report.page(PRINT, &drawn);
         self.show_as(&window.session, View { dark: false, width: PAPER }, "print")?;
+        self.chromium.evaluate(&window.session, page::PRINTING)?;
         let facts = self.chromium.evaluate(&window.session, &page::probe(PAPER, true))?;
         self.layout(PRINT, "on paper", &facts);
         self.close(&window)

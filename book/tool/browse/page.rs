@@ -1,6 +1,6 @@
 //! One visit to one page.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use super::{Reader, Window};
 
 /// A page is drawn within this time, in milliseconds.
 const SLOWEST: f64 = 2000.0;
-/// A slow page is visited again, this often in all. It is slow where none of the visits was in time, and the page's own
-/// work took half of each: the rest may have been another program's.
+/// A slow page is visited again, this often in all. It is slow where no visit was in time although the page had the
+/// processor for most of that: what is missing was another program's.
 const VISITS: usize = 2;
 /// A page takes at most this many bytes, with its figures; fonts and scripts are loaded once for all pages.
 const LARGEST: u64 = 1_000_000;
@@ -21,6 +21,13 @@ const DRAWN: &str = "(async () => {
     await frame();
     await frame();
     return performance.now();
+})()";
+/// Tells the page that it will be printed, as a browser does, and waits until it is ready.
+pub const PRINTING: &str = "(async () => {
+    window.dispatchEvent(new Event('beforeprint'));
+    for (let count = 0; count < 3; count += 1) {
+        await new Promise((done) => requestAnimationFrame(done));
+    }
 })()";
 const PROBE: &str = include_str!("probe.js");
 const PREVIEWS: &str = include_str!("previews.js");
@@ -83,14 +90,14 @@ impl Reader {
         let mut fastest = f64::INFINITY;
         let mut late = true;
         for _ in 0..VISITS {
-            let before = self.own_work(session)?;
+            let before = self.work()?;
             self.open(session, name)?;
             let milliseconds = self.chromium.evaluate(session, DRAWN)?.as_f64().unwrap_or(f64::INFINITY);
-            let after = self.own_work(session)?;
-            // Where the page got a new process, its count began anew.
-            let own_work = if after < before { after } else { after - before };
+            // A page may get a process of its own, which was not there before.
+            let spent = |(process, after): (u64, f64)| after - before.get(&process).unwrap_or(&0.0);
+            let own_work: f64 = self.work()?.into_iter().map(spent).sum();
             fastest = fastest.min(milliseconds);
-            late = milliseconds >= SLOWEST && own_work >= SLOWEST / 2.0;
+            late = milliseconds >= SLOWEST && own_work >= 0.75 * SLOWEST;
             if !late {
                 break;
             }
@@ -131,12 +138,12 @@ impl Reader {
         })
     }
 
-    /// The milliseconds that the scripts and the layout of the window's pages have taken.
-    fn own_work(&mut self, session: &str) -> Result<f64> {
-        let metrics = self.chromium.call(Some(session), "Performance.getMetrics", json!({}))?;
-        let work = metrics["metrics"].as_array().into_iter().flatten().find(|metric| metric["name"] == "ThreadTime");
-        let seconds = work.and_then(|work| work["value"].as_f64()).context("Chromium does not count a page's work")?;
-        Ok(seconds * 1000.0)
+    /// The milliseconds of processor time that each process has taken to run scripts, lay pages out and draw them.
+    fn work(&mut self) -> Result<BTreeMap<u64, f64>> {
+        let processes = self.chromium.call(None, "SystemInfo.getProcessInfo", json!({}))?;
+        let processes = processes["processInfo"].as_array().context("Chromium does not count its work")?;
+        let renderers = processes.iter().filter(|process| process["type"] == "renderer");
+        Ok(renderers.filter_map(|one| Some((one["id"].as_u64()?, one["cpuTime"].as_f64()? * 1000.0))).collect())
     }
 
     /// What the probe found out of place.
