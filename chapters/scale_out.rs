@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use burn::{
     module::Module,
-    server::{RemoteServer, WebSocketTransport},
     tensor::{Device, Tensor},
 };
 use elbo_to_diffusion::{
@@ -36,8 +35,14 @@ fn main() -> ExitCode {
 }
 
 fn run(chapter: &mut Chapter) -> Result<()> {
-    if let Some(port) = chapter.args.serve {
-        return serve(&chapter.device, port);
+    if chapter.args.load.is_some() {
+        return Err(Error::usage("scale_out trains; leave out --load"));
+    }
+    let named = chapter.args.devices.len();
+    if named > 0 && !BATCH.is_multiple_of(named) {
+        return Err(Error::usage(format!(
+            "--devices names {named}, among which a batch of {BATCH} images cannot be shared out evenly; name 1, 2, 4, 8, ..."
+        )));
     }
     chapter.args.preset.get_or_insert(Preset::Full);
     let data = chapter.dataset()?;
@@ -69,14 +74,6 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let trained = trained?;
     chapter.save_weights(&trained.model)?;
     report(chapter, &data, &trained.losses, &trained.model, &schedule)
-}
-
-/// Lends the device to whoever connects. Nothing is encrypted and nobody is asked for a password.
-fn serve(device: &Device, port: u16) -> Result<()> {
-    eprintln!("lending this device at port {port} to everybody who can reach it; Ctrl-C ends it");
-    RemoteServer::new([device.clone()])
-        .serve(WebSocketTransport::new(port))
-        .map_err(|e| Error::failure(format!("cannot lend a device at port {port}: {e}; try another --serve PORT")))
 }
 
 fn report(

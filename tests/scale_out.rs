@@ -24,9 +24,8 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let mut process = Command::new(program())
-            .args(["--serve", &port.to_string(), "--out", &folder.path().to_string_lossy()])
+            .args(["--serve", &port.to_string()])
             .stderr(Stdio::piped())
             .spawn()
             .expect("a server");
@@ -116,13 +115,33 @@ fn a_server_that_dies_leaves_a_sentence_and_a_checkpoint() {
 fn a_device_that_does_not_answer_is_a_failure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-    for (devices, code, part) in
-        [(format!("127.0.0.1:{port}"), 1, "no device answers"), ("abacus".into(), 2, "knows no device abacus")]
-    {
+    for (devices, code, part) in [
+        (format!("127.0.0.1:{port}"), 1, "no device answers"),
+        ("abacus".into(), 2, "knows no device abacus"),
+        ("cpu,cpu,cpu".into(), 2, "cannot be shared out evenly"),
+    ] {
         let output = train(folder.path(), &["--devices", &devices]).output().expect("a run");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{complaint}");
         assert!(complaint.lines().last().is_some_and(|line| line.contains(part)), "{complaint}");
         assert!(!complaint.contains("panicked"), "{complaint}");
     }
+}
+
+#[test]
+fn to_lend_a_device_leaves_the_files_of_a_run_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let kept = folder.path().join("target/chapters/scale_out/checkpoints/kept");
+    std::fs::create_dir_all(kept.parent().expect("a folder")).expect("the default folder");
+    std::fs::write(&kept, "a checkpoint").expect("a file");
+    let mut process = Command::new(program());
+    // A port that is taken ends the server at once.
+    let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
+    let port = taken.local_addr().expect("its number").port().to_string();
+    let output = process.args(["--serve", &port]).current_dir(folder.path()).output().expect("a run");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.lines().any(|line| line.contains("try another --serve")), "{complaint}");
+    assert_eq!(std::fs::read_to_string(&kept).expect("the file is still there"), "a checkpoint");
+    assert_eq!(std::fs::read_dir(folder.path().join("target/chapters/scale_out")).expect("the folder").count(), 1);
 }

@@ -44,6 +44,17 @@ pub fn named(name: &str) -> Result<Device> {
     })
 }
 
+/// Lends a device to whoever connects, until Ctrl-C. Nothing is encrypted and nobody is asked for a password.
+#[cfg(feature = "remote")]
+pub fn serve(choice: DeviceChoice, port: u16) -> Result<()> {
+    use burn::server::{RemoteServer, WebSocketTransport};
+    let (device, name) = select(choice)?;
+    eprintln!("lending {name} at port {port} to everybody who can reach it; Ctrl-C ends it");
+    RemoteServer::new([device])
+        .serve(WebSocketTransport::new(port))
+        .map_err(|e| Error::failure(format!("cannot lend a device at port {port}: {e}; try another --serve PORT")))
+}
+
 type MakeDevice = fn() -> Device;
 
 /// The GPU devices that are compiled in, the preferred one first.

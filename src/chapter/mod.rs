@@ -99,6 +99,11 @@ impl Chapter {
                 .build_global()
                 .map_err(|e| Error::failure(format!("cannot start {threads} threads: {e}")))?;
         }
+        #[cfg(feature = "remote")]
+        if let Some(port) = args.serve {
+            device::serve(args.device.unwrap_or(DeviceChoice::Cpu), port)?;
+            return Ok(None);
+        }
         let default = || PathBuf::from("target/chapters").join(spec.name);
         let out = args.out.clone().or_else(|| args.resume.clone()).unwrap_or_else(default);
         files::prepare_folder(&out)?;
