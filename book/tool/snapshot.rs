@@ -54,6 +54,19 @@ impl Snapshots {
         Self::new(root.join("tests/snapshots"))
     }
 
+    /// What prints the report, as one would type it; `None` where a test wrote it down.
+    ///
+    /// `ch05_vdm_full` is what `ch05_vdm` prints of the weights that its full preset learned.
+    pub fn command(&self, report: &str) -> Option<String> {
+        let chapters = self.folder.ancestors().nth(2)?.join("chapters");
+        let is_program = |name: &str| chapters.join(format!("{name}.rs")).is_file();
+        if is_program(report) {
+            return Some(format!("cargo run --example {report}"));
+        }
+        let program = report.strip_suffix("_full").filter(|name| is_program(name))?;
+        Some(format!("cargo run --example {program} -- --preset full --load tests/weights/{report}.safetensors"))
+    }
+
     fn sections(&self, chapter: &str) -> Result<Rc<Vec<Section>>, String> {
         if let Some(sections) = self.read.borrow().get(chapter) {
             return Ok(Rc::clone(sections));
@@ -129,7 +142,8 @@ impl Snapshots {
             let unit = found.name("unit").ok_or_else(|| format!("row \"{row}\" prints no unit; leave |unit out"))?;
             value = format!("{value} {}", unit.as_str());
         }
-        Ok((value, format!("cargo run --example {chapter}, section {heading}, row {row}")))
+        let from = self.command(chapter).unwrap_or_else(|| format!("tests/snapshots/{chapter}.snap"));
+        Ok((value, format!("{from}, section {heading}, row {row}")))
     }
 }
 
@@ -243,6 +257,19 @@ mod tests {
         fs::write(folder.path().join("ch05_vdm.snap"), REPORT).expect("a file");
         let snapshots = Snapshots::new(folder.path().to_owned());
         (folder, snapshots)
+    }
+
+    #[test]
+    fn only_a_report_of_a_program_has_a_command() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(root.path().join("chapters")).expect("a folder");
+        fs::write(root.path().join("chapters/ch05_vdm.rs"), "fn main() {}").expect("a file");
+        let snapshots = Snapshots::of(root.path());
+        assert_eq!(snapshots.command("ch05_vdm").as_deref(), Some("cargo run --example ch05_vdm"));
+        let full = "cargo run --example ch05_vdm -- --preset full --load tests/weights/ch05_vdm_full.safetensors";
+        assert_eq!(snapshots.command("ch05_vdm_full").as_deref(), Some(full));
+        assert_eq!(snapshots.command("weights_ch05"), None);
+        assert_eq!(snapshots.command("weights_full"), None);
     }
 
     #[test]

@@ -306,9 +306,11 @@ impl Writer<'_> {
                     Some(url) => format!("<a href=\"{}\">{}</a>", escape(&url), escape(heading)),
                     None => escape(heading),
                 };
-                let caption = format!(
-                    "<figcaption><code>cargo run --example {chapter}</code><span class=\"output-section\">{source}</span></figcaption>"
-                );
+                let from = match sources.snapshots.command(chapter) {
+                    Some(command) => format!("<code>{}</code>", escape(&command)),
+                    None => format!("<span>{}</span>", escape(&file)),
+                };
+                let caption = format!("<figcaption>{from}<span class=\"output-section\">{source}</span></figcaption>");
                 Ok(code_figure(&item.margin, "output", &caption, "text", &text))
             }
             "#equations" => Ok(block(
