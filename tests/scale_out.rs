@@ -12,7 +12,13 @@ use std::{
 fn program() -> PathBuf {
     let folder = std::env::current_exe().expect("this test's own path");
     let folder = folder.parent().and_then(Path::parent).expect("target/PROFILE");
-    folder.join("examples").join("scale_out")
+    let program = folder.join("examples").join("scale_out");
+    assert!(
+        program.exists(),
+        "{} is missing: build it first, with `cargo build --features remote --example scale_out`",
+        program.display()
+    );
+    program
 }
 
 /// A server in a process of its own. It ends with its owner.
