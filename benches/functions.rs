@@ -140,7 +140,7 @@ fn training_steps_20(bencher: Bencher) {
 fn ancestral_samples_64_in_25_steps(bencher: Bencher) {
     let (model, device) = (quick(&Device::flex()), Device::flex());
     bencher.counter(ItemsCount::new(64_usize)).bench_local(|| {
-        let denoise = |z, gamma| model.denoise(z, Tensor::full([64], gamma, &device), None);
+        let denoise = |z, gamma| model.denoise(z, gamma, None);
         ancestral([64, 64], &SCHEDULE.grid(26), denoise, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
     });
 }

@@ -8,10 +8,7 @@ mod w1;
 
 use std::{path::Path, process::Command, time::Instant};
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::{module::Module, tensor::Device};
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     data::digits::digits,
@@ -133,12 +130,8 @@ fn ours(steps: usize) -> Result<Value, Box<dyn std::error::Error>> {
     let bound = Bound::continuous(&data.test, &w1::SCHEDULE, 24, denoise, draws, &device)?;
 
     let gammas = w1::SCHEDULE.grid(101);
-    let at = |z: Tensor<2>, gamma| {
-        let n = z.dims()[0];
-        model.denoise(z, Tensor::full([n], gamma, &device), None)
-    };
     let sample = |n: usize, gammas: &[f64]| {
-        ancestral([n, 64], gammas, at, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
+        ancestral([n, 64], gammas, denoise, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
     };
     sample(16, &gammas[..4]).into_data();
     let start = Instant::now();

@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rate = (steps - warm) as f64 / start.elapsed().as_secs_f64();
 
     let sample = |steps: usize| -> Result<(), elbo_to_diffusion::error::Error> {
-        let denoise = |z, gamma| trained.model.denoise(z, Tensor::full([images], gamma, &device), None);
+        let denoise = |z, gamma| trained.model.denoise(z, gamma, None);
         let noise = &mut rng(0, Stream::Sampling, 0);
         let z = ancestral([images, DIM], &SCHEDULE.grid(steps + 1), denoise, noise, &device, |_, _, _| {});
         download(z.sum()).map(|_| ())

@@ -7,7 +7,6 @@ use std::f64::consts::PI;
 
 use burn::{
     module::Module,
-    nn::Linear,
     tensor::{Device, Tensor},
 };
 use elbo_to_diffusion::{
@@ -16,7 +15,7 @@ use elbo_to_diffusion::{
     diffusion::{denoising_kl, diffuse, diffusion_weight},
     host::upload,
     kernels::{silu, softmax},
-    layers::{linear, rms_norm, time_features},
+    layers::{Linear, linear, rms_norm, time_features},
     random::{Stream, dropout_mask, normal},
     schedule::{Linear as LinearSchedule, Schedule},
     training::{SHARDS, Shard, Training},

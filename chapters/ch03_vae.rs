@@ -148,10 +148,10 @@ fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae
     let (seed, device) = (chapter.seed(), chapter.device.clone());
     let importance = |model, passes| ImportanceWeighted::estimate(model, &data.test, Draws { passes, seed }, &device);
     let (wide, narrow) = (importance(wide, 500)?, importance(plane, 100)?);
-    let log_evidence = evidence::log_evidence(plane, &data.test, &device)?;
-    let few = data.test.range(0, 128);
-    let (direct, amortised) = evidence::one_posterior_per_image(chapter, plane, &few)?;
-    let least = -mean(&log_evidence[..few.len()]);
+    let posteriors = evidence::posteriors(plane, &data.test, &device)?;
+    let log_evidence: Vec<f64> = posteriors.iter().map(|posterior| posterior.log_evidence).collect();
+    let (direct, amortised) = evidence::one_posterior_per_image(chapter, plane, &data.test, &posteriors)?;
+    let least = -mean(&log_evidence);
 
     let bits = |nats: f64, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 3);
     let report = &mut chapter.report;

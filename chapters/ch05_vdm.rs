@@ -171,7 +171,7 @@ fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, schedule: &Li
     const SAMPLES: usize = 64;
     let start = Instant::now();
     let (gammas, device) = (schedule.grid(LATENTS), &chapter.device);
-    let denoise = |z, gamma| model.denoise(z, Tensor::full([SAMPLES], gamma, device), None);
+    let denoise = |z, gamma| model.denoise(z, gamma, None);
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 0);
     let z = ancestral([SAMPLES, data.train.dim()], &gammas, denoise, noise, device, |_, _, _| {});
     let digits = decode(z, schedule.gamma_min, &data.train.level_values())?;
@@ -188,18 +188,19 @@ fn sample(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, schedule: &Li
 
 fn step_by_step(chapter: &mut Chapter, data: &Dataset, model: &Denoiser, schedule: &Linear) -> Result<()> {
     let (gammas, device, dim) = (schedule.grid(LATENTS), &chapter.device, data.train.dim());
-    let denoise = |z, gamma| model.denoise(z, Tensor::full([1], gamma, device), None);
+    let denoise = |z, gamma| model.denoise(z, gamma, None);
+    let at = |gamma| Tensor::full([1], gamma, device);
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
     // z_t and x_hat of one walk down the reverse chain, from t = T to 1.
     let mut walk = Vec::new();
     let z = ancestral([1, dim], &gammas, denoise, noise, device, |_, z, x_hat| walk.push([z.clone(), x_hat.clone()]));
-    walk.push([z.clone(), denoise(z, gammas[0])]);
+    walk.push([z.clone(), denoise(z, at(gammas[0]))]);
 
     let x = data.test.range(0, 1).values(device);
     let mut rows: [Vec<Tensor<2>>; 4] = Default::default();
     for t in (0..10).map(|i| 1 + i * (LATENTS - 1) / 9) {
         let z = diffuse(x.clone(), Tensor::full([1], gammas[t - 1], device), normal([1, dim], noise, device));
-        let seen = [z.clone(), denoise(z, gammas[t - 1])].into_iter().chain(walk[LATENTS - t].clone());
+        let seen = [z.clone(), denoise(z, at(gammas[t - 1]))].into_iter().chain(walk[LATENTS - t].clone());
         rows.iter_mut().zip(seen).for_each(|(row, image)| row.push(image));
     }
     let labels = [

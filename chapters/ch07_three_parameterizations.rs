@@ -303,8 +303,7 @@ fn judge(
     chapter.metric(&format!("{}_test_bits_per_dim", name.replace(", ", "_").replace(' ', "_")), bits);
 
     let noise = &mut rng(seed, Stream::Sampling, 0);
-    let denoise = |z, gamma| x_hat(z, Tensor::full([SAMPLES], gamma, device));
-    let z = ancestral([SAMPLES, data.train.dim()], &LINEAR.grid(100), denoise, noise, device, |_, _, _| {});
+    let z = ancestral([SAMPLES, data.train.dim()], &LINEAR.grid(100), &x_hat, noise, device, |_, _, _| {});
     let digits = decode(z, LINEAR.gamma_min, &data.train.level_values())?;
     let samples = ImageRow::from_levels(name, digits.chunks(data.train.dim()), data.train.level_count());
     Ok(Judged { name, bits, error, samples })

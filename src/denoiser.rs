@@ -2,7 +2,6 @@
 
 use burn::{
     module::{Module, Param},
-    nn::Linear,
     tensor::{Device, Tensor, TensorData, activation::sigmoid},
 };
 use rand_chacha::ChaCha8Rng;
@@ -11,7 +10,7 @@ use crate::{
     data::{Images, Marginals},
     host::upload,
     kernels::{silu, softmax},
-    layers::{TIME_FEATURES, linear, rms_norm, time_features},
+    layers::{Linear, TIME_FEATURES, linear, rms_norm, time_features},
     random::dropout_mask,
     unet::{UNet, UNetConfig},
 };

@@ -4,8 +4,6 @@
 //! backend extension: on the CPU (Flex) a loop that `pulp` compiles for the vector unit at hand, on every other backend the
 //! plain composition of Burn's operations, which is also what the tests compare with.
 
-use std::borrow::Cow;
-
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, Flex, TensorMetadata,
@@ -18,10 +16,28 @@ use burn::{
         flex::FlexTensor,
         tensor::FloatTensor,
     },
-    tensor::{DType, Tensor, TensorData},
+    tensor::{DType, Shape, Tensor},
 };
 use pulp::Arch;
 use rayon::prelude::*;
+
+use self::product::product;
+
+mod product;
+
+/// What is added to the mean square of a row, so that a row of zeros stays one.
+const RMS_EPSILON: f64 = 1e-5;
+
+/// x W + b: [B, m] from x, [B, n], the weights, [n, m], and the biases, [m].
+pub fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::fast_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+}
+
+/// h / sqrt(mean(h^2) + 1e-5), with the mean over the last dimension. Zhang and Sennrich (2019), without the learned gain. The
+/// shape of the result is that of `h`.
+pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_rms_norm(h.into_dispatch()))
+}
 
 /// x sigmoid(x). Hendrycks and Gimpel (2016). The shape of the result is that of `x`.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -80,6 +96,30 @@ pub fn adamw<const D: usize>(
     Autodiff
 )]
 pub trait Kernels: Backend {
+    /// x W + b; see [`affine`].
+    #[fusion(default)]
+    fn fast_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_linear::<Self>(x, weight, bias)
+    }
+
+    /// a b for two matrices.
+    #[fusion(default)]
+    fn fast_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_product::<Self>(a, b)
+    }
+
+    /// h / sqrt(mean(h^2) + 1e-5) over the last dimension.
+    #[fusion(default)]
+    fn fast_rms_norm(h: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_rms_norm::<Self>(h)
+    }
+
+    /// The gradient of h from h and the gradient of rms_norm(h).
+    #[fusion(default)]
+    fn fast_rms_norm_backward(h: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed_rms_norm_backward::<Self>(h, grad)
+    }
+
     /// x sigmoid(x).
     #[fusion(default)]
     fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -117,6 +157,35 @@ pub trait Kernels: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         composed_adamw::<Self>([weight, gradient, first, second, average], factor, step)
     }
+}
+
+fn composed_linear<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
+    B::linear(x, weight, Some(bias))
+}
+
+fn composed_product<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_matmul(a, b)
+}
+
+/// 1 / sqrt(mean(h^2) + 1e-5), one for each row.
+fn composed_inverse_norm<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
+    let last = h.shape().num_dims() - 1;
+    let mean = B::float_mean_dim(B::float_mul(h.clone(), h), last);
+    B::float_recip(B::float_sqrt(B::float_add_scalar(mean, RMS_EPSILON.into())))
+}
+
+fn composed_rms_norm<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
+    let scale = composed_inverse_norm::<B>(h.clone());
+    B::float_mul(h, scale)
+}
+
+/// With s = 1 / sqrt(mean(h^2) + 1e-5), d loss / d h = s (g - h s^2 mean(g h)).
+fn composed_rms_norm_backward<B: Backend>(h: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+    let last = h.shape().num_dims() - 1;
+    let scale = composed_inverse_norm::<B>(h.clone());
+    let mean = B::float_mean_dim(B::float_mul(grad.clone(), h.clone()), last);
+    let along = B::float_mul(B::float_mul(scale.clone(), scale.clone()), mean);
+    B::float_mul(scale, B::float_sub(grad, B::float_mul(h, along)))
 }
 
 fn composed_silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
@@ -170,6 +239,57 @@ impl Kernels for burn::backend::Cube {}
 impl Kernels for burn::backend::Remote {}
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn fast_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Affine;
+
+        impl<B: Kernels> Backward<B, 3> for Affine {
+            type State = (FloatTensor<B>, FloatTensor<B>);
+
+            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let ((x, weight), [of_x, of_weight, of_bias]) = (ops.state, ops.parents);
+                let grad = grads.consume::<B>(&ops.node);
+                if let Some(node) = of_x {
+                    grads.register::<B>(node.id, B::fast_product(grad.clone(), B::float_transpose(weight)));
+                }
+                if let Some(node) = of_weight {
+                    grads.register::<B>(node.id, B::fast_product(B::float_transpose(x), grad.clone()));
+                }
+                if let Some(node) = of_bias {
+                    let outputs = grad.shape()[1];
+                    grads.register::<B>(node.id, B::float_reshape(B::float_sum_dim(grad, 0), Shape::new([outputs])));
+                }
+            }
+        }
+
+        let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
+            (x.into_parts(), weight.into_parts(), bias.into_parts());
+        match Affine.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x.clone(), weight.clone()), B::fast_linear(x, weight, bias)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_linear(x, weight, bias)),
+        }
+    }
+
+    fn fast_rms_norm(h: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct RmsNorm;
+
+        impl<B: Kernels> Backward<B, 1> for RmsNorm {
+            type State = FloatTensor<B>;
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let h = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_rms_norm_backward(h, grad));
+            }
+        }
+
+        let (h, node) = h.into_parts();
+        match RmsNorm.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(h.clone(), B::fast_rms_norm(h)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_rms_norm(h)),
+        }
+    }
+
     fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Silu;
@@ -215,6 +335,16 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 }
 
 impl Kernels for Flex {
+    fn fast_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let row = contiguous(bias.clone());
+        let product = (row.dtype() == DType::F32).then(|| product(&x, &weight, Some(row.storage()))).flatten();
+        product.unwrap_or_else(|| composed_linear::<Self>(x, weight, bias))
+    }
+
+    fn fast_product(a: FlexTensor, b: FlexTensor) -> FlexTensor {
+        product(&a, &b, None).unwrap_or_else(|| composed_product::<Self>(a, b))
+    }
+
     fn fast_silu(x: FlexTensor) -> FlexTensor {
         if x.dtype() != DType::F32 {
             return composed_silu::<Self>(x);
@@ -230,12 +360,39 @@ impl Kernels for Flex {
         if x.dtype() != DType::F32 {
             return composed_silu_backward::<Self>(x, grad);
         }
-        let x = x.to_contiguous().into_data();
-        let x = values(&x);
+        let x = contiguous(x);
+        let x = x.storage::<f32>();
         in_place(grad, |grad, _| {
-            for (grad, &x) in grad.iter_mut().zip(&*x) {
+            for (grad, &x) in grad.iter_mut().zip(x) {
                 let s = sigmoid(x);
                 *grad *= s * (1.0 + x - x * s);
+            }
+        })
+    }
+
+    fn fast_rms_norm(h: FlexTensor) -> FlexTensor {
+        if h.dtype() != DType::F32 {
+            return composed_rms_norm::<Self>(h);
+        }
+        in_place(h, |h, width| {
+            for row in h.chunks_exact_mut(width) {
+                let scale = inverse_norm(row);
+                row.iter_mut().for_each(|h| *h *= scale);
+            }
+        })
+    }
+
+    fn fast_rms_norm_backward(h: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        if h.dtype() != DType::F32 {
+            return composed_rms_norm_backward::<Self>(h, grad);
+        }
+        let h = contiguous(h);
+        let h = h.storage::<f32>();
+        in_place(grad, |grad, width| {
+            for (grad, h) in grad.chunks_exact_mut(width).zip(h.chunks_exact(width)) {
+                let scale = inverse_norm(h);
+                let along = sum(grad.iter().zip(h).map(|(g, h)| g * h)) * scale * scale / width as f32;
+                grad.iter_mut().zip(h).for_each(|(g, h)| *g = scale * (*g - along * h));
             }
         })
     }
@@ -261,8 +418,8 @@ impl Kernels for Flex {
         if output.dtype() != DType::F32 {
             return composed_softmax_backward::<Self>(output, grad);
         }
-        let output = output.to_contiguous().into_data();
-        let output = values(&output);
+        let output = contiguous(output);
+        let output = output.storage::<f32>();
         in_place(grad, |grad, width| {
             for (grad, p) in grad.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
                 let total: f32 = grad.iter().zip(p).map(|(g, p)| g * p).sum();
@@ -284,16 +441,17 @@ impl Kernels for Flex {
         if tensors.into_iter().any(|tensor| tensor.dtype() != DType::F32) {
             return composed_adamw::<Self>([weight, gradient, first, second, average], factor, step);
         }
-        let [gradient, factor] = [gradient, factor].map(|tensor| tensor.to_contiguous().into_data());
-        let factor = values(&factor).first().copied().unwrap_or(1.0);
-        let gradient = values(&gradient);
-        let [mut weight, mut first, mut second, mut average] = [weight, first, second, average].map(owned);
-        let parts = values_mut(&mut weight)
+        let [gradient, factor] = [gradient, factor].map(contiguous);
+        let factor = factor.storage().first().copied().unwrap_or(1.0);
+        let gradient = gradient.storage::<f32>();
+        let [mut weight, mut first, mut second, mut average] = [weight, first, second, average].map(contiguous);
+        let parts = weight
+            .storage_mut::<f32>()
             .par_chunks_mut(PART)
             .zip(gradient.par_chunks(PART))
-            .zip(values_mut(&mut first).par_chunks_mut(PART))
-            .zip(values_mut(&mut second).par_chunks_mut(PART))
-            .zip(values_mut(&mut average).par_chunks_mut(PART));
+            .zip(first.storage_mut::<f32>().par_chunks_mut(PART))
+            .zip(second.storage_mut::<f32>().par_chunks_mut(PART))
+            .zip(average.storage_mut::<f32>().par_chunks_mut(PART));
         parts.for_each(|((((weight, gradient), first), second), average)| {
             Arch::new().dispatch(
                 #[inline(always)]
@@ -310,7 +468,6 @@ impl Kernels for Flex {
                 },
             );
         });
-        let [weight, first, second, average] = [weight, first, second, average].map(FlexTensor::from_data);
         (weight, first, second, average)
     }
 }
@@ -318,38 +475,41 @@ impl Kernels for Flex {
 /// Numbers that one thread takes at a time.
 const PART: usize = 1 << 14;
 
-/// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the vector unit of this machine.
+/// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the vector unit of this machine. They are
+/// copied first where somebody else uses them.
 fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor {
-    let mut data = owned(x);
-    let width = data.shape().last().copied().unwrap_or(1).max(1);
-    let values = values_mut(&mut data);
+    let mut x = contiguous(x);
+    let width = x.shape().last().copied().unwrap_or(1).max(1);
+    let values = x.storage_mut();
     Arch::new().dispatch(
         #[inline(always)]
         || kernel(values, width),
     );
-    FlexTensor::from_data(data)
+    x
 }
 
-/// The values of a tensor in one row and in memory of their own, aligned. Copied only where somebody else uses them.
-fn owned(x: FlexTensor) -> TensorData {
-    let mut data = x.to_contiguous().into_data();
-    if data.as_mut_slice::<f32>().is_err() {
-        data = TensorData::new(values(&data).into_owned(), data.shape().clone());
+/// The tensor in one row, from the start of its memory to the end.
+fn contiguous(x: FlexTensor) -> FlexTensor {
+    let row = x.to_contiguous();
+    // Until then, the memory has two owners, and whoever changes it would have to copy it.
+    drop(x);
+    row
+}
+
+/// The sum of some numbers, in sixteen sums side by side, for one sum would be one addition after the other.
+#[inline(always)]
+fn sum(numbers: impl ExactSizeIterator<Item = f32>) -> f32 {
+    let mut sums = [0.0; 16];
+    for (i, number) in numbers.enumerate() {
+        sums[i % 16] += number;
     }
-    data
+    sums.iter().sum()
 }
 
-/// The numbers in data that `owned` made.
-fn values_mut(data: &mut TensorData) -> &mut [f32] {
-    match data.as_mut_slice::<f32>() {
-        Ok(values) => values,
-        Err(error) => unreachable!("a vector of f32 is a slice of f32: {error:?}"),
-    }
-}
-
-/// The numbers in some data; copied only where their bytes are not aligned.
-fn values(data: &TensorData) -> Cow<'_, [f32]> {
-    data.as_slice::<f32>().map_or_else(|_| data.iter::<f32>().collect(), Cow::Borrowed)
+/// 1 / sqrt(mean(h^2) + 1e-5).
+#[inline(always)]
+fn inverse_norm(h: &[f32]) -> f32 {
+    1.0 / (sum(h.iter().map(|h| h * h)) / h.len() as f32 + RMS_EPSILON as f32).sqrt()
 }
 
 /// 1 / (1 + exp(-x)).
@@ -383,7 +543,7 @@ fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Tolerance, activation};
+    use burn::tensor::{Device, TensorData, Tolerance, activation, s};
 
     use super::*;
     use crate::random::{Stream, normal, rng};
@@ -426,6 +586,20 @@ mod tests {
             .assert_approx_eq::<f32>(&activation::silu(x).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
     }
 
+    /// The RMS norm in Burn's own operations.
+    fn composed_norm(h: Tensor<3>) -> Tensor<3> {
+        h.clone() / (h.square().mean_dim(2) + RMS_EPSILON).sqrt()
+    }
+
+    #[test]
+    fn rms_norm_agrees_with_burn() {
+        let h = inputs();
+        rms_norm(h.clone())
+            .into_data()
+            .assert_approx_eq::<f32>(&composed_norm(h).into_data(), Tolerance::rel_abs(1e-5, 1e-6));
+        assert_eq!(rms_norm(Tensor::<2>::zeros([2, 3], &Device::flex())).into_data().iter::<f32>().sum::<f32>(), 0.0);
+    }
+
     #[test]
     fn gradients_agree_with_burn() {
         let weights = normal([5, 7, 17], &mut rng(2, Stream::Evaluation, 0), &Device::flex().autodiff());
@@ -436,6 +610,7 @@ mod tests {
         };
         let pairs = [
             (gradient(&silu), gradient(&activation::silu)),
+            (gradient(&rms_norm), gradient(&composed_norm)),
             (gradient(&softmax), gradient(&|x| activation::softmax(x, 2))),
         ];
         for (ours, burns) in pairs {
@@ -444,5 +619,37 @@ mod tests {
                 ours.assert_approx_eq::<f32>(&burns, Tolerance::rel_abs(1e-5, 1e-6));
             }
         }
+    }
+
+    /// x W + b and the gradients of x, W and b, for a loss that weighs all outputs.
+    fn outputs_and_gradients(affine: &dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<2>) -> Vec<TensorData> {
+        let (noise, device) = (&mut rng(3, Stream::Evaluation, 0), Device::flex().autodiff());
+        let x = normal([19, 6], noise, &device).require_grad();
+        // A view of every second weight, from the second on, across.
+        let whole = normal([40, 6], noise, &device).require_grad();
+        let weight = whole.clone().slice(s![1..38;2, ..]).transpose();
+        let bias = normal::<2>([1, 19], noise, &device).reshape([19]).require_grad();
+        let y = affine(x.clone(), weight, bias.clone());
+        let loss = (y.clone() * normal([19, 19], noise, &device)).sum();
+        let gradients = loss.backward();
+        let data = [x.grad(&gradients), whole.grad(&gradients), bias.grad(&gradients).map(Tensor::unsqueeze)];
+        data.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect()
+    }
+
+    #[test]
+    fn affine_maps_and_their_gradients_agree_with_burn() {
+        let ours = outputs_and_gradients(&affine);
+        let burns = outputs_and_gradients(&|x, weight, bias| x.matmul(weight) + bias.unsqueeze());
+        assert_eq!((ours.len(), burns.len()), (4, 4));
+        for (ours, burns) in ours.iter().zip(&burns) {
+            ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-6));
+        }
+    }
+
+    #[test]
+    fn affine_maps_of_nothing_are_the_biases() {
+        let device = Device::flex();
+        let y = affine(Tensor::empty([2, 0], &device), Tensor::empty([0, 3], &device), Tensor::ones([3], &device));
+        assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [1.0; 6]);
     }
 }

@@ -4,21 +4,39 @@ use std::f64::consts::PI;
 
 use burn::{
     module::{Module, Param},
-    nn::Linear,
     tensor::{Device, Tensor, TensorData, module::conv2d, ops::ConvOptions},
 };
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::host::upload;
+use crate::{
+    host::upload,
+    kernels::{self, affine},
+};
 
 /// Number of features that tell a network the noise level.
 pub const TIME_FEATURES: usize = 17;
 
+/// x W + b.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// W, [inputs, outputs].
+    pub weight: Param<Tensor<2>>,
+    /// b, [outputs].
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    /// From [B, inputs] to [B, outputs].
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        affine(x, self.weight.val(), self.bias.val())
+    }
+}
+
 /// A linear layer with weights scale * N(0, 1 / inputs) and a bias of zero.
 pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, device: &Device) -> Linear {
     let weight = TensorData::new(weights(inputs * outputs, inputs, scale, rng), [inputs, outputs]);
-    Linear { weight: Param::from_data(weight, device), bias: Some(Param::from_data(zeros(outputs), device)) }
+    Linear { weight: Param::from_data(weight, device), bias: Param::from_data(zeros(outputs), device) }
 }
 
 /// A convolution that keeps the size of the image, which it pads with zeros.
@@ -61,6 +79,9 @@ fn zeros(n: usize) -> TensorData {
 /// h / sqrt(mean(h^2) + 1e-5) over dimension 1: units, or the channels of a pixel. Zhang and Sennrich (2019), without the
 /// learned gain.
 pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
+    if D == 2 {
+        return kernels::rms_norm(h);
+    }
     let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
     h / scale
 }

@@ -7,7 +7,7 @@
 //! | [`error`] | the one error type |
 //! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
-//! | [`kernels`] | SiLU, softmax and AdamW as vector loops |
+//! | [`kernels`] | linear layers, SiLU, RMS norm, softmax and AdamW on the CPU |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
@@ -43,6 +43,10 @@
 //!
 //! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
 //! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, K levels.
+
+/// Tensors come and go by the hundred in each step; this allocator keeps their memory (appendix "Where the time goes").
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod autoencoder;
 pub mod bound;

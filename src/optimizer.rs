@@ -152,7 +152,6 @@ impl ModuleVisitor for Collect {
 #[cfg(test)]
 mod tests {
     use burn::{
-        nn::Linear,
         optim::{AdamWConfig, ModuleOptimizer},
         tensor::Device,
     };
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
     use crate::{
         host::download,
-        layers::linear,
+        layers::{Linear, linear},
         random::{Stream, normal, rng},
     };
 
@@ -169,9 +168,7 @@ mod tests {
         let noise = &mut rng(step, Stream::Training, 0);
         let mut gradients = GradientsParams::new();
         gradients.register(model.weight.id, normal([5, 700], noise, &Device::flex()));
-        if let Some(bias) = &model.bias {
-            gradients.register(bias.id, normal([700], noise, &Device::flex()));
-        }
+        gradients.register(model.bias.id, normal([700], noise, &Device::flex()));
         gradients
     }
 
@@ -185,7 +182,7 @@ mod tests {
 
     fn numbers(model: &Linear) -> Vec<f64> {
         let mut numbers = download(model.weight.val().inner()).expect("weights");
-        numbers.extend(model.bias.iter().flat_map(|bias| download(bias.val().inner()).expect("biases")));
+        numbers.extend(download(model.bias.val().inner()).expect("biases"));
         numbers
     }
 
@@ -207,8 +204,8 @@ mod tests {
                 let mut twice = GradientsParams::new();
                 let weight = g.get::<2>(model.weight.id).map(|w| w * 2.0);
                 weight.into_iter().for_each(|w| twice.register(model.weight.id, w));
-                let bias = model.bias.as_ref().and_then(|b| g.get::<1>(b.id).map(|g| (b.id, g * 2.0)));
-                bias.into_iter().for_each(|(id, g)| twice.register(id, g));
+                let bias = g.get::<1>(model.bias.id).map(|b| b * 2.0);
+                bias.into_iter().for_each(|b| twice.register(model.bias.id, b));
                 twice
             };
             let twice = doubled(gradients(&ours, step), &ours);

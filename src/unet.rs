@@ -5,14 +5,13 @@
 
 use burn::{
     module::{Module, Param},
-    nn::Linear,
     tensor::{Device, Tensor},
 };
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     kernels::silu,
-    layers::{Convolution, TIME_FEATURES, linear, rms_norm},
+    layers::{Convolution, Linear, TIME_FEATURES, linear, rms_norm},
     random::{dropout_mask, normal},
 };
 

@@ -187,9 +187,8 @@ fn a_short_run_of_chapter_5_agrees() {
         let denoise = |z, gamma| trained.model.denoise(z, gamma, None);
         let gammas = SCHEDULE.grid(6);
         let few = data.test.first(32);
-        let bound = Bound::discrete(&few, &gammas, denoise, Draws { passes: 2, seed: 0 }, device)?;
-        let at = |z, gamma| trained.model.denoise(z, Tensor::full([8], gamma, device), None);
-        let z = ancestral([8, 64], &gammas, at, &mut rng(0, Stream::Sampling, 0), device, |_, _, _| {});
+        let bound = Bound::discrete(&few, &gammas, &denoise, Draws { passes: 2, seed: 0 }, device)?;
+        let z = ancestral([8, 64], &gammas, denoise, &mut rng(0, Stream::Sampling, 0), device, |_, _, _| {});
         let mut terms = vec![bound.reconstruction, bound.prior, bound.standard_error];
         terms.extend(&bound.denoising);
         Ok((trained.losses, terms, decode(z, -8.0, &data.train.level_values())?))

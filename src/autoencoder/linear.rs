@@ -2,7 +2,6 @@
 
 use burn::{
     module::{Module, Param},
-    nn::Linear,
     tensor::{Device, Tensor, TensorData},
 };
 use rand::Rng;
@@ -13,7 +12,7 @@ use crate::{
     error::Result,
     gaussian::DiagonalGaussian,
     host::download,
-    layers::linear,
+    layers::{Linear, linear},
     oracle::{Gaussian, LinearGaussian, Matrix, Vector},
     random::normal,
 };
@@ -80,6 +79,5 @@ fn affine(layer: &Linear) -> Result<(Matrix, Vector)> {
     let weight = layer.weight.val();
     let [inputs, outputs] = weight.dims();
     let matrix = Matrix::from_column_slice(outputs, inputs, &download(weight)?);
-    let offset = layer.bias.as_ref().map_or_else(|| Ok(vec![0.0; outputs]), |bias| download(bias.val()))?;
-    Ok((matrix, Vector::from_vec(offset)))
+    Ok((matrix, Vector::from_vec(download(layer.bias.val())?)))
 }

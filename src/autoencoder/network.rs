@@ -2,7 +2,6 @@
 
 use burn::{
     module::{Module, Param},
-    nn::Linear,
     tensor::{Device, Int, Tensor, TensorData, activation::log_softmax},
 };
 use rand::{Rng, RngExt};
@@ -14,7 +13,7 @@ use crate::{
     gaussian::DiagonalGaussian,
     host::{download, upload},
     kernels::silu,
-    layers::{linear, rms_norm},
+    layers::{Linear, linear, rms_norm},
     random::dropout_mask,
 };
 
