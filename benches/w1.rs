@@ -28,6 +28,8 @@ const LEVELS: usize = 17;
 const PIXELS: usize = 64;
 const HIDDEN: usize = 256;
 const BATCH: usize = 128;
+/// The first weights have the standard deviation of PyTorch's, so that the bounds can be compared: 1 / sqrt(3 inputs).
+const SCALE: f64 = 0.577_350_269_189_625_8;
 
 /// A residual network on the noisy pixels and their sines and cosines, with the softmax-posterior head.
 #[derive(Module, Debug)]
@@ -47,10 +49,10 @@ struct Block {
 impl W1 {
     /// Fresh weights.
     pub fn new(rng: &mut ChaCha8Rng, device: &Device) -> Self {
-        let input = linear(5 * PIXELS + 17, HIDDEN, 1.0, rng, device);
+        let input = linear(5 * PIXELS + 17, HIDDEN, SCALE, rng, device);
         let block = |rng: &mut ChaCha8Rng| Block {
-            inner: linear(HIDDEN, HIDDEN, 1.0, rng, device),
-            time: linear(17, HIDDEN, 1.0, rng, device),
+            inner: linear(HIDDEN, HIDDEN, SCALE, rng, device),
+            time: linear(17, HIDDEN, SCALE, rng, device),
             outer: linear(HIDDEN, HIDDEN, 0.0, rng, device),
         };
         let blocks = (0..3).map(|_| block(rng)).collect();

@@ -16,13 +16,14 @@ use burn::{
         flex::FlexTensor,
         tensor::FloatTensor,
     },
-    tensor::{DType, Shape, Tensor},
+    tensor::{DType, Shape, Tensor, ops::ConvOptions},
 };
 use pulp::Arch;
 use rayon::prelude::*;
 
-use self::product::product;
+use self::{convolution::Sizes, product::product};
 
+mod convolution;
 mod product;
 
 /// What is added to the mean square of a row, so that a row of zeros stays one.
@@ -31,6 +32,13 @@ const RMS_EPSILON: f64 = 1e-5;
 /// x W + b: [B, m] from x, [B, n], the weights, [n, m], and the biases, [m].
 pub fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fast_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+}
+
+/// The convolution of images, [B, inputs, H, W], padded with zeros to keep their size, with weights, [outputs, inputs, k, k]
+/// for an odd k, and biases, [outputs]: [B, outputs, H, W].
+pub fn convolution(images: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    let [images, weight] = [images, weight].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::fast_convolution(images, weight, bias.into_dispatch()))
 }
 
 /// h / sqrt(mean(h^2) + 1e-5), with the mean over the last dimension. Zhang and Sennrich (2019), without the learned gain. The
@@ -108,6 +116,36 @@ pub trait Kernels: Backend {
         composed_product::<Self>(a, b)
     }
 
+    /// A convolution that keeps the size of the images; see [`convolution`].
+    #[fusion(default)]
+    fn fast_convolution(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed_convolution::<Self>(images, weight, bias)
+    }
+
+    /// The gradient of the images from images, weights and the gradient of the convolution.
+    #[fusion(default)]
+    fn fast_convolution_images(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed_convolution_images::<Self>(images, weight, grad)
+    }
+
+    /// The gradient of the weights from images, weights and the gradient of the convolution.
+    #[fusion(default)]
+    fn fast_convolution_weights(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed_convolution_weights::<Self>(images, weight, grad)
+    }
+
     /// h / sqrt(mean(h^2) + 1e-5) over the last dimension.
     #[fusion(default)]
     fn fast_rms_norm(h: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -165,6 +203,38 @@ fn composed_linear<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, bias: 
 
 fn composed_product<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>) -> FloatTensor<B> {
     B::float_matmul(a, b)
+}
+
+fn convolution_options<B: Backend>(weight: &FloatTensor<B>) -> ConvOptions<2> {
+    let padding = weight.shape()[2] / 2;
+    ConvOptions::new([1, 1], [padding, padding], [1, 1], 1)
+}
+
+fn composed_convolution<B: Backend>(
+    images: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let options = convolution_options::<B>(&weight);
+    B::conv2d(images, weight, Some(bias), options)
+}
+
+fn composed_convolution_images<B: Backend>(
+    images: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let options = convolution_options::<B>(&weight);
+    B::conv2d_x_backward(images, weight, grad, options)
+}
+
+fn composed_convolution_weights<B: Backend>(
+    images: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let options = convolution_options::<B>(&weight);
+    B::conv2d_weight_backward(images, weight, grad, options)
 }
 
 /// 1 / sqrt(mean(h^2) + 1e-5), one for each row.
@@ -270,6 +340,45 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
+    fn fast_convolution(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Convolution;
+
+        impl<B: Kernels> Backward<B, 3> for Convolution {
+            type State = (FloatTensor<B>, FloatTensor<B>);
+
+            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let ((images, weight), [of_images, of_weight, of_bias]) = (ops.state, ops.parents);
+                let grad = grads.consume::<B>(&ops.node);
+                if let Some(node) = of_images {
+                    let grad = B::fast_convolution_images(images.clone(), weight.clone(), grad.clone());
+                    grads.register::<B>(node.id, grad);
+                }
+                if let Some(node) = of_weight {
+                    grads.register::<B>(node.id, B::fast_convolution_weights(images, weight, grad.clone()));
+                }
+                if let Some(node) = of_bias {
+                    let outputs = grad.shape()[1];
+                    let sum = [0, 2, 3].into_iter().fold(grad, B::float_sum_dim);
+                    grads.register::<B>(node.id, B::float_reshape(sum, Shape::new([outputs])));
+                }
+            }
+        }
+
+        let ((images, of_images), (weight, of_weight), (bias, of_bias)) =
+            (images.into_parts(), weight.into_parts(), bias.into_parts());
+        match Convolution.prepare::<C>([of_images, of_weight, of_bias]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                prep.finish((images.clone(), weight.clone()), B::fast_convolution(images, weight, bias))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_convolution(images, weight, bias)),
+        }
+    }
+
     fn fast_rms_norm(h: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct RmsNorm;
@@ -343,6 +452,30 @@ impl Kernels for Flex {
 
     fn fast_product(a: FlexTensor, b: FlexTensor) -> FlexTensor {
         product(&a, &b, None).unwrap_or_else(|| composed_product::<Self>(a, b))
+    }
+
+    fn fast_convolution(images: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        let Some(sizes) = sizes([&images, &weight, &bias]) else {
+            return composed_convolution::<Self>(images, weight, bias);
+        };
+        let [images, weight, bias] = [images, weight, bias].map(contiguous);
+        sizes.forward(images.storage(), weight.storage(), bias.storage())
+    }
+
+    fn fast_convolution_images(images: FlexTensor, weight: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        let Some(sizes) = sizes([&images, &weight, &grad]) else {
+            return composed_convolution_images::<Self>(images, weight, grad);
+        };
+        let [weight, grad] = [weight, grad].map(contiguous);
+        sizes.backward_images(grad.storage(), weight.storage())
+    }
+
+    fn fast_convolution_weights(images: FlexTensor, weight: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        let Some(sizes) = sizes([&images, &weight, &grad]) else {
+            return composed_convolution_weights::<Self>(images, weight, grad);
+        };
+        let [images, grad] = [images, grad].map(contiguous);
+        sizes.backward_weights(images.storage(), grad.storage())
     }
 
     fn fast_silu(x: FlexTensor) -> FlexTensor {
@@ -472,6 +605,12 @@ impl Kernels for Flex {
     }
 }
 
+/// The sizes of a convolution of images with weights, if these and a third tensor hold f32.
+fn sizes([images, weight, other]: [&FlexTensor; 3]) -> Option<Sizes> {
+    let all_f32 = [images, weight, other].iter().all(|tensor| tensor.dtype() == DType::F32);
+    all_f32.then(|| Sizes::of(&images.shape(), &weight.shape())).flatten()
+}
+
 /// Numbers that one thread takes at a time.
 const PART: usize = 1 << 14;
 
@@ -543,7 +682,7 @@ fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData, Tolerance, activation, s};
+    use burn::tensor::{Device, TensorData, Tolerance, activation, module::conv2d, s};
 
     use super::*;
     use crate::random::{Stream, normal, rng};
@@ -643,6 +782,36 @@ mod tests {
         assert_eq!((ours.len(), burns.len()), (4, 4));
         for (ours, burns) in ours.iter().zip(&burns) {
             ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-6));
+        }
+    }
+
+    #[test]
+    fn convolutions_and_their_gradients_agree_with_burn() {
+        type Convolve<'a> = dyn Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4> + 'a;
+        // Kernels of one, three and five pixels, the last wider than the image is high.
+        for k in [1, 3, 5] {
+            let outputs_and_gradients = |convolve: &Convolve| {
+                let (noise, device) = (&mut rng(4, Stream::Evaluation, 0), Device::flex().autodiff());
+                let images = normal([2, 3, 2, 6], noise, &device).require_grad();
+                let weight = normal([4, 3, k, k], noise, &device).require_grad();
+                let bias = normal::<2>([1, 4], noise, &device).reshape([4]).require_grad();
+                let y = convolve(images.clone(), weight.clone(), bias.clone());
+                let loss = (y.clone() * normal([2, 4, 2, 6], noise, &device)).sum();
+                let gradients = loss.backward();
+                let gradients = [
+                    images.grad(&gradients),
+                    weight.grad(&gradients),
+                    bias.grad(&gradients).map(|g| g.reshape([4, 1, 1, 1])),
+                ];
+                gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+            };
+            let ours = outputs_and_gradients(&convolution);
+            let options = || ConvOptions::new([1, 1], [k / 2, k / 2], [1, 1], 1);
+            let burns = outputs_and_gradients(&|images, weight, bias| conv2d(images, weight, Some(bias), options()));
+            assert_eq!((ours.len(), burns.len()), (4, 4));
+            for (ours, burns) in ours.iter().zip(&burns) {
+                ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-5));
+            }
         }
     }
 

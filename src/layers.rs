@@ -4,14 +4,14 @@ use std::f64::consts::PI;
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, module::conv2d, ops::ConvOptions},
+    tensor::{Device, Tensor, TensorData},
 };
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     host::upload,
-    kernels::{self, affine},
+    kernels::{self, affine, convolution},
 };
 
 /// Number of features that tell a network the noise level.
@@ -60,9 +60,7 @@ impl Convolution {
 
     /// [B, inputs, S, S] to [B, outputs, S, S].
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let padding = self.weight.dims()[2] / 2;
-        let options = ConvOptions::new([1, 1], [padding, padding], [1, 1], 1);
-        conv2d(x, self.weight.val(), Some(self.bias.val()), options)
+        convolution(x, self.weight.val(), self.bias.val())
     }
 }
 

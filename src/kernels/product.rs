@@ -16,53 +16,41 @@ use gemm::{Parallelism, gemm};
 /// `None` if the tensors are no such matrices of f32.
 pub(super) fn product(a: &FlexTensor, b: &FlexTensor, bias: Option<&[f32]>) -> Option<FlexTensor> {
     let (a, b) = (Matrix::of(a)?, Matrix::of(b)?);
-    let ([m, k], n) = (a.shape, b.shape[1]);
-    if b.shape[0] != k || bias.is_some_and(|bias| bias.len() != n) {
+    let [m, n] = [a.shape[0], b.shape[1]];
+    if b.shape[0] != a.shape[1] || bias.is_some_and(|bias| bias.len() != n) {
         return None;
     }
-    let mut out = Vec::with_capacity(m * n);
-    if let Some(bias) = bias {
-        (0..m).for_each(|_| out.extend_from_slice(bias));
+    let mut out = bias.map_or_else(|| vec![0.0; m * n], |bias| bias.repeat(m));
+    add_product(&mut out, a, b);
+    Some(tensor(out, Shape::new([m, n])))
+}
+
+/// A tensor of these values, row after row.
+pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
+
+/// Adds a b, [m, n], to `out`, which has the m n numbers row after row. Does nothing where the shapes do not fit.
+pub(super) fn add_product(out: &mut [f32], a: Matrix, b: Matrix) {
+    let ([m, k], [inner, n]) = (a.shape, b.shape);
+    if inner != k || out.len() != m * n || m * n * k == 0 {
+        return;
     }
-    let add = bias.is_some();
-    if m * n * k == 0 {
-        out.resize(m * n, 0.0);
-    } else {
-        // SAFETY: `out` has room for m n numbers, in rows of n, and they are set if they are to be read. `Matrix::of` made sure
-        // that both factors lie within their memory. gemm writes all of the m n numbers, for no side is zero.
-        unsafe {
-            let out = out.as_mut_ptr();
-            let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
-            gemm(
-                m,
-                n,
-                k,
-                out,
-                1,
-                n as isize,
-                add,
-                a.values.as_ptr(),
-                a_column,
-                a_row,
-                b.values.as_ptr(),
-                b_column,
-                b_row,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                Parallelism::None,
-            );
-        }
-        // SAFETY: the capacity is m n, and gemm has written as many numbers.
-        unsafe { out.set_len(m * n) };
+    let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
+    // SAFETY: `out` has m n numbers in rows of n, and each factor lies within its memory, or it would be no `Matrix`.
+    unsafe {
+        let (a, b) = (a.values.as_ptr(), b.values.as_ptr());
+        #[rustfmt::skip]
+        gemm(
+            m, n, k, out.as_mut_ptr(), 1, n as isize, true, a, a_column, a_row, b, b_column, b_row, 1.0, 1.0,
+            false, false, false, Parallelism::None,
+        );
     }
-    Some(FlexTensor::new(Bytes::from_elems(out), Layout::contiguous(Shape::new([m, n])), DType::F32))
 }
 
 /// A matrix somewhere in memory.
-struct Matrix<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
     /// From its first number on.
     values: &'a [f32],
     shape: [usize; 2],
@@ -71,19 +59,31 @@ struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// `None` if it does not hold f32, is no matrix, is read backwards, or does not lie within its memory.
+    /// `None` if it does not lie within the values.
+    fn new(values: &'a [f32], shape: [usize; 2], strides: [isize; 2]) -> Option<Self> {
+        let [last_row, last_column] = [0, 1].map(|i| shape[i].saturating_sub(1) * strides[i].unsigned_abs());
+        let inside = shape[0] * shape[1] == 0 || last_row + last_column < values.len();
+        (inside && strides[0] >= 0 && strides[1] >= 0).then_some(Self { values, shape, strides })
+    }
+
+    /// The values row after row, so many columns in each; what is left over is left out.
+    pub(super) fn rows(values: &'a [f32], columns: usize) -> Self {
+        Self { values, shape: [values.len() / columns.max(1), columns], strides: [columns as isize, 1] }
+    }
+
+    /// Rows become columns.
+    pub(super) fn transposed(self) -> Self {
+        let ([rows, columns], [row, column]) = (self.shape, self.strides);
+        Self { shape: [columns, rows], strides: [column, row], ..self }
+    }
+
+    /// `None` if the tensor does not hold f32, is no matrix, is read backwards, or does not lie within its memory.
     fn of(tensor: &'a FlexTensor) -> Option<Self> {
         let layout = tensor.layout();
         let (&[rows, columns], &[row, column]) = (layout.shape().as_slice(), layout.strides()) else { return None };
-        if tensor.dtype() != DType::F32 || row < 0 || column < 0 {
+        if tensor.dtype() != DType::F32 {
             return None;
         }
-        let values = tensor.storage::<f32>().get(layout.start_offset()..)?;
-        let last = rows.saturating_sub(1) * row.unsigned_abs() + columns.saturating_sub(1) * column.unsigned_abs();
-        (rows * columns == 0 || last < values.len()).then_some(Self {
-            values,
-            shape: [rows, columns],
-            strides: [row, column],
-        })
+        Self::new(tensor.storage::<f32>().get(layout.start_offset()..)?, [rows, columns], [row, column])
     }
 }
