@@ -72,22 +72,21 @@ fn baselines(chapter: &mut Chapter, data: &Dataset) {
 
 // ANCHOR: train
 fn train(chapter: &mut Chapter, data: &Dataset, setting: &Setting, model: Denoiser) -> Result<Denoiser> {
-    const BATCH: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let gammas = setting.linear().grid(LATENTS);
     let terms = gammas.len() - 1;
 
     // ANCHOR: loss
     let loss = |model: &Denoiser, shard: Shard| {
-        const N: usize = BATCH / SHARDS;
-        let x = shard.images(&data.train, N, setting.shifted, seed, &device);
+        let n = setting.batch / SHARDS;
+        let x = shard.images(&data.train, n, setting.shifted, seed, &device);
         // Times spread evenly over 2..=T from one random start, so that every batch sees all noise levels.
-        let t = shard.times(N, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
+        let t = shard.times(n, seed).into_iter().map(|t| 1 + (t * terms as f64) as usize);
         let (gamma, weight): (Vec<f64>, Vec<f64>) =
             t.map(|t| (gammas[t], denoising_weight(gammas[t - 1], gammas[t]))).unzip();
         let (gamma, weight) = (upload(gamma, &device), upload(weight, &device));
 
-        let eps = normal([N, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
+        let eps = normal([n, data.train.dim()], &mut shard.rng(seed, Stream::Training), &device);
         let z = diffuse(x.clone(), gamma.clone(), eps);
         let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(terms as f64)

@@ -57,20 +57,20 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let device = chapter.device.clone().autodiff();
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let setting = chapter.setting(&data, 900);
-    let Setting { trunk, training, shifted } = &setting;
+    let Setting { trunk, training, .. } = &setting;
     let fresh = Model {
         denoiser: DenoiserConfig::for_images(&data.train, *trunk).init(init, &device),
         schedule: Learned::new(trunk.gamma_min, trunk.gamma_max, &device),
     };
     let model = match chapter.load_weights(&fresh)? {
         Some(model) => model,
-        None => train(chapter, &data.train, *shifted, &fresh, None, ("training", training))?,
+        None => train(chapter, &data.train, &setting, &fresh, None, ("training", training))?,
     };
     chapter.save_weights(&model)?;
     one_network(chapter, &data, &model)?;
     discrete_time(chapter, &data, &model)?;
     end_points(chapter, &data, &model)?;
-    equal_training(chapter, &data, &fresh, &model)
+    equal_training(chapter, &data, &setting, &fresh, &model)
 }
 
 // ANCHOR: train
@@ -78,7 +78,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
 fn train(
     chapter: &mut Chapter,
     images: &Images,
-    shifted: f64,
+    setting: &Setting,
     model: &Model,
     fixed: Option<&(dyn Schedule + Sync)>,
     (stage, training): (&str, &Training),
@@ -86,13 +86,13 @@ fn train(
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     // L_MC, one draw of the diffusion loss for each time, in bits/dim. Equation `continuous-loss`.
     let draw = |denoiser: &Denoiser, (gamma, slope): (Tensor<1>, Tensor<1>), shard: Shard, drop: bool| {
-        let (x, z) = shard.noised(images, gamma.clone(), shifted, seed);
+        let (x, z) = shard.noised(images, gamma.clone(), setting.shifted, seed);
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         let x_hat = denoiser.denoise(z, gamma.clone(), drop.then_some(dropout));
         denoising_kl(x, x_hat, slope * (-gamma).exp() * 0.5) * bits_per_dim(1.0, images.dim())
     };
     let loss = |model: &Model, shard: Shard| {
-        let t = shard.times(128 / SHARDS, seed);
+        let t = shard.times(setting.batch / SHARDS, seed);
         let (gamma, slope) = match fixed {
             Some(schedule) => schedule.at(&t, &device),
             None => model.schedule.gamma_and_slope(upload(t, &device)),
@@ -104,7 +104,7 @@ fn train(
         }
         // The schedule learns from the mean square, which with a fixed mean is the variance. Equation
         // `variance-gradient`. The factor keeps it small where gradients are clipped; AdamW's steps do not depend on it.
-        let levels = model.schedule.gamma_and_slope(upload(shard.times(32 / SHARDS, seed), &device));
+        let levels = model.schedule.gamma_and_slope(upload(shard.times(setting.batch / 4 / SHARDS, seed), &device));
         mean + draw(&model.denoiser.clone().no_grad(), levels, shard, false).square().mean() * 0.01
     };
     Ok(chapter.train(stage, training, model, loss)?.model)
@@ -247,13 +247,19 @@ fn end_points(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()
 }
 
 /// Short training runs that differ in the schedule alone, all bounded with the learned schedule.
-fn equal_training(chapter: &mut Chapter, data: &Dataset, fresh: &Model, judge: &Model) -> Result<()> {
+fn equal_training(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    setting: &Setting,
+    fresh: &Model,
+    judge: &Model,
+) -> Result<()> {
     let (linear, cosine, judge) = (judge.linear(), judge.cosine(), judge.schedule.fixed()?);
     let schedules: [(&str, Option<&(dyn Schedule + Sync)>); 3] =
         [("linear", Some(&linear)), ("cosine", Some(&cosine)), ("learned", None)];
     let (validation, training, mut rows) = (data.validation.first(REPORTED), Training::new(200), Vec::new());
     for (name, fixed) in schedules {
-        let model = train(chapter, &data.train, 0.0, fresh, fixed, (&format!("{name} schedule"), &training))?;
+        let model = train(chapter, &data.train, setting, fresh, fixed, (&format!("{name} schedule"), &training))?;
         let bound = model.bound(chapter, &validation, &judge, 32)?;
         let bits = |nats| data.bits_per_dim(nats);
         let numbers =

@@ -15,6 +15,8 @@ pub struct Setting {
     pub trunk: TrunkConfig,
     /// The training run.
     pub training: Training,
+    /// Images in a batch.
+    pub batch: usize,
     /// The share of the training images that are shifted by a pixel.
     pub shifted: f64,
 }
@@ -37,7 +39,9 @@ impl Chapter {
             TrunkConfig { gamma_min, gamma_max: 5.0, layers: Layers::Dense, hidden: 192, blocks: 2, dropout: 0.4 };
         // ANCHOR_END: quick
         match (self.preset(), digits) {
-            (Preset::Quick, _) => Setting { trunk, training: Training::new(self.steps(steps)), shifted: 0.0 },
+            (Preset::Quick, _) => {
+                Setting { trunk, training: Training::new(self.steps(steps)), batch: 128, shifted: 0.0 }
+            }
             // ANCHOR: full
             (Preset::Full, true) => {
                 let training = Training::new(self.steps(3600));
@@ -51,13 +55,15 @@ impl Chapter {
                         ema_decay: 0.995,
                         ..training
                     },
+                    batch: 128,
                     shifted: 0.55,
                 }
             }
             // ANCHOR_END: full
             (Preset::Full, false) => Setting {
-                trunk: TrunkConfig { layers: Layers::UNet(3), hidden: 32, blocks: 2, dropout: 0.0, ..trunk },
+                trunk: TrunkConfig { layers: Layers::UNet(3), hidden: 16, blocks: 2, dropout: 0.0, ..trunk },
                 training: Training::new(self.steps(20_000)),
+                batch: 32,
                 shifted: 0.0,
             },
         }
