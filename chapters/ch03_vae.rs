@@ -4,16 +4,20 @@ use std::process::ExitCode;
 
 use burn::module::Module;
 use elbo_to_diffusion::{
-    autoencoder::{Fit, ImportanceWeighted, NegativeElbo, Size, Vae},
+    autoencoder::{CategoricalDecoder, Fit, GaussianNetwork, ImportanceWeighted, NegativeElbo, Size, Vae},
     bound::Draws,
     chapter::{self, Chapter, Flag, Number, Spec},
-    data::{Dataset, Marginals},
+    data::{Dataset, Images, Marginals},
     error::Result,
     figure::{Plot, Series, Style},
-    random::{Stream, rng},
+    random::{Stream, normal, rng},
     training::State,
 };
 
+use self::black_and_white::{INKS, Networks, SAMPLES};
+
+#[path = "black_and_white.rs"]
+mod black_and_white;
 #[path = "ch03_vae/collapse.rs"]
 mod collapse;
 #[path = "ch03_vae/evidence.rs"]
@@ -32,13 +36,17 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch03_vae",
         about: "Chapter 3: train variational autoencoders on the digits, bound their likelihood, look at their latents",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
+        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
 
-// ANCHOR: run
 fn run(chapter: &mut Chapter) -> Result<()> {
+    if black_and_white::asked_for(chapter)? { mnist(chapter) } else { digits(chapter) }
+}
+
+// ANCHOR: run
+fn digits(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(2400);
@@ -98,6 +106,21 @@ fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: &Vae, fit: &F
     Ok(trained.model)
 }
 // ANCHOR_END: train
+
+/// One model of black and white MNIST, with 32 latents.
+fn mnist(chapter: &mut Chapter) -> Result<()> {
+    const LATENTS: usize = 32;
+    let fresh = |networks: Networks, train: &Images, rng: &mut _, device: &_| match networks {
+        Networks::Dense => Vae::new(train, LATENTS, [networks.size(); 2], rng, device),
+        Networks::Convolutional => Vae {
+            encoder: GaussianNetwork::convolutional(train.side(), LATENTS, networks.size(), rng, device),
+            decoder: CategoricalDecoder::convolutional(LATENTS, train, networks.size(), rng, device),
+        },
+    };
+    let device = chapter.device.clone();
+    let means = |model: &Vae, noise: &mut _| model.decoder.mean(normal([SAMPLES, LATENTS], noise, &device), &INKS);
+    black_and_white::run(chapter, fresh, means)
+}
 
 // ANCHOR: bounds
 fn bounds(chapter: &mut Chapter, data: &Dataset, models: [(&str, &Vae); 2]) -> Result<()> {

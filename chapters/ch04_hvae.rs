@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
-    autoencoder::{Autoencoder, Fit, Hvae, HvaeConfig, ImportanceWeighted, NegativeElbo, Size, Vae},
+    autoencoder::{
+        Autoencoder, CategoricalDecoder, Fit, GaussianNetwork, Hvae, HvaeConfig, ImportanceWeighted, NegativeElbo,
+        Size, Vae,
+    },
     bound::Draws,
     chapter::{self, Chapter, Flag, Number, Spec},
-    data::Dataset,
+    data::{Dataset, Images},
     error::Result,
     figure::{ImageRow, image_rows},
     host::download,
@@ -15,6 +18,10 @@ use elbo_to_diffusion::{
     random::{Stream, normal, rng},
 };
 
+use self::black_and_white::{INKS, Networks, SAMPLES};
+
+#[path = "black_and_white.rs"]
+mod black_and_white;
 #[path = "ch04_hvae/exact.rs"]
 mod exact;
 #[path = "ch04_hvae/levels.rs"]
@@ -24,7 +31,7 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch04_hvae",
         about: "Chapter 4: train a hierarchy of three levels on the digits and compare it with chapter 3's autoencoder",
-        flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume],
+        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -42,6 +49,10 @@ fn config() -> HvaeConfig {
 // ANCHOR_END: config
 
 fn run(chapter: &mut Chapter) -> Result<()> {
+    if black_and_white::asked_for(chapter)? { mnist(chapter) } else { digits(chapter) }
+}
+
+fn digits(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(2400);
@@ -61,6 +72,28 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     levels::level_by_level(chapter, &data, &hvae)?;
     what_each_level_decides(chapter, &data, &hvae)?;
     draw(chapter, &data, &vae, &hvae)
+}
+
+/// One hierarchy above black and white MNIST: three levels of 32, 16 and 8 latents.
+fn mnist(chapter: &mut Chapter) -> Result<()> {
+    const LATENTS: [usize; 3] = [32, 16, 8];
+    let fresh = |networks: Networks, train: &Images, rng: &mut _, device: &_| {
+        let between = Size { hidden: 128, blocks: 1, dropout: 0.0 };
+        let size = networks.size();
+        let config = HvaeConfig { latents: LATENTS.to_vec(), encoder: size, between, decoder: size };
+        let mut model = config.init(train, rng, device);
+        if networks == Networks::Convolutional {
+            model.encoders[0] = GaussianNetwork::convolutional(train.side(), LATENTS[0], size, rng, device);
+            model.decoder = CategoricalDecoder::convolutional(LATENTS[0], train, size, rng, device);
+        }
+        model
+    };
+    let device = chapter.device.clone();
+    let means = |model: &Hvae, noise: &mut _| {
+        let top = normal([SAMPLES, LATENTS[2]], noise, &device);
+        model.decoder.mean(model.descend(LATENTS.len(), 1, top, noise), &INKS)
+    };
+    black_and_white::run(chapter, fresh, means)
 }
 
 fn train<M: Autoencoder>(chapter: &mut Chapter, data: &Dataset, what: &str, model: &M, steps: usize) -> Result<M> {

@@ -7,11 +7,13 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     host::upload,
     kernels::{self, affine, convolution},
+    random::dropout_mask,
 };
 
 /// Number of features that tell a network the noise level.
@@ -82,6 +84,27 @@ pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
     }
     let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
     h / scale
+}
+
+/// Sets each activation to zero with probability `rate` and scales the others up. Without a generator, h comes back.
+pub fn dropout<const D: usize>(h: Tensor<D>, rate: f64, rng: Option<&mut ChaCha8Rng>) -> Tensor<D> {
+    match rng {
+        Some(rng) if rate > 0.0 => h.clone() * dropout_mask(h.dims(), rate, rng, &h.device()),
+        _ => h,
+    }
+}
+
+/// The mean of each square of 2 x 2 pixels: [B, c, S, S] to [B, c, S / 2, S / 2].
+pub fn halve(h: Tensor<4>) -> Tensor<4> {
+    let [b, c, side, _] = h.dims();
+    let half = side / 2;
+    h.reshape([b, c, half, 2, half, 2]).mean_dim(3).mean_dim(5).reshape([b, c, half, half])
+}
+
+/// Each pixel as a square of 2 x 2: [B, c, S, S] to [B, c, 2 S, 2 S].
+pub fn double(h: Tensor<4>) -> Tensor<4> {
+    let [b, c, side, _] = h.dims();
+    h.reshape([b, c, side, 1, side, 1]).expand([b, c, side, 2, side, 2]).reshape([b, c, 2 * side, 2 * side])
 }
 
 /// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the normalised gamma.

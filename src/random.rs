@@ -26,6 +26,8 @@ pub enum Stream {
     Sampling = 6,
     /// The times of a training step.
     Times = 7,
+    /// Which pixels of black and white images are white.
+    Binarisation = 8,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     kernels::silu,
-    layers::{Convolution, Linear, TIME_FEATURES, linear, rms_norm},
-    random::{dropout_mask, normal},
+    layers::{Convolution, Linear, TIME_FEATURES, double, dropout, halve, linear, rms_norm},
+    random::normal,
 };
 
 /// Channels through which the global branch sees the image.
@@ -104,10 +104,10 @@ impl UNet {
 
     /// [B, c, S, S] from features, [B, n, S, S], and the features of the noise level, [B, 17]. With a generator, units are
     /// dropped out (training).
-    pub fn forward(&self, features: Tensor<4>, time: Tensor<2>, mut dropout: Option<&mut ChaCha8Rng>) -> Tensor<4> {
+    pub fn forward(&self, features: Tensor<4>, time: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
         let mut run = |stage: &Stage, mut h: Tensor<4>| {
             for block in &stage.blocks {
-                h = block.forward(h, time.clone(), self.config.dropout, dropout.as_deref_mut());
+                h = block.forward(h, time.clone(), self.config.dropout, rng.as_deref_mut());
             }
             h
         };
@@ -152,47 +152,26 @@ impl Block {
         }
     }
 
-    fn forward(&self, h: Tensor<4>, time: Tensor<2>, rate: f64, mut dropout: Option<&mut ChaCha8Rng>) -> Tensor<4> {
+    fn forward(&self, h: Tensor<4>, time: Tensor<2>, rate: f64, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
         let [batch, c, ..] = h.dims();
         let time = self.time.forward(time).reshape([batch, c, 1, 1]);
         let mut inner = self.inner.forward(rms_norm(silu(h.clone()))) + time;
         if let Some(global) = &self.global {
-            inner = inner + global.forward(h.clone(), rate, dropout.as_deref_mut());
+            inner = inner + global.forward(h.clone(), rate, rng.as_deref_mut());
         }
-        h + self.outer.forward(drop(silu(inner), rate, dropout))
+        h + self.outer.forward(dropout(silu(inner), rate, rng))
     }
 }
 
 impl Global {
-    fn forward(&self, h: Tensor<4>, rate: f64, dropout: Option<&mut ChaCha8Rng>) -> Tensor<4> {
+    fn forward(&self, h: Tensor<4>, rate: f64, rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
         let seen = self.gather.forward(h);
         let shape = seen.dims();
         let seen = rms_norm(seen.flatten::<2>(1, 3));
-        let hidden = drop(silu(self.inner.forward(seen)), rate, dropout);
+        let hidden = dropout(silu(self.inner.forward(seen)), rate, rng);
         let told = silu(rms_norm(self.outer.forward(hidden)));
         self.spread.forward(told.reshape(shape))
     }
-}
-
-/// Dropout of single activations, in training.
-fn drop<const D: usize>(h: Tensor<D>, rate: f64, dropout: Option<&mut ChaCha8Rng>) -> Tensor<D> {
-    match dropout {
-        Some(rng) if rate > 0.0 => h.clone() * dropout_mask(h.dims(), rate, rng, &h.device()),
-        _ => h,
-    }
-}
-
-/// The mean of each square of 2 x 2 pixels.
-fn halve(h: Tensor<4>) -> Tensor<4> {
-    let [b, c, side, _] = h.dims();
-    let half = side / 2;
-    h.reshape([b, c, half, 2, half, 2]).mean_dim(3).mean_dim(5).reshape([b, c, half, half])
-}
-
-/// Each pixel as a square of 2 x 2.
-fn double(h: Tensor<4>) -> Tensor<4> {
-    let [b, c, side, _] = h.dims();
-    h.reshape([b, c, side, 1, side, 1]).expand([b, c, side, 2, side, 2]).reshape([b, c, 2 * side, 2 * side])
 }
 
 #[cfg(test)]

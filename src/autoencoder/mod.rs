@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `convolution` | convolutional networks between an image and a few numbers |
 //! | `network` | the networks that output a Gaussian, and a categorical distribution per pixel |
 //! | `vae` | the autoencoder with one level of latents |
 //! | `hierarchy` | the Markovian hierarchy z_1, ..., z_T |
@@ -11,6 +12,7 @@
 //!
 //! Shapes: B images of d pixels with K levels; k latent dimensions. Everything is in nats, one number per image.
 
+mod convolution;
 mod estimate;
 mod fit;
 mod hierarchy;

@@ -7,14 +7,14 @@ use burn::{
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
+use super::convolution::{Inward, Outward};
 use crate::{
     data::{Images, Marginals},
     error::Result,
     gaussian::DiagonalGaussian,
     host::{download, upload},
     kernels::silu,
-    layers::{Linear, linear, rms_norm},
-    random::dropout_mask,
+    layers::{Linear, dropout, linear, rms_norm},
 };
 
 /// Number of curves over the levels that the decoder mixes for each pixel.
@@ -33,9 +33,28 @@ pub struct Size {
     pub dropout: f64,
 }
 
+/// From some numbers, or the pixels of an image, to others.
+#[derive(Module, Debug)]
+enum Network {
+    Dense(Dense),
+    Inward(Inward),
+    Outward(Outward),
+}
+
+impl Network {
+    /// From [B, inputs] to [B, outputs]. With a generator, units are dropped out (training).
+    fn forward(&self, u: Tensor<2>, rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        match self {
+            Self::Dense(network) => network.forward(u, rng),
+            Self::Inward(network) => network.forward(u, rng),
+            Self::Outward(network) => network.forward(u, rng),
+        }
+    }
+}
+
 /// A residual network: a linear layer, some blocks, and a linear layer.
 #[derive(Module, Debug)]
-struct Network {
+struct Dense {
     input: Linear,
     blocks: Vec<Block>,
     output: Linear,
@@ -50,7 +69,7 @@ struct Block {
     outer: Linear,
 }
 
-impl Network {
+impl Dense {
     /// Fresh weights. Those of the last layer are small, so that an untrained network says almost nothing.
     fn new(inputs: usize, outputs: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
         let h = size.hidden;
@@ -65,18 +84,13 @@ impl Network {
     }
 
     /// From [B, inputs] to [B, outputs].
-    fn forward(&self, u: Tensor<2>, mut dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
-        let device = u.device();
-        let mut drop = |h: Tensor<2>| match dropout.as_deref_mut() {
-            Some(rng) if self.size.dropout > 0.0 => dropout_mask(h.dims(), self.size.dropout, rng, &device) * h,
-            _ => h,
-        };
+    fn forward(&self, u: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         let mut h = self.input.forward(u);
         for block in &self.blocks {
             let inner = silu(block.inner.forward(rms_norm(silu(h.clone()))));
-            h = h + block.outer.forward(drop(inner));
+            h = h + block.outer.forward(dropout(inner, self.size.dropout, rng.as_deref_mut()));
         }
-        self.output.forward(drop(rms_norm(silu(h))))
+        self.output.forward(dropout(rms_norm(silu(h)), self.size.dropout, rng))
     }
 }
 
@@ -94,8 +108,14 @@ pub struct GaussianNetwork {
 impl GaussianNetwork {
     /// From vectors of length `inputs` to Gaussians in k dimensions, with fresh weights.
     pub fn new(inputs: usize, k: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
-        let network = Network::new(inputs, 2 * k, size, rng, device);
+        let network = Network::Dense(Dense::new(inputs, 2 * k, size, rng, device));
         Self { network, mean: linear(inputs, k, 0.5, rng, device) }
+    }
+
+    /// The same from images of so many pixels on a side, with convolutions.
+    pub fn convolutional(side: usize, k: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+        let network = Network::Inward(Inward::new(side, 2 * k, size, rng, device));
+        Self { network, mean: linear(side * side, k, 0.5, rng, device) }
     }
 
     /// The Gaussian given u, [B, inputs]. With a generator, units are dropped out (training).
@@ -126,12 +146,21 @@ impl CategoricalDecoder {
     /// few curves over the levels, mixed for each pixel, need far fewer outputs than K logits per pixel, and overfit
     /// less: one curve rises with the level, the other singles out the lowest, because half of all pixels are blank.
     pub fn new(k: usize, train: &Images, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+        Self::around(Network::Dense(Dense::new(k, train.dim() * CURVES, size, rng, device)), train, device)
+    }
+
+    /// The same with convolutions.
+    pub fn convolutional(k: usize, train: &Images, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+        Self::around(Network::Outward(Outward::new(k, [train.side(), CURVES], size, rng, device)), train, device)
+    }
+
+    fn around(network: Network, train: &Images, device: &Device) -> Self {
         let (d, levels) = (train.dim(), train.level_count());
         let log_marginals: Vec<f32> = Marginals::fit(train, PSEUDO_COUNT).log_probs.iter().map(|&p| p as f32).collect();
         let blank = (0..levels).map(|level| if level == 0 { 2.0 } else { 0.0 });
         let curves: Vec<f32> = train.level_values().into_iter().chain(blank).map(|v| v as f32).collect();
         Self {
-            network: Network::new(k, d * CURVES, size, rng, device),
+            network,
             curves: Param::from_data(TensorData::new(curves, [CURVES, levels]), device),
             bias: Param::from_data(TensorData::new(log_marginals, [d, levels]), device),
         }

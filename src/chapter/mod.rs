@@ -152,6 +152,11 @@ impl Chapter {
         self.args.preset.unwrap_or(Preset::Quick)
     }
 
+    /// Which data set.
+    pub fn data(&self) -> DataChoice {
+        self.args.data.unwrap_or(DataChoice::Digits)
+    }
+
     /// The devices that `--devices` names.
     #[cfg(feature = "remote")]
     pub fn devices(&self) -> Result<Vec<Device>> {
@@ -166,7 +171,7 @@ impl Chapter {
 
     /// The data set that `--data` names.
     pub fn dataset(&self) -> Result<Dataset> {
-        match self.args.data.unwrap_or(DataChoice::Digits) {
+        match self.data() {
             DataChoice::Digits => digits(),
             DataChoice::Mnist => {
                 let mut progress: Option<(String, Progress)> = None;

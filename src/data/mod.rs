@@ -116,6 +116,15 @@ impl Images {
         self
     }
 
+    /// Black and white images: each pixel is drawn once, white with the probability that its level stands for, level / (K - 1).
+    /// Salakhutdinov and Murray (2008), section 4.2.
+    pub fn binarized(&self, rng: &mut impl Rng) -> Self {
+        let white = (self.level_count - 1).max(1) as f64;
+        let pixels =
+            self.pixels.iter().map(|&level| u8::from(rng.random::<f64>() * white < f64::from(level))).collect();
+        Self { pixels, side: self.side, level_count: 2 }
+    }
+
     /// At most the first `n` images.
     pub fn first(&self, n: usize) -> Self {
         self.range(0, n.min(self.len()))

@@ -1,0 +1,117 @@
+//! What chapters 3 and 4 do with `--data mnist`: train one model of black and white MNIST, and bound its likelihood in nats.
+
+use burn::tensor::{Device, Tensor};
+use elbo_to_diffusion::{
+    autoencoder::{Autoencoder, Fit, ImportanceWeighted, NegativeElbo, Size},
+    bound::Draws,
+    chapter::{Chapter, DataChoice, Number, Preset},
+    data::{Images, Marginals},
+    error::{Error, Result},
+    figure::{ImageRow, image_rows},
+    host::download,
+    random::{Stream, rng},
+};
+use rand_chacha::ChaCha8Rng;
+
+/// Images whose importance-weighted bound is reported.
+const REPORTED: usize = 500;
+
+/// What the figure shows for black and for white.
+pub const INKS: [f64; 2] = [-1.0, 1.0];
+/// Draws from the prior in the figure.
+pub const SAMPLES: usize = 32;
+
+/// How the networks look at an image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Networks {
+    /// Dense, for a first look.
+    Dense,
+    /// Convolutional.
+    Convolutional,
+}
+
+impl Networks {
+    /// The size of encoder and decoder.
+    // ANCHOR: sizes
+    pub fn size(self) -> Size {
+        match self {
+            Self::Dense => Size { hidden: 256, blocks: 1, dropout: 0.0 },
+            // Channels at full resolution, and blocks at 14 and at 7 pixels.
+            Self::Convolutional => Size { hidden: 16, blocks: 1, dropout: 0.0 },
+        }
+    }
+    // ANCHOR_END: sizes
+}
+
+/// Whether the command line asks for this; the digits have no full preset in these chapters.
+pub fn asked_for(chapter: &Chapter) -> Result<bool> {
+    match (chapter.data(), chapter.preset()) {
+        (DataChoice::Mnist, _) => Ok(true),
+        (DataChoice::Digits, Preset::Quick) => Ok(false),
+        (DataChoice::Digits, Preset::Full) => Err(Error::usage(
+            "this chapter has one preset for the digits; add --data mnist, or leave out --preset full",
+        )),
+    }
+}
+
+/// Trains `fresh(networks, images, rng, device)` and reports on it. `means(model, noise)` are the means of
+/// the pixels for draws from the prior, with [`INKS`] for the two levels.
+pub fn run<M: Autoencoder>(
+    chapter: &mut Chapter,
+    fresh: impl FnOnce(Networks, &Images, &mut ChaCha8Rng, &Device) -> M,
+    means: impl FnOnce(&M, &mut ChaCha8Rng) -> Tensor<2>,
+) -> Result<()> {
+    let networks = match chapter.preset() {
+        Preset::Quick => Networks::Dense,
+        Preset::Full => Networks::Convolutional,
+    };
+    let data = chapter.dataset()?;
+    // Drawn once and for all: another seed trains another model on the same images.
+    let drawn = |images: &Images, part: u64| images.binarized(&mut rng(0, Stream::Binarisation, part));
+    let (train, validation, test) = (drawn(&data.train, 0), drawn(&data.validation, 1), drawn(&data.test, 2));
+    let (seed, tape) = (chapter.seed(), chapter.device.clone().autodiff());
+    let fresh = fresh(networks, &train, &mut rng(seed, Stream::Initialisation, 0), &tape);
+    let model = match chapter.load_weights(&fresh)? {
+        Some(model) => model,
+        None => {
+            // ANCHOR: fit
+            let steps = chapter.steps(if networks == Networks::Dense { 2000 } else { 30_000 });
+            let mut fit = Fit::new(steps, 0.01);
+            fit.training.learning_rate = 2e-3;
+            fit.training.ema_decay = 0.999;
+            fit.kl_warmup = steps / 10;
+            // ANCHOR_END: fit
+            let loss = fit.loss(&train, seed, &chapter.device);
+            chapter.train("training", &fit.training, &fresh, loss)?.model
+        }
+    };
+    chapter.save_weights(&model)?;
+
+    let mut rows = Vec::new();
+    for (part, images) in [("validation", &validation), ("test", &test)] {
+        let elbo = NegativeElbo::estimate(&model, images, Draws { passes: 4, seed }, &chapter.device)?;
+        let tight = ImportanceWeighted::estimate(
+            &model,
+            &images.first(REPORTED),
+            Draws { passes: 100, seed },
+            &chapter.device,
+        )?;
+        let nats = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), elbo.standard_error, tight.nats];
+        rows.push((part.to_string(), nats.map(|nats| Number::within(nats, 0.5, 2)).to_vec()));
+        chapter.metric(&format!("{part}_nats"), elbo.total());
+        chapter.metric(&format!("{part}_nats_stderr"), elbo.standard_error);
+    }
+    let report = &mut chapter.report;
+    report.section("Black and white MNIST (nats)");
+    let columns = ["", "reconstruction", "KL", "-ELBO", "standard error", &format!("-L_100 of {REPORTED} images")];
+    report.table(&columns, &rows);
+    let independent = Marginals::fit(&train, 0.1).nats(&test);
+    report.row("independent pixels, test", &Number::within(independent, 0.1, 1), "nats");
+    report.row("weights", &Number::count(model.num_params()), "");
+
+    let noise = &mut rng(seed, Stream::Sampling, 0);
+    let means = download(means(&model, noise))?;
+    let mut rows = ImageRow::from_values("Means of the pixels, for draws from the prior", &means, test.dim()).wrap(16);
+    rows.extend(ImageRow::from_levels("Test images", test.iter().take(16), test.level_count()).wrap(16));
+    chapter.figure("samples", &image_rows(&rows, test.side())?)
+}
