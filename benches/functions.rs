@@ -2,7 +2,11 @@
 
 use burn::{
     optim::GradientsParams,
-    tensor::{Device, Tensor},
+    tensor::{
+        Device, Tensor,
+        module::{conv2d, linear},
+        ops::ConvOptions,
+    },
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
 use elbo_to_diffusion::{
@@ -11,7 +15,7 @@ use elbo_to_diffusion::{
     denoiser::{Denoiser, DenoiserConfig, Layers, TrunkConfig, posterior_logits},
     diffusion::{decoder_log_probs, denoising_kl, diffuse},
     host::upload,
-    kernels::{silu, softmax},
+    kernels::{affine, convolution, rms_norm, silu, softmax},
     random::{Stream, dropout_mask, normal, rng},
     sampler::ancestral,
     schedule::{Linear, Schedule},
@@ -95,10 +99,46 @@ fn batch_of_images(bencher: Bencher) {
     bencher.bench_local(|| data.train.sample(N, &mut rng(0, Stream::Batch, 0)).values(&device));
 }
 
+/// Rows, inputs and outputs of linear layers: of chapter 5, of W1, and one as large as it takes to see what the machine can do.
+const SIZES: [[usize; 3]; 4] = [[N, 192, 192], [N, 256, 256], [N, 256, 1088], [1024, 1024, 1024]];
+
+/// The rate counts operations: two for each product of two numbers.
+#[divan::bench(args = SIZES)]
+fn linear_layer(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
+    let (x, w, b) = (noise([rows, inputs]), noise([inputs, outputs]), noise([outputs]));
+    bencher
+        .counter(ItemsCount::new(2 * rows * inputs * outputs))
+        .bench_local(|| affine(black_box(x.clone()), w.clone(), b.clone()));
+}
+
+/// The same with Burn's own operation.
+#[divan::bench(args = SIZES)]
+fn linear_layer_of_burn(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
+    let (x, w, b) = (noise([rows, inputs]), noise([inputs, outputs]), noise([outputs]));
+    bencher
+        .counter(ItemsCount::new(2 * rows * inputs * outputs))
+        .bench_local(|| linear(black_box(x.clone()), w.clone(), Some(b.clone())));
+}
+
+/// The gradients of images and weights of a layer of 24 channels, as in the full preset of chapter 5.
+#[divan::bench(args = [true, false])]
+fn convolution_forward_and_backward(bencher: Bencher, ours: bool) {
+    let [images, weight] = [[N, 24, 8, 8], [24, 24, 3, 3]].map(|shape| Tensor::from_inner(noise(shape)).require_grad());
+    let bias = Tensor::from_inner(noise([24])).require_grad();
+    bencher.bench_local(|| {
+        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+        let y = match ours {
+            true => convolution(images.clone(), weight.clone(), bias.clone()),
+            false => conv2d(images.clone(), weight.clone(), Some(bias.clone()), options),
+        };
+        y.sum().backward()
+    });
+}
+
 #[divan::bench]
-fn matrix_product_of_a_hidden_layer(bencher: Bencher) {
-    let (h, w) = (noise([N, 192]), noise([192, 192]));
-    bencher.bench_local(|| h.clone().matmul(black_box(w.clone())));
+fn rms_norm_of_hidden_units(bencher: Bencher) {
+    let h = noise([N, 192]);
+    bencher.bench_local(|| rms_norm(black_box(h.clone())));
 }
 
 #[divan::bench(args = [1, 64, 256])]

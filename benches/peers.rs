@@ -1,5 +1,7 @@
 //! Runs the reference workload W1 here, in PyTorch and in JAX, one after the other and again, and prints the ratios.
 //!
+//! `cargo bench --bench peers -- --linear` prints instead how the time of each part grows with the work, here alone.
+//!
 //! `cargo bench --bench peers` (needs `pip install torch jax numpy`; a peer that is not installed is left out, and the
 //! output says so). Options after `--`: `--rounds N` (5), `--steps N` (400), `--threads N` (2), `--python PROGRAM` (python3).
 //! The machines at hand are noisy: read the ratios, which pair runs that follow each other, and their spread.
@@ -12,6 +14,7 @@ use burn::{module::Module, tensor::Device};
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     data::digits::digits,
+    host::download,
     random::{Stream, rng},
     sampler::ancestral,
     schedule::Schedule,
@@ -32,8 +35,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         place.and_then(|i| arguments.get(i + 1)).cloned().unwrap_or_else(|| default.into())
     };
     let (rounds, steps, threads) = (option("--rounds", "5"), option("--steps", "400"), option("--threads", "2"));
-    if std::env::args().any(|a| a == "--ours") {
+    let asked = |name: &str| std::env::args().any(|a| a == name);
+    if asked("--ours") || asked("--linear") {
         rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
+        if asked("--linear") {
+            return linear();
+        }
         println!("{}", ours(steps.parse()?)?);
         return Ok(());
     }
@@ -148,4 +155,44 @@ fn ours(steps: usize) -> Result<Value, Box<dyn std::error::Error>> {
         "test_bits_per_dim": data.bits_per_dim(bound.total()),
         "parameters": model.num_params(),
     }))
+}
+
+/// Each part of W1 with some work and with sixteen times as much, three times each in turn; prints the ratio of the median times.
+fn linear() -> Result<(), Box<dyn std::error::Error>> {
+    let (data, device) = (digits()?, Device::flex());
+    let model = w1::W1::new(&mut rng(0, Stream::Initialisation, 0), &device.clone().autodiff());
+    let trained = model.valid();
+    let train = |steps: usize| {
+        let training = w1::training(steps);
+        let loss = |model: &w1::W1, shard| model.loss(&data, shard, &device.clone().autodiff());
+        training.run(training.begin(&model), &[], loss, |_| Ok(())).map(|_| ())
+    };
+    let sample = |images: usize, steps: usize| {
+        let (denoise, noise) = (|z, gamma| trained.denoise(z, gamma, None), &mut rng(0, Stream::Sampling, 0));
+        let z = ancestral([images, 64], &w1::SCHEDULE.grid(steps + 1), denoise, noise, &device, |_, _, _| {});
+        download(z.sum()).map(|_| ())
+    };
+    type Part<'a> = (&'a str, [usize; 2], &'a dyn Fn(usize) -> elbo_to_diffusion::error::Result<()>);
+    let parts: [Part; 3] = [
+        ("training steps", [50, 800], &train),
+        ("sampled images", [64, 1024], &|images| sample(images, 50)),
+        ("sampling steps", [25, 400], &|steps| sample(128, steps)),
+    ];
+    for (name, work, run) in parts {
+        let mut seconds = [Vec::new(), Vec::new()];
+        for _ in 0..3 {
+            for (seconds, work) in seconds.iter_mut().zip(work) {
+                let start = Instant::now();
+                run(work)?;
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+        let [few, many] = seconds.map(|mut seconds| {
+            seconds.sort_by(f64::total_cmp);
+            seconds[1]
+        });
+        let [least, most] = work;
+        println!("{least} and {most} {name}: {few:.2} s and {many:.2} s, {:.1} times as long", many / few);
+    }
+    Ok(())
 }

@@ -47,7 +47,7 @@ pub struct Convolution {
     /// [outputs, inputs, k, k] for an odd k.
     weight: Param<Tensor<4>>,
     /// [outputs].
-    bias: Param<Tensor<1>>,
+    pub(crate) bias: Param<Tensor<1>>,
 }
 
 impl Convolution {

@@ -144,3 +144,42 @@ impl Outward {
         h.permute([0, 2, 3, 1]).flatten::<2>(1, 3)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Param;
+
+    use super::*;
+    use crate::host::download;
+    use crate::random::{Stream, normal, rng};
+
+    const SIZE: Size = Size { hidden: 3, blocks: 1, dropout: 0.0 };
+
+    #[test]
+    fn no_resolution_is_below_seven_pixels() {
+        assert_eq!([28, 14, 8, 7, 32, 30].map(halvings), [2, 1, 0, 0, 2, 1]);
+    }
+
+    #[test]
+    fn images_become_numbers_and_numbers_images() {
+        let (init, device) = (&mut rng(0, Stream::Initialisation, 0), Device::flex());
+        for side in [28, 8] {
+            let (inward, outward) =
+                (Inward::new(side, 5, SIZE, init, &device), Outward::new(5, [side, 2], SIZE, init, &device));
+            let u = inward.forward(normal([4, side * side], init, &device), None);
+            assert_eq!(u.dims(), [4, 5]);
+            assert_eq!(outward.forward(u, None).dims(), [4, 2 * side * side]);
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_a_pixel_follow_each_other() -> crate::error::Result<()> {
+        let (init, device) = (&mut rng(1, Stream::Initialisation, 0), Device::flex());
+        let mut outward = Outward::new(1, [8, 2], SIZE, init, &device);
+        outward.output.bias = Param::from_data([1.0, 2.0], &device);
+        // Nothing comes in, so the biases come out.
+        let values = download(outward.forward(Tensor::zeros([1, 1], &device), None))?;
+        assert_eq!(values, [1.0, 2.0].repeat(64));
+        Ok(())
+    }
+}

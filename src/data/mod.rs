@@ -194,6 +194,18 @@ mod tests {
     use crate::random::{Stream, rng};
 
     #[test]
+    fn black_and_white_images_are_drawn_with_the_probability_of_their_levels() {
+        let grey = Images::new([0, 4, 12, 16].repeat(1000), 2, 17);
+        let drawn = grey.binarized(&mut rng(0, Stream::Binarisation, 0));
+        assert_eq!((drawn.len(), drawn.side(), drawn.level_count()), (1000, 2, 2));
+        let white = |pixel: usize| drawn.iter().filter(|image| image[pixel] == 1).count();
+        assert_eq!((white(0), white(3)), (0, 1000));
+        // A quarter and three quarters of 1000, each with a standard deviation of 14.
+        assert!((200..=300).contains(&white(1)) && (700..=800).contains(&white(2)), "{} {}", white(1), white(2));
+        assert_eq!(drawn, grey.binarized(&mut rng(0, Stream::Binarisation, 0)));
+    }
+
+    #[test]
     fn shifts_move_the_ink_as_a_whole_and_keep_all_of_it() {
         // One pixel of ink in the middle, and one in a corner, of many pictures.
         let middle = Images::new([0, 0, 0, 0, 5, 0, 0, 0, 0].repeat(200), 3, 17);

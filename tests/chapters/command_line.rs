@@ -46,6 +46,13 @@ fn chapters_without_a_network_refuse_its_flags() {
 }
 
 #[test]
+fn autoencoders_have_one_preset_for_the_digits() {
+    for chapter in ["ch03_vae", "ch04_hvae"] {
+        refused_by(chapter, &["--preset", "full"], 2, &["--data mnist", "leave out --preset full"]);
+    }
+}
+
+#[test]
 fn values_that_make_no_sense_are_usage_errors() {
     refused(&["--steps", "0"], 2, &["--steps 0", "1 or more"]);
     refused(&["--threads", "0"], 2, &["--threads 0", "1 or more"]);
