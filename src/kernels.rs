@@ -682,7 +682,7 @@ fn exp(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, TensorData, Tolerance, activation, module::conv2d, s};
+    use burn::tensor::{Device, Tolerance, activation, module::conv2d, s};
 
     use super::*;
     use crate::random::{Stream, normal, rng};
@@ -760,28 +760,29 @@ mod tests {
         }
     }
 
-    /// x W + b and the gradients of x, W and b, for a loss that weighs all outputs.
-    fn outputs_and_gradients(affine: &dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<2>) -> Vec<TensorData> {
-        let (noise, device) = (&mut rng(3, Stream::Evaluation, 0), Device::flex().autodiff());
-        let x = normal([19, 6], noise, &device).require_grad();
-        // A view of every second weight, from the second on, across.
-        let whole = normal([40, 6], noise, &device).require_grad();
-        let weight = whole.clone().slice(s![1..38;2, ..]).transpose();
-        let bias = normal::<2>([1, 19], noise, &device).reshape([19]).require_grad();
-        let y = affine(x.clone(), weight, bias.clone());
-        let loss = (y.clone() * normal([19, 19], noise, &device)).sum();
-        let gradients = loss.backward();
-        let data = [x.grad(&gradients), whole.grad(&gradients), bias.grad(&gradients).map(Tensor::unsqueeze)];
-        data.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect()
-    }
-
     #[test]
     fn affine_maps_and_their_gradients_agree_with_burn() {
-        let ours = outputs_and_gradients(&affine);
-        let burns = outputs_and_gradients(&|x, weight, bias| x.matmul(weight) + bias.unsqueeze());
-        assert_eq!((ours.len(), burns.len()), (4, 4));
-        for (ours, burns) in ours.iter().zip(&burns) {
-            ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-6));
+        type Affine = dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<2>;
+        // Fewer rows than inputs, and more; the weights in one piece, and as a view of every second of some others, across.
+        for (rows, view) in [(3, false), (3, true), (19, false), (19, true)] {
+            let outputs_and_gradients = |affine: &Affine| {
+                let (noise, device) = (&mut rng(3, Stream::Evaluation, 0), Device::flex().autodiff());
+                let x = normal([rows, 6], noise, &device).require_grad();
+                let whole = normal(if view { [40, 6] } else { [6, 19] }, noise, &device).require_grad();
+                let weight = if view { whole.clone().slice(s![1..38;2, ..]).transpose() } else { whole.clone() };
+                let bias = normal::<2>([1, 19], noise, &device).reshape([19]).require_grad();
+                let y = affine(x.clone(), weight, bias.clone());
+                let gradients = (y.clone() * normal([rows, 19], noise, &device)).sum().backward();
+                let bias = bias.grad(&gradients).map(Tensor::unsqueeze);
+                let gradients = [x.grad(&gradients), whole.grad(&gradients), bias];
+                gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+            };
+            let ours = outputs_and_gradients(&affine);
+            let burns = outputs_and_gradients(&|x, weight, bias| x.matmul(weight) + bias.unsqueeze());
+            assert_eq!((ours.len(), burns.len()), (4, 4));
+            for (ours, burns) in ours.iter().zip(&burns) {
+                ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-5));
+            }
         }
     }
 

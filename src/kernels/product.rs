@@ -20,6 +20,12 @@ pub(super) fn product(a: &FlexTensor, b: &FlexTensor, bias: Option<&[f32]>) -> O
     if b.shape[0] != a.shape[1] || bias.is_some_and(|bias| bias.len() != n) {
         return None;
     }
+    // gemm rearranges b first where the numbers of its rows are not side by side. If a is smaller, better a, and then the result.
+    if bias.is_none() && b.strides[1] != 1 && m < n {
+        let mut columns = vec![0.0; m * n];
+        add_product(&mut columns, b.transposed(), a.transposed());
+        return Some(tensor(columns, Shape::new([n, m])).transpose(0, 1).to_contiguous());
+    }
     let mut out = bias.map_or_else(|| vec![0.0; m * n], |bias| bias.repeat(m));
     add_product(&mut out, a, b);
     Some(tensor(out, Shape::new([m, n])))
