@@ -11,6 +11,9 @@ use burn::{
 };
 use gemm::{Parallelism, gemm};
 
+/// Multiplications from which on a product is worth several threads.
+const LARGE: usize = 192 * 192 * 192;
+
 /// a b, and `bias` added to each row: [m, n] from [m, k], [k, n] and [n], of any strides.
 ///
 /// `None` if the tensors are no such matrices of f32.
@@ -43,13 +46,16 @@ pub(super) fn add_product(out: &mut [f32], a: Matrix, b: Matrix) {
         return;
     }
     let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
+    // What runs on a thread of the pool is one of several parts that run at once, and keeps to its thread.
+    let alone = rayon::current_thread_index().is_none() && m * n * k >= LARGE;
+    let parallelism = if alone { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: `out` has m n numbers in rows of n, and each factor lies within its memory, or it would be no `Matrix`.
     unsafe {
         let (a, b) = (a.values.as_ptr(), b.values.as_ptr());
         #[rustfmt::skip]
         gemm(
             m, n, k, out.as_mut_ptr(), 1, n as isize, true, a, a_column, a_row, b, b_column, b_row, 1.0, 1.0,
-            false, false, false, Parallelism::None,
+            false, false, false, parallelism,
         );
     }
 }
