@@ -9,7 +9,7 @@ use burn::{
     tensor::{Device, DeviceKind, Tensor},
 };
 use elbo_to_diffusion::{
-    autoencoder::{Fit, Size, Vae},
+    autoencoder::{Fit, HvaeConfig, Size, Vae},
     bound::{Bound, Draws},
     data::{Dataset, digits::digits},
     denoiser::{Denoiser, DenoiserConfig, Layers, Regressor, TrunkConfig},
@@ -152,6 +152,19 @@ fn the_vae_agrees_forward_and_backward() {
         let (data, tape) = (digits()?, device.clone().autodiff());
         let size = Size { hidden: 16, blocks: 0, dropout: 0.2 };
         let model = stirred(Vae::new(&data.train, 4, [size, size], &mut rng(0, Stream::Initialisation, 0), &tape));
+        let fit = Fit::new(4, 0.3);
+        let loss = fit.loss(&data.train, 0, device);
+        forward_and_backward(&model, loss(&model, Shard { step: 4, index: 0, count: SHARDS }))
+    });
+}
+
+#[test]
+fn the_hierarchy_agrees_forward_and_backward() {
+    compare("HVAE", 1e-3, |device| {
+        let (data, tape) = (digits()?, device.clone().autodiff());
+        let size = Size { hidden: 8, blocks: 1, dropout: 0.0 };
+        let config = HvaeConfig { latents: vec![3, 2], encoder: size, between: size, decoder: size };
+        let model = stirred(config.init(&data.train, &mut rng(0, Stream::Initialisation, 0), &tape));
         let fit = Fit::new(4, 0.3);
         let loss = fit.loss(&data.train, 0, device);
         forward_and_backward(&model, loss(&model, Shard { step: 4, index: 0, count: SHARDS }))

@@ -67,7 +67,7 @@ impl Sizes {
     }
 
     /// Each image as the windows of its pixels, one after the other in the same memory.
-    fn for_each_image<'a>(self, images: &'a [f32], mut f: impl FnMut(usize, Matrix)) {
+    fn for_each_image(self, images: &[f32], mut f: impl FnMut(usize, Matrix)) {
         let mut columns = vec![0.0; if self.kernel == 1 { 0 } else { self.window() * self.pixels() }];
         for (i, image) in images.chunks_exact(self.inputs * self.pixels()).enumerate() {
             if self.kernel == 1 {
