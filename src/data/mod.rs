@@ -117,7 +117,7 @@ impl Images {
     }
 
     /// Black and white images: each pixel is drawn once, white with the probability that its level stands for, level / (K - 1).
-    /// Salakhutdinov and Murray (2008), section 4.2.
+    /// Salakhutdinov and Murray (2008).
     pub fn binarized(&self, rng: &mut impl Rng) -> Self {
         let white = (self.level_count - 1).max(1) as f64;
         let pixels =
