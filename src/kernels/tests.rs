@@ -1,0 +1,140 @@
+use burn::tensor::{Device, Tolerance, activation, module::conv2d, ops::ConvOptions, s};
+
+use super::{composed::RMS_EPSILON, cpu::exp, *};
+use crate::random::{Stream, normal, rng};
+
+fn inputs() -> Tensor<3> {
+    // A spread from -60 to 60, and rows of 17 so that no vector width divides them.
+    normal([5, 7, 17], &mut rng(1, Stream::Evaluation, 0), &Device::flex()) * 20.0
+}
+
+#[test]
+fn exp_is_accurate_over_its_range() {
+    let mut worst = 0.0_f64;
+    for i in -87_000..=88_000 {
+        let x = i as f32 / 1000.0;
+        worst = worst.max((f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs());
+    }
+    assert!(worst < 2e-7, "{worst:e}");
+    assert!(exp(-1e30) < 2e-38 && exp(f32::NEG_INFINITY) >= 0.0 && exp(1e30).is_finite());
+}
+
+#[test]
+fn silu_and_softmax_agree_with_burn() {
+    let x = inputs();
+    silu(x.clone())
+        .into_data()
+        .assert_approx_eq::<f32>(&activation::silu(x.clone()).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+    softmax(x.clone())
+        .into_data()
+        .assert_approx_eq::<f32>(&activation::softmax(x, 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+}
+
+#[test]
+fn views_that_are_not_contiguous_are_read_in_their_order() {
+    let x = inputs().swap_dims(1, 2).slice([1..4, 2..11, 0..6]);
+    softmax(x.clone())
+        .into_data()
+        .assert_approx_eq::<f32>(&activation::softmax(x.clone(), 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+    silu(x.clone())
+        .into_data()
+        .assert_approx_eq::<f32>(&activation::silu(x).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+}
+
+/// The RMS norm in Burn's own operations.
+fn composed_norm(h: Tensor<3>) -> Tensor<3> {
+    h.clone() / (h.square().mean_dim(2) + RMS_EPSILON).sqrt()
+}
+
+#[test]
+fn rms_norm_agrees_with_burn() {
+    let h = inputs();
+    rms_norm(h.clone())
+        .into_data()
+        .assert_approx_eq::<f32>(&composed_norm(h).into_data(), Tolerance::rel_abs(1e-5, 1e-6));
+    assert_eq!(rms_norm(Tensor::<2>::zeros([2, 3], &Device::flex())).into_data().iter::<f32>().sum::<f32>(), 0.0);
+}
+
+#[test]
+fn gradients_agree_with_burn() {
+    let weights = normal([5, 7, 17], &mut rng(2, Stream::Evaluation, 0), &Device::flex().autodiff());
+    let gradient = |f: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+        let x = Tensor::from_inner(inputs() / 10.0).require_grad();
+        let loss = (f(x.clone()) * weights.clone()).sum();
+        x.grad(&loss.backward()).map(Tensor::into_data)
+    };
+    let pairs = [
+        (gradient(&silu), gradient(&activation::silu)),
+        (gradient(&rms_norm), gradient(&composed_norm)),
+        (gradient(&softmax), gradient(&|x| activation::softmax(x, 2))),
+    ];
+    for (ours, burns) in pairs {
+        assert!(ours.is_some() && burns.is_some());
+        if let (Some(ours), Some(burns)) = (ours, burns) {
+            ours.assert_approx_eq::<f32>(&burns, Tolerance::rel_abs(1e-5, 1e-6));
+        }
+    }
+}
+
+#[test]
+fn affine_maps_and_their_gradients_agree_with_burn() {
+    type Affine = dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<2>;
+    // Fewer rows than inputs, and more; the weights in one piece, and as a view of every second of some others, across.
+    for (rows, view) in [(3, false), (3, true), (19, false), (19, true)] {
+        let outputs_and_gradients = |affine: &Affine| {
+            let (noise, device) = (&mut rng(3, Stream::Evaluation, 0), Device::flex().autodiff());
+            let x = normal([rows, 6], noise, &device).require_grad();
+            let whole = normal(if view { [40, 6] } else { [6, 19] }, noise, &device).require_grad();
+            let weight = if view { whole.clone().slice(s![1..38;2, ..]).transpose() } else { whole.clone() };
+            let bias = normal::<2>([1, 19], noise, &device).reshape([19]).require_grad();
+            let y = affine(x.clone(), weight, bias.clone());
+            let gradients = (y.clone() * normal([rows, 19], noise, &device)).sum().backward();
+            let bias = bias.grad(&gradients).map(Tensor::unsqueeze);
+            let gradients = [x.grad(&gradients), whole.grad(&gradients), bias];
+            gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+        };
+        let ours = outputs_and_gradients(&affine);
+        let burns = outputs_and_gradients(&|x, weight, bias| x.matmul(weight) + bias.unsqueeze());
+        assert_eq!((ours.len(), burns.len()), (4, 4));
+        for (ours, burns) in ours.iter().zip(&burns) {
+            ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-5));
+        }
+    }
+}
+
+#[test]
+fn convolutions_and_their_gradients_agree_with_burn() {
+    type Convolve<'a> = dyn Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4> + 'a;
+    // Kernels of one, three and five pixels, the last wider than the image is high.
+    for k in [1, 3, 5] {
+        let outputs_and_gradients = |convolve: &Convolve| {
+            let (noise, device) = (&mut rng(4, Stream::Evaluation, 0), Device::flex().autodiff());
+            let images = normal([2, 3, 2, 6], noise, &device).require_grad();
+            let weight = normal([4, 3, k, k], noise, &device).require_grad();
+            let bias = normal::<2>([1, 4], noise, &device).reshape([4]).require_grad();
+            let y = convolve(images.clone(), weight.clone(), bias.clone());
+            let loss = (y.clone() * normal([2, 4, 2, 6], noise, &device)).sum();
+            let gradients = loss.backward();
+            let gradients = [
+                images.grad(&gradients),
+                weight.grad(&gradients),
+                bias.grad(&gradients).map(|g| g.reshape([4, 1, 1, 1])),
+            ];
+            gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+        };
+        let ours = outputs_and_gradients(&convolution);
+        let options = || ConvOptions::new([1, 1], [k / 2, k / 2], [1, 1], 1);
+        let burns = outputs_and_gradients(&|images, weight, bias| conv2d(images, weight, Some(bias), options()));
+        assert_eq!((ours.len(), burns.len()), (4, 4));
+        for (ours, burns) in ours.iter().zip(&burns) {
+            ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-5));
+        }
+    }
+}
+
+#[test]
+fn affine_maps_of_nothing_are_the_biases() {
+    let device = Device::flex();
+    let y = affine(Tensor::empty([2, 0], &device), Tensor::empty([0, 3], &device), Tensor::ones([3], &device));
+    assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [1.0; 6]);
+}
