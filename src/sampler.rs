@@ -29,7 +29,10 @@ pub fn ancestral(
     let mut z = normal(shape, rng, device);
     for t in (1..gammas.len()).rev() {
         let posterior = Posterior::between(gammas[t - 1], gammas[t]);
-        let x_hat = in_groups(&z, |z| denoise(z.clone(), Tensor::full([z.dims()[0]], gammas[t], device)));
+        let x_hat = in_groups(&z, |z| {
+            let n = z.dims()[0];
+            denoise(z, Tensor::full([n], gammas[t], device))
+        });
         visit(t + 1, &z, &x_hat);
         let eps = normal(shape, rng, device);
         z = z * posterior.a + x_hat * posterior.b + eps * posterior.variance.sqrt();
@@ -44,10 +47,11 @@ const GROUP: usize = 32;
 /// `f` of all rows of z, [n, d]. On the CPU it is computed for one group of rows at a time, on all threads.
 fn in_groups(z: &Tensor<2>, f: impl Fn(Tensor<2>) -> Tensor<2> + Sync) -> Tensor<2> {
     let n = z.dims()[0];
-    let size = if z.device() == Device::flex() { GROUP } else { n.max(1) };
-    let groups = (0..n.div_ceil(size)).into_par_iter();
-    let rows = |group: usize| z.clone().narrow(0, group * size, size.min(n - group * size));
-    Tensor::cat(groups.map(|group| f(rows(group))).collect(), 0)
+    if n <= GROUP || z.device() != Device::flex() {
+        return f(z.clone());
+    }
+    let rows = |group: usize| z.clone().narrow(0, group * GROUP, GROUP.min(n - group * GROUP));
+    Tensor::cat((0..n.div_ceil(GROUP)).into_par_iter().map(|group| f(rows(group))).collect(), 0)
 }
 
 /// The most likely level of each pixel under p(x | z_1), n * d of them, image after image.
@@ -55,4 +59,20 @@ pub fn decode(z: Tensor<2>, gamma_min: f64, level_values: &[f64]) -> Result<Vec<
     let values = upload(level_values.iter().copied(), &z.device());
     let levels = decoder_log_probs(z, gamma_min, values).argmax(2).float();
     Ok(download(levels)?.into_iter().map(|k| k as u8).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Stream, rng};
+
+    #[test]
+    fn groups_come_back_whole_and_in_order() -> Result<()> {
+        for n in [0, 1, GROUP, GROUP + 1, 3 * GROUP - 5] {
+            let z = normal([n, 3], &mut rng(0, Stream::Sampling, 0), &Device::flex());
+            let together = download(z.clone() * 2.0)?;
+            assert_eq!(download(in_groups(&z, |z| z * 2.0))?, together, "{n} rows");
+        }
+        Ok(())
+    }
 }
