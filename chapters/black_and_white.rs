@@ -32,7 +32,6 @@ pub enum Networks {
 
 impl Networks {
     /// The size of encoder and decoder.
-    // ANCHOR: sizes
     pub fn size(self) -> Size {
         match self {
             Self::Dense => Size { hidden: 256, blocks: 1, dropout: 0.0 },
@@ -40,7 +39,6 @@ impl Networks {
             Self::Convolutional => Size { hidden: 16, blocks: 1, dropout: 0.0 },
         }
     }
-    // ANCHOR_END: sizes
 }
 
 /// Whether the command line asks for this; the digits have no full preset in these chapters.

@@ -258,6 +258,7 @@ fn equal_training(
     let schedules: [(&str, Option<&(dyn Schedule + Sync)>); 3] =
         [("linear", Some(&linear)), ("cosine", Some(&cosine)), ("learned", None)];
     let (validation, training, mut rows) = (data.validation.first(REPORTED), Training::new(200), Vec::new());
+    let setting = &Setting { shifted: 0.0, ..setting.clone() };
     for (name, fixed) in schedules {
         let model = train(chapter, &data.train, setting, fresh, fixed, (&format!("{name} schedule"), &training))?;
         let bound = model.bound(chapter, &validation, &judge, 32)?;
