@@ -12,10 +12,10 @@ use divan::{Bencher, black_box, counter::ItemsCount};
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
     data::{Dataset, digits::digits},
-    denoiser::{Denoiser, DenoiserConfig, Layers, TrunkConfig, posterior_logits},
+    denoiser::{Denoiser, DenoiserConfig, Layers, TrunkConfig},
     diffusion::{decoder_log_probs, denoising_kl, diffuse},
     host::upload,
-    kernels::{affine, convolution, rms_norm, silu, softmax},
+    kernels::{affine, convolution, level_moments, rms_norm, silu, softmax},
     random::{Stream, dropout_mask, normal, rng},
     sampler::ancestral,
     schedule::{Linear, Schedule},
@@ -81,10 +81,14 @@ fn forward_process(bencher: Bencher) {
     bencher.bench_local(|| diffuse(x.clone(), gamma.clone(), eps.clone()));
 }
 
-#[divan::bench]
-fn posterior_of_each_pixel_alone(bencher: Bencher) {
-    let (marginals, levels, z, gamma) = (noise([64, 17]), noise([17]), noise([N, 64]), gammas(N));
-    bencher.bench_local(|| posterior_logits(marginals.clone(), levels.clone(), z.clone(), gamma.clone()));
+#[divan::bench(args = [[64, 17], [784, 256]])]
+fn posterior_of_each_level(bencher: Bencher, [d, k]: [usize; 2]) {
+    let (seen, base, curves) = (noise([N, d]), noise([d, k]), noise([2, k]));
+    let (mix, precision, levels) = (noise([N, d, 2]), gammas(N).exp(), noise([k]));
+    bencher.bench_local(|| {
+        let matrices = [seen.clone(), base.clone(), curves.clone()];
+        level_moments(matrices, mix.clone(), [precision.clone(), levels.clone()])
+    });
 }
 
 #[divan::bench]

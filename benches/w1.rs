@@ -7,11 +7,10 @@ use std::f64::consts::PI;
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor},
+    tensor::{Device, Tensor, activation::sigmoid},
 };
 use elbo_to_diffusion::{
     data::Dataset,
-    denoiser::posterior_logits,
     diffusion::{denoising_kl, diffuse, diffusion_weight},
     host::upload,
     kernels::{silu, softmax},
@@ -77,9 +76,12 @@ impl W1 {
             h = h + block.outer.forward(inner);
         }
         let logits = self.output.forward(rms_norm(silu(h))).reshape([batch, PIXELS, LEVELS]);
-        let levels = upload((0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0), &device);
-        let alone = posterior_logits(Tensor::zeros([PIXELS, LEVELS], &device), levels.clone(), z, gamma);
-        (softmax(alone + logits) * levels.unsqueeze::<3>()).sum_dim(2).squeeze_dim(2)
+        let levels =
+            upload((0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0), &device).unsqueeze::<3>();
+        let gamma = gamma.reshape([-1, 1, 1]);
+        let distance = z.unsqueeze_dim::<3>(2) - sigmoid(-gamma.clone()).sqrt() * levels.clone();
+        let logits = logits - distance.square() / (sigmoid(gamma) * 2.0);
+        (softmax(logits) * levels).sum_dim(2).squeeze_dim(2)
     }
 
     /// The diffusion loss of one shard of a training batch, in bits/dim.

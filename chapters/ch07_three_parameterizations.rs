@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
-    chapter::{self, Chapter, Flag, Number, Spec},
+    chapter::{self, Chapter, Flag, Number, Preset, Setting, Spec},
     data::Dataset,
     denoiser::{Denoiser, DenoiserConfig, Layers, Regressor, TrunkConfig},
     diffusion::{denoising_kl, diffuse, diffusion_weight},
@@ -22,14 +22,16 @@ use elbo_to_diffusion::{
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+/// Noise levels at which the scales of the errors are drawn.
 const LINEAR: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
-const COSINE: Cosine = Cosine { gamma_min: -8.0, gamma_max: 5.0 };
+/// The networks are compared on at most this many of the first test images. The digits have fewer.
+const REPORTED: usize = 500;
 
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch07_three_parameterizations",
         about: "Chapter 7: predict x, the noise, the score or v, and see what is equal and what is not",
-        flags: &[Flag::Device, Flag::Steps, Flag::Resume],
+        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Resume],
     };
     chapter::main(spec, run)
 }
@@ -201,43 +203,60 @@ impl Head for Denoiser {
 
 /// How the error at each noise level counts in training.
 #[derive(Clone, Copy)]
-enum Loss {
+enum Loss<'a> {
     /// As the bound demands.
     Bound,
     /// The plain squared error of the output, at times of this schedule.
-    Simple(&'static (dyn Schedule + Sync)),
+    Simple(&'a (dyn Schedule + Sync)),
+}
+
+/// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a tenth of the steps of a long run.
+fn setting(chapter: &mut Chapter, data: &Dataset) -> Setting {
+    let setting = chapter.setting(data, 400);
+    let Setting { trunk, training, .. } = &setting;
+    match chapter.preset() {
+        Preset::Quick => Setting { trunk: TrunkConfig { dropout: 0.3, ..*trunk }, ..setting },
+        Preset::Full => {
+            let steps = chapter.steps(training.steps.div_ceil(10));
+            Setting {
+                training: Training { steps, warmup: training.warmup * steps / training.steps, ..training.clone() },
+                ..setting
+            }
+        }
+    }
 }
 
 fn heads(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let trunk =
-        TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 192, blocks: 2, dropout: 0.3 };
+    let setting = &setting(chapter, &data);
+    let (trunk, linear) = (setting.trunk, setting.linear());
+    let cosine = Cosine { gamma_min: trunk.gamma_min, gamma_max: trunk.gamma_max };
     let device = chapter.device.clone().autodiff();
     let init = || rng(chapter.seed(), Stream::Initialisation, 0);
     let plain = Regressor::new(trunk, data.train.dim(), &mut init(), &device);
     let posterior = DenoiserConfig::for_images(&data.train, trunk).init(&mut init(), &device);
     let mut judged = Vec::new();
-    for setting in [
+    for reading in [
         ("x, bound", X, Loss::Bound),
-        ("x, simple", X, Loss::Simple(&LINEAR)),
+        ("x, simple", X, Loss::Simple(&linear)),
         ("eps, bound", Eps, Loss::Bound),
-        ("eps, simple, cosine times", Eps, Loss::Simple(&COSINE)),
+        ("eps, simple, cosine times", Eps, Loss::Simple(&cosine)),
         ("score, bound", Score, Loss::Bound),
-        ("score, simple", Score, Loss::Simple(&LINEAR)),
+        ("score, simple", Score, Loss::Simple(&linear)),
         ("v, bound", V, Loss::Bound),
-        ("v, simple", V, Loss::Simple(&LINEAR)),
+        ("v, simple", V, Loss::Simple(&linear)),
     ] {
-        let trained = train(chapter, &data, &plain, setting)?;
-        let x_hat = |z, gamma| trained.x_hat(setting.1, z, gamma, None);
-        judged.push(judge(chapter, &data, setting.0, x_hat)?);
-        if setting.0 == "eps, bound" {
+        let trained = train(chapter, &data, setting, &plain, reading)?;
+        let x_hat = |z, gamma| trained.x_hat(reading.1, z, gamma, None);
+        judged.push(judge(chapter, &data, &linear, reading.0, x_hat)?);
+        if reading.0 == "eps, bound" {
             let clipped = |z, gamma| x_hat(z, gamma).clamp(-1.0, 1.0);
-            judged.push(judge(chapter, &data, "eps, bound, clipped", clipped)?);
+            judged.push(judge(chapter, &data, &linear, "eps, bound, clipped", clipped)?);
         }
     }
-    for setting in [("softmax x, bound", X, Loss::Bound), ("softmax x, simple", X, Loss::Simple(&LINEAR))] {
-        let trained = train(chapter, &data, &posterior, setting)?;
-        judged.push(judge(chapter, &data, setting.0, |z, gamma| trained.denoise(z, gamma, None))?);
+    for reading in [("softmax x, bound", X, Loss::Bound), ("softmax x, simple", X, Loss::Simple(&linear))] {
+        let trained = train(chapter, &data, setting, &posterior, reading)?;
+        judged.push(judge(chapter, &data, &linear, reading.0, |z, gamma| trained.denoise(z, gamma, None))?);
     }
     let best = judged.iter().map(|j| (j.bits, j.error)).fold((f64::MAX, 0.0), |a, b| if b.0 < a.0 { b } else { a });
     chapter.metric("test_bits_per_dim", best.0);
@@ -254,16 +273,23 @@ fn heads(chapter: &mut Chapter) -> Result<()> {
 }
 
 // ANCHOR: train
-type Setting = (&'static str, Parameterization, Loss);
+/// A name, what the outputs are read as, and the loss.
+type Reading<'a> = (&'static str, Parameterization, Loss<'a>);
 
-fn train<N: Head>(chapter: &mut Chapter, data: &Dataset, network: &N, (name, head, loss): Setting) -> Result<N> {
-    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
+fn train<N: Head>(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    setting: &Setting,
+    network: &N,
+    (name, head, loss): Reading,
+) -> Result<N> {
+    let (seed, device, linear) = (chapter.seed(), chapter.device.clone().autodiff(), setting.linear());
     let weighted = |network: &N, shard: Shard| {
-        let t = shard.times(128 / SHARDS, seed);
+        let t = shard.times(setting.batch / SHARDS, seed);
         let (gamma, weight) = match loss {
             Loss::Bound => {
-                let weight = upload(t.iter().map(|&t| diffusion_weight(&LINEAR, t)), &device);
-                (LINEAR.at(&t, &device).0, weight)
+                let weight = upload(t.iter().map(|&t| diffusion_weight(&linear, t)), &device);
+                (linear.at(&t, &device).0, weight)
             }
             Loss::Simple(times) => {
                 let gamma = times.at(&t, &device).0;
@@ -272,12 +298,11 @@ fn train<N: Head>(chapter: &mut Chapter, data: &Dataset, network: &N, (name, hea
                 (gamma, scale.square().recip().squeeze_dim(1))
             }
         };
-        let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, seed);
+        let (x, z) = shard.noised(&data.train, gamma.clone(), setting.shifted, seed);
         let x_hat = network.x_hat(head, z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
         denoising_kl(x, x_hat, weight).mean() / data.train.dim() as f64
     };
-    let steps = chapter.steps(400);
-    Ok(chapter.train(name, &Training::new(steps), network, weighted)?.model)
+    Ok(chapter.train(name, &setting.training, network, weighted)?.model)
 }
 // ANCHOR_END: train
 
@@ -293,18 +318,19 @@ struct Judged {
 fn judge(
     chapter: &mut Chapter,
     data: &Dataset,
+    linear: &Linear,
     name: &'static str,
     x_hat: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
 ) -> Result<Judged> {
     const SAMPLES: usize = 16;
     let (seed, device) = (chapter.seed(), &chapter.device.clone());
-    let bound = Bound::continuous(&data.test, &LINEAR, 48, &x_hat, Draws { passes: 2, seed }, device)?;
+    let bound = Bound::continuous(&data.test.first(REPORTED), linear, 48, &x_hat, Draws { passes: 2, seed }, device)?;
     let (bits, error) = (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.standard_error));
     chapter.metric(&format!("{}_test_bits_per_dim", name.replace(", ", "_").replace(' ', "_")), bits);
 
     let noise = &mut rng(seed, Stream::Sampling, 0);
-    let z = ancestral([SAMPLES, data.train.dim()], &LINEAR.grid(100), &x_hat, noise, device, |_, _, _| {});
-    let digits = decode(z, LINEAR.gamma_min, &data.train.level_values())?;
+    let z = ancestral([SAMPLES, data.train.dim()], &linear.grid(100), &x_hat, noise, device, |_, _, _| {});
+    let digits = decode(z, linear.gamma_min, &data.train.level_values())?;
     let samples = ImageRow::from_levels(name, digits.chunks(data.train.dim()), data.train.level_count());
     Ok(Judged { name, bits, error, samples })
 }

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     data::{Images, Marginals},
     host::upload,
-    kernels::{silu, softmax},
+    kernels::{level_moments, silu},
     layers::{Linear, TIME_FEATURES, linear, rms_norm, time_features},
     random::dropout_mask,
     unet::{UNet, UNetConfig},
@@ -19,20 +19,6 @@ use crate::{
 const CURVES: usize = 2;
 /// What each count of a level is raised by, so that no level is impossible.
 const PSEUDO_COUNT: f64 = 0.1;
-
-// ANCHOR: posterior_logits
-/// log m_ik + log N(z_i; sqrt(abar) x_k, 1 - abar), up to a constant in k: [B, d, K].
-///
-/// This is the exact posterior of each pixel's level if pixels were independent with the marginals m.
-/// `log_marginals` is [d, K], `levels` holds the K values x_k, z is [B, d], gamma is [B].
-pub fn posterior_logits(log_marginals: Tensor<2>, levels: Tensor<1>, z: Tensor<2>, gamma: Tensor<1>) -> Tensor<3> {
-    let gamma = gamma.reshape([-1, 1, 1]);
-    let signal = sigmoid(-gamma.clone()).sqrt();
-    let noise = sigmoid(gamma);
-    let distance = z.unsqueeze_dim::<3>(2) - signal * levels.unsqueeze::<3>();
-    log_marginals.unsqueeze::<3>() - distance.square() / (noise * 2.0)
-}
-// ANCHOR_END: posterior_logits
 
 /// How the hidden layers look at the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,32 +212,29 @@ impl Denoiser {
     /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only says, through f, how
     /// the other pixels change the odds of a level. With a generator, units are dropped out (training).
     pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
-        let x = upload(self.levels.iter().copied(), &z.device());
-        let alone = posterior_logits(self.log_marginals.val(), x.clone(), z, gamma.clone());
-        let x = x.unsqueeze::<3>();
-        let f = self.correction(alone.clone(), x.clone(), gamma, dropout);
-        (softmax(alone + f) * x).sum_dim(2).squeeze_dim(2)
+        let ([batch, d], device) = (z.dims(), z.device());
+        // N(z_i; sqrt(abar) x_k, 1 - abar), as a function of x_k, is exp(-SNR / 2 (z_i / sqrt(abar) - x_k)^2).
+        let seen = z / sigmoid(-gamma.clone()).sqrt().unsqueeze_dim(1);
+        let given = [(-gamma.clone()).exp() * 0.5, upload(self.levels.iter().copied(), &device)];
+        let (log_m, curves) = (self.log_marginals.val(), self.curves.val());
+        // First each pixel alone, with nothing of the curves mixed in...
+        let nothing = Tensor::zeros([batch, d, CURVES], &device);
+        let alone = level_moments([seen.clone(), log_m.clone(), curves.clone().detach()], nothing, given.clone());
+        // ... then with what the other pixels say.
+        let mix = self.correction(alone, gamma, dropout);
+        level_moments([seen, log_m + self.bias.val(), curves], mix, given).narrow(1, 0, d)
     }
     // ANCHOR_END: denoise
 
     // ANCHOR: correction
-    /// f, [B, d, K], from the logits of each pixel alone, [B, d, K], the level values, [1, 1, K], and gamma, [B].
-    fn correction(
-        &self,
-        alone: Tensor<3>,
-        x: Tensor<3>,
-        gamma: Tensor<1>,
-        dropout: Option<&mut ChaCha8Rng>,
-    ) -> Tensor<3> {
-        let [batch, d, k] = alone.dims();
-        // Mean and twice the standard deviation of each pixel alone.
-        let p = softmax(alone);
-        let mean = (p.clone() * x.clone()).sum_dim(2);
-        let deviation = (p * (x - mean.clone()).square()).sum_dim(2).sqrt() * 2.0;
-        let features = Tensor::cat(vec![mean.squeeze_dim::<2>(2), deviation.squeeze_dim::<2>(2)], 1);
+    /// How much of each curve is in f, [B, d, 2], from the mean and the variance of each pixel alone, [B, 2 d], and gamma, [B].
+    fn correction(&self, alone: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<3> {
+        let [batch, d] = [alone.dims()[0], alone.dims()[1] / 2];
+        // A root has no slope at zero; a pixel that is certain need not have one.
+        let deviation = alone.clone().narrow(1, d, d).clamp_min(1e-20).sqrt() * 2.0;
+        let features = Tensor::cat(vec![alone.narrow(1, 0, d), deviation], 1);
         let mix = self.output.forward(self.trunk.forward(features, self.config.time_features(gamma), dropout));
-        let mixed = mix.reshape([batch * d, CURVES]).matmul(self.curves.val());
-        mixed.reshape([batch, d, k]) + self.bias.val().unsqueeze::<3>()
+        mix.reshape([batch, d, CURVES])
     }
     // ANCHOR_END: correction
 }

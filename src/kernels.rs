@@ -11,6 +11,7 @@ use burn::{
 mod composed;
 mod convolution;
 mod cpu;
+mod levels;
 mod product;
 mod tape;
 #[cfg(test)]
@@ -42,6 +43,22 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// softmax over the last dimension. The shape of the result is that of `logits`.
 pub fn softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_softmax(logits.into_dispatch()))
+}
+
+/// The mean and the variance of each pixel's value x_k, [B, 2 d]: first the means of all pixels of an image, then their variances.
+///
+/// The probability of level k is proportional to exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi - x_k)^2), with
+/// `seen`, [B, d], `precision`, [B], `base`, [d, K], `mix`, [B, d, J], `curves`, [J, K], and the values x_k, `levels`, [K]. The
+/// levels are constants: they get no gradient.
+pub fn level_moments(
+    [seen, base, curves]: [Tensor<2>; 3],
+    mix: Tensor<3>,
+    [precision, levels]: [Tensor<1>; 2],
+) -> Tensor<2> {
+    let [seen, base, curves] = [seen, base, curves].map(Tensor::into_dispatch);
+    let [precision, levels] = [precision, levels].map(Tensor::into_dispatch);
+    let moments = Dispatch::fast_level_moments(seen, precision, base, mix.into_dispatch(), curves, levels);
+    Tensor::from_dispatch(moments)
 }
 
 /// The numbers of one step of [`adamw`].
@@ -167,6 +184,35 @@ pub trait Kernels: Backend {
     #[fusion(default)]
     fn fast_softmax_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::softmax_backward::<Self>(output, grad)
+    }
+
+    /// Mean and variance of each pixel's value; see [`level_moments`].
+    #[fusion(default)]
+    fn fast_level_moments(
+        seen: FloatTensor<Self>,
+        precision: FloatTensor<Self>,
+        base: FloatTensor<Self>,
+        mix: FloatTensor<Self>,
+        curves: FloatTensor<Self>,
+        levels: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::level_moments::<Self>([seen, precision, base, mix, curves, levels])
+    }
+
+    /// The gradients of seen, precision, base, mix and curves from these, the levels and the gradient of the moments.
+    #[fusion(default)]
+    fn fast_level_moments_backward(
+        seen: FloatTensor<Self>,
+        precision: FloatTensor<Self>,
+        base: FloatTensor<Self>,
+        mix: FloatTensor<Self>,
+        curves: FloatTensor<Self>,
+        levels: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [seen, precision, base, mix, curves] =
+            composed::level_moments_backward::<Self>([seen, precision, base, mix, curves, levels], grad);
+        (seen, precision, base, mix, curves)
     }
 
     /// One step of AdamW and of the average of the weights; see [`adamw`].

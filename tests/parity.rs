@@ -16,7 +16,7 @@ use elbo_to_diffusion::{
     diffusion::{denoising_kl, diffuse},
     error::Result,
     host::{download, upload},
-    kernels::{silu, softmax},
+    kernels::{level_moments, silu, softmax},
     parameterization::Parameterization,
     random::{Stream, normal, rng},
     sampler::{ancestral, decode},
@@ -107,6 +107,25 @@ fn the_functions_agree() {
         let x = inputs(&device.clone().autodiff()).require_grad();
         let loss = (softmax(silu(x.clone())) * inputs(&device.clone().autodiff())).sum();
         x.grad(&loss.backward()).map_or(Ok(Vec::new()), download)
+    });
+    compare("moments of the levels and their gradients", 1e-4, |device| {
+        let (noise, device) = (&mut rng(1, Stream::Evaluation, 1), device.clone().autodiff());
+        let [seen, base, curves] = [[4, 6], [6, 17], [2, 17]].map(|shape| normal(shape, noise, &device).require_grad());
+        let mix = normal([4, 6, 2], noise, &device).require_grad();
+        let precision = upload([0.1, 1.0, 10.0, 100.0], &device).require_grad();
+        let levels = upload(digits()?.train.level_values(), &device);
+        let matrices = [seen.clone(), base.clone(), curves.clone()];
+        let moments = level_moments(matrices, mix.clone(), [precision.clone(), levels]);
+        let gradients = (moments.clone() * normal([4, 12], noise, &device)).sum().backward();
+        let gradients = [
+            seen.grad(&gradients),
+            base.grad(&gradients),
+            curves.grad(&gradients),
+            mix.grad(&gradients).map(|mix| mix.reshape([4, 12])),
+            precision.grad(&gradients).map(Tensor::unsqueeze),
+        ];
+        let numbers = gradients.into_iter().flatten().chain([moments.inner()]).map(download);
+        Ok(numbers.collect::<Result<Vec<_>>>()?.concat())
     });
     compare("conversions of chapter 7", 1e-4, |device| {
         let (x, z, gamma) = batch(&digits()?, device);

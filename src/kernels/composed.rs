@@ -2,7 +2,7 @@
 
 use burn::{
     backend::{Backend, TensorMetadata, tensor::FloatTensor},
-    tensor::ops::ConvOptions,
+    tensor::{Shape, Slice, ops::ConvOptions},
 };
 
 use super::AdamWStep;
@@ -93,6 +93,82 @@ pub(super) fn softmax_backward<B: Backend>(output: FloatTensor<B>, grad: FloatTe
     let last = output.shape().num_dims() - 1;
     let total = B::float_sum_dim(B::float_mul(grad.clone(), output.clone()), last);
     B::float_mul(output, B::float_sub(grad, total))
+}
+
+/// The posterior of each pixel's level, as tensors of Burn.
+struct Posterior<B: Backend> {
+    /// The probabilities p_ik, [B, d, K].
+    p: FloatTensor<B>,
+    /// x_k less the mean, [B, d, K].
+    centred: FloatTensor<B>,
+    /// The mean of x_k, [B, d, 1].
+    mean: FloatTensor<B>,
+    /// Its variance, [B, d, 1].
+    variance: FloatTensor<B>,
+}
+
+impl<B: Backend> Posterior<B> {
+    fn of([seen, precision, base, mix, curves, levels]: [FloatTensor<B>; 6]) -> Self {
+        let (shape, k) = (mix.shape(), levels.shape()[0]);
+        let (b, d, j) = (shape[0], shape[1], shape[2]);
+        let reshape = |tensor, shape: [usize; 3]| B::float_reshape(tensor, Shape::new(shape));
+        let levels = reshape(levels, [1, 1, k]);
+        let gap = B::float_sub(reshape(seen, [b, d, 1]), levels.clone());
+        let misfit = B::float_mul(reshape(precision, [b, 1, 1]), B::float_mul(gap.clone(), gap));
+        let mixed = B::float_matmul(B::float_reshape(mix, Shape::new([b * d, j])), curves);
+        let logits = B::float_add(B::float_sub(reshape(base, [1, d, k]), misfit), reshape(mixed, [b, d, k]));
+        let p = B::softmax(logits, 2);
+        let mean = B::float_sum_dim(B::float_mul(p.clone(), levels.clone()), 2);
+        let centred = B::float_sub(levels, mean.clone());
+        let variance = B::float_sum_dim(B::float_mul(p.clone(), square::<B>(centred.clone())), 2);
+        Self { p, centred, mean, variance }
+    }
+}
+
+fn square<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_mul(x.clone(), x)
+}
+
+pub(super) fn level_moments<B: Backend>(tensors: [FloatTensor<B>; 6]) -> FloatTensor<B> {
+    let shape = tensors[0].shape();
+    let Posterior { mean, variance, .. } = Posterior::<B>::of(tensors);
+    let rows = |tensor| B::float_reshape(tensor, shape.clone());
+    B::float_cat(vec![rows(mean), rows(variance)], 1)
+}
+
+/// d loss / d logit_k = p_k (g (x_k - mean) + h ((x_k - mean)^2 - variance)), with the gradients g of the mean and h of the
+/// variance; these sum to zero over k.
+pub(super) fn level_moments_backward<B: Backend>(
+    [seen, precision, base, mix, curves, levels]: [FloatTensor<B>; 6],
+    grad: FloatTensor<B>,
+) -> [FloatTensor<B>; 5] {
+    let shape = mix.shape();
+    let (b, d, j, k) = (shape[0], shape[1], shape[2], levels.shape()[0]);
+    let inputs = [seen.clone(), precision.clone(), base, mix.clone(), curves.clone(), levels];
+    let Posterior { p, centred, mean, variance } = Posterior::<B>::of(inputs);
+    let column = |tensor: FloatTensor<B>| B::float_reshape(tensor, Shape::new([b, d, 1]));
+    let half = |from| column(B::float_slice(grad.clone(), &[Slice::from(0..b), Slice::from(from..from + d)]));
+    let of_mean = B::float_mul(half(0), centred.clone());
+    let of_variance = B::float_mul(half(d), B::float_sub(square::<B>(centred.clone()), variance));
+    let logits = B::float_mul(p, B::float_add(of_mean, of_variance));
+
+    let along = B::float_sum_dim(B::float_mul(logits.clone(), centred.clone()), 2);
+    let across = B::float_sum_dim(B::float_mul(logits.clone(), square::<B>(centred)), 2);
+    let twice = |x| B::float_mul_scalar(x, 2.0.into());
+    let of_seen = B::float_mul(twice(B::float_reshape(precision, Shape::new([b, 1, 1]))), along.clone());
+    let moved = B::float_mul(twice(B::float_sub(column(seen), mean)), along);
+    let of_precision = B::float_sum_dim(B::float_sub(moved, across), 1);
+    let of_base = B::float_sum_dim(logits.clone(), 0);
+    let rows = B::float_reshape(logits, Shape::new([b * d, k]));
+    let of_mix = B::float_matmul(rows.clone(), B::float_transpose(curves));
+    let of_curves = B::float_matmul(B::float_transpose(B::float_reshape(mix, Shape::new([b * d, j]))), rows);
+    [
+        B::float_reshape(of_seen, Shape::new([b, d])),
+        B::float_reshape(of_precision, Shape::new([b])),
+        B::float_reshape(of_base, Shape::new([d, k])),
+        B::float_reshape(of_mix, Shape::new([b, d, j])),
+        of_curves,
+    ]
 }
 
 pub(super) fn adamw<B: Backend>(

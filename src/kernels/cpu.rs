@@ -11,6 +11,7 @@ use super::{
     AdamWStep, Kernels,
     composed::{self, RMS_EPSILON},
     convolution::Sizes,
+    levels::Posterior,
     product::product,
 };
 
@@ -108,12 +109,12 @@ impl Kernels for Flex {
         }
         in_place(logits, |logits, width| {
             for row in logits.chunks_exact_mut(width) {
-                let max = row.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
-                row.iter_mut().for_each(|x| *x -= max);
+                let largest = max(row);
+                row.iter_mut().for_each(|x| *x -= largest);
             }
             logits.iter_mut().for_each(|x| *x = exp(*x));
             for row in logits.chunks_exact_mut(width) {
-                let factor = 1.0 / row.iter().sum::<f32>();
+                let factor = 1.0 / sum(row.iter().copied());
                 row.iter_mut().for_each(|x| *x *= factor);
             }
         })
@@ -127,10 +128,45 @@ impl Kernels for Flex {
         let output = output.storage::<f32>();
         in_place(grad, |grad, width| {
             for (grad, p) in grad.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
-                let total: f32 = grad.iter().zip(p).map(|(g, p)| g * p).sum();
+                let total = sum(grad.iter().zip(p).map(|(g, p)| g * p));
                 grad.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - total));
             }
         })
+    }
+
+    fn fast_level_moments(
+        seen: FlexTensor,
+        precision: FlexTensor,
+        base: FlexTensor,
+        mix: FlexTensor,
+        curves: FlexTensor,
+        levels: FlexTensor,
+    ) -> FlexTensor {
+        let tensors = [seen, precision, base, mix, curves, levels].map(contiguous);
+        match Posterior::of(tensors.each_ref()) {
+            Some(posterior) => posterior.moments(),
+            None => composed::level_moments::<Self>(tensors),
+        }
+    }
+
+    fn fast_level_moments_backward(
+        seen: FlexTensor,
+        precision: FlexTensor,
+        base: FlexTensor,
+        mix: FlexTensor,
+        curves: FlexTensor,
+        levels: FlexTensor,
+        grad: FlexTensor,
+    ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
+        let tensors = [seen, precision, base, mix, curves, levels].map(contiguous);
+        let grad = contiguous(grad);
+        let gradients = match Posterior::of(tensors.each_ref()) {
+            Some(posterior) if grad.dtype() == DType::F32 => posterior.gradients(grad.storage()),
+            _ => None,
+        };
+        let [seen, precision, base, mix, curves] =
+            gradients.unwrap_or_else(|| composed::level_moments_backward::<Self>(tensors, grad));
+        (seen, precision, base, mix, curves)
     }
 
     fn fast_adamw(
@@ -215,6 +251,31 @@ fn sum(numbers: impl ExactSizeIterator<Item = f32>) -> f32 {
         sums[i % 16] += number;
     }
     sums.iter().sum()
+}
+
+/// The sum of the products of two rows of the same length, in sixteen sums as well.
+#[inline(always)]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 16];
+    let (a, b) = (a.chunks_exact(16), b.chunks_exact(16));
+    let rest = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum::<f32>();
+    for (a, b) in a.zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum::<f32>() + rest
+}
+
+/// The largest of some numbers, in sixteen parts as well.
+#[inline(always)]
+fn max(numbers: &[f32]) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; 16];
+    for (i, &number) in numbers.iter().enumerate() {
+        let largest = &mut largest[i % 16];
+        *largest = if number > *largest { number } else { *largest };
+    }
+    largest.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// 1 / sqrt(mean(h^2) + 1e-5).

@@ -148,4 +148,50 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             OpsKind::UnTracked(prep) => prep.finish(B::fast_softmax(logits)),
         }
     }
+
+    fn fast_level_moments(
+        seen: FloatTensor<Self>,
+        precision: FloatTensor<Self>,
+        base: FloatTensor<Self>,
+        mix: FloatTensor<Self>,
+        curves: FloatTensor<Self>,
+        levels: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct LevelMoments;
+
+        impl<B: Kernels> Backward<B, 5> for LevelMoments {
+            type State = [FloatTensor<B>; 6];
+
+            fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let [seen, precision, base, mix, curves, levels] = ops.state;
+                let grad = grads.consume::<B>(&ops.node);
+                let (seen, precision, base, mix, curves) =
+                    B::fast_level_moments_backward(seen, precision, base, mix, curves, levels, grad);
+                for (node, grad) in ops.parents.into_iter().zip([seen, precision, base, mix, curves]) {
+                    if let Some(node) = node {
+                        grads.register::<B>(node.id, grad);
+                    }
+                }
+            }
+        }
+
+        let (levels, _) = levels.into_parts();
+        let ((seen, of_seen), (precision, of_precision)) = (seen.into_parts(), precision.into_parts());
+        let ((base, of_base), (mix, of_mix), (curves, of_curves)) =
+            (base.into_parts(), mix.into_parts(), curves.into_parts());
+        let nodes = [of_seen, of_precision, of_base, of_mix, of_curves];
+        let moments = B::fast_level_moments(
+            seen.clone(),
+            precision.clone(),
+            base.clone(),
+            mix.clone(),
+            curves.clone(),
+            levels.clone(),
+        );
+        match LevelMoments.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish([seen, precision, base, mix, curves, levels], moments),
+            OpsKind::UnTracked(prep) => prep.finish(moments),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use burn::tensor::{Device, Tolerance, activation, module::conv2d, ops::ConvOptions, s};
+use burn::tensor::{Device, FloatDType, Tolerance, activation, module::conv2d, ops::ConvOptions, s};
 
 use super::{composed::RMS_EPSILON, cpu::exp, *};
 use crate::random::{Stream, normal, rng};
@@ -72,6 +72,59 @@ fn gradients_agree_with_burn() {
         assert!(ours.is_some() && burns.is_some());
         if let (Some(ours), Some(burns)) = (ours, burns) {
             ours.assert_approx_eq::<f32>(&burns, Tolerance::rel_abs(1e-5, 1e-6));
+        }
+    }
+}
+
+/// The moments of the levels in Burn's own operations.
+fn composed_moments(
+    [seen, base, curves]: [Tensor<2>; 3],
+    mix: Tensor<3>,
+    [precision, levels]: [Tensor<1>; 2],
+) -> Tensor<2> {
+    let [b, d, j] = mix.dims();
+    let levels = levels.unsqueeze::<3>();
+    let fit = (seen.unsqueeze_dim::<3>(2) - levels.clone()).square() * precision.reshape([b, 1, 1]);
+    let mixed = mix.reshape([b * d, j]).matmul(curves).reshape([b, d, levels.dims()[2]]);
+    let p = activation::softmax(base.unsqueeze::<3>() + mixed - fit, 2);
+    let mean = (p.clone() * levels.clone()).sum_dim(2);
+    let variance = (p * (levels - mean.clone()).square()).sum_dim(2);
+    Tensor::cat(vec![mean.squeeze_dim::<2>(2), variance.squeeze_dim(2)], 1)
+}
+
+#[test]
+fn moments_of_the_levels_and_their_gradients_agree_with_burn() {
+    type Moments = dyn Fn([Tensor<2>; 3], Tensor<3>, [Tensor<1>; 2]) -> Tensor<2>;
+    // f32 is the loop, f64 the composition that other backends run. Few pixels, and more than
+    // are computed side by side; pixels that are seen in a haze, and almost exactly.
+    for (dtype, d, k, scale) in [
+        (FloatDType::F32, 6, 17, 1.0),
+        (FloatDType::F32, 70, 37, 1.0),
+        (FloatDType::F32, 6, 5, 300.0),
+        (FloatDType::F64, 6, 17, 1.0),
+    ] {
+        let outputs_and_gradients = |moments: &Moments| {
+            let (noise, device) = (&mut rng(5, Stream::Evaluation, 0), Device::flex().autodiff());
+            let mut draw = |shape| normal::<2>(shape, noise, &device).cast(dtype);
+            let [seen, base, curves] = [[4, d], [d, k], [2, k]].map(|shape| draw(shape).require_grad());
+            let mix = draw([4, 2 * d]).reshape([4, d, 2]).detach().require_grad();
+            let precision = (draw([1, 4]).exp() * scale).reshape([4]).detach().require_grad();
+            let levels = Tensor::arange(0..k as i64, &device).float().cast(dtype) * (2.0 / k as f64) - 1.0;
+            let y = moments([seen.clone(), base.clone(), curves.clone()], mix.clone(), [precision.clone(), levels]);
+            let gradients = (y.clone() * draw([4, 2 * d])).sum().backward();
+            let of_precision = precision.grad(&gradients).map(Tensor::unsqueeze);
+            let of_mix = mix.grad(&gradients).map(|mix| mix.reshape([4, 2 * d]));
+            let gradients =
+                [seen.grad(&gradients), base.grad(&gradients), curves.grad(&gradients), of_precision, of_mix];
+            gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+        };
+        let (ours, burns) = (outputs_and_gradients(&level_moments), outputs_and_gradients(&composed_moments));
+        assert_eq!((ours.len(), burns.len()), (6, 6));
+        for (ours, burns) in ours.iter().zip(&burns) {
+            match dtype {
+                FloatDType::F64 => ours.assert_approx_eq::<f64>(burns, Tolerance::rel_abs(1e-12, 1e-12)),
+                _ => ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-4, 1e-5)),
+            }
         }
     }
 }
