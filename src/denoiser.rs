@@ -209,31 +209,37 @@ impl Denoiser {
     // ANCHOR: denoise
     /// x_hat_i = sum_k p_ik x_k: estimates x from z_t, [B, d], and gamma_t, [B].
     ///
-    /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only says, through f, how
-    /// the other pixels change the odds of a level. With a generator, units are dropped out (training).
+    /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only
+    /// says, through f, how the other pixels change the odds of a level. With a generator, units
+    /// are dropped out (training).
     pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         let ([batch, d], device) = (z.dims(), z.device());
-        // N(z_i; sqrt(abar) x_k, 1 - abar), as a function of x_k, is exp(-SNR / 2 (z_i / sqrt(abar) - x_k)^2).
+        // As a function of x_k, the Gaussian is exp(-SNR / 2 (z_i / sqrt(abar) - x_k)^2).
         let seen = z / sigmoid(-gamma.clone()).sqrt().unsqueeze_dim(1);
-        let given = [(-gamma.clone()).exp() * 0.5, upload(self.levels.iter().copied(), &device)];
+        let levels = upload(self.levels.iter().copied(), &device);
+        let given = [(-gamma.clone()).exp() * 0.5, levels];
         let (log_m, curves) = (self.log_marginals.val(), self.curves.val());
         // First each pixel alone, with nothing of the curves mixed in...
         let nothing = Tensor::zeros([batch, d, CURVES], &device);
-        let alone = level_moments([seen.clone(), log_m.clone(), curves.clone().detach()], nothing, given.clone());
+        let pixels = [seen.clone(), log_m.clone(), curves.clone().detach()];
+        let alone = level_moments(pixels, nothing, given.clone());
         // ... then with what the other pixels say.
         let mix = self.correction(alone, gamma, dropout);
-        level_moments([seen, log_m + self.bias.val(), curves], mix, given).narrow(1, 0, d)
+        let together = level_moments([seen, log_m + self.bias.val(), curves], mix, given);
+        together.narrow(1, 0, d)
     }
     // ANCHOR_END: denoise
 
     // ANCHOR: correction
-    /// How much of each curve is in f, [B, d, 2], from the mean and the variance of each pixel alone, [B, 2 d], and gamma, [B].
+    /// How much of each curve is in f, [B, d, 2], from the mean and the variance of each pixel alone,
+    /// [B, 2 d], and gamma, [B].
     fn correction(&self, alone: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<3> {
         let [batch, d] = [alone.dims()[0], alone.dims()[1] / 2];
         // A root has no slope at zero; a pixel that is certain need not have one.
         let deviation = alone.clone().narrow(1, d, d).clamp_min(1e-20).sqrt() * 2.0;
         let features = Tensor::cat(vec![alone.narrow(1, 0, d), deviation], 1);
-        let mix = self.output.forward(self.trunk.forward(features, self.config.time_features(gamma), dropout));
+        let time = self.config.time_features(gamma);
+        let mix = self.output.forward(self.trunk.forward(features, time, dropout));
         mix.reshape([batch, d, CURVES])
     }
     // ANCHOR_END: correction

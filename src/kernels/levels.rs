@@ -49,14 +49,14 @@ impl<'a> Posterior<'a> {
     }
 
     // ANCHOR: pixels
-    /// The probability of each level for some pixels of an image, side by side, and the mean and the variance of its value.
+    /// The probability of each level for some pixels of an image, side by side, and the mean and the
+    /// variance of its value.
     #[inline(always)]
     fn pixels(&self, precision: f32, of: &mut Pixels) {
         let Pixels { width, seen, base, mix, p, shared, mean, variance } = of;
-        let rows = || base.chunks_exact(*width).zip(self.levels);
-        let curves = self.curves.chunks_exact(self.sizes[2]);
+        let rows = base.chunks_exact(*width).zip(self.curves.chunks_exact(self.sizes[2]));
         shared.fill(f32::NEG_INFINITY);
-        for ((p, (base, x)), curves) in p.chunks_exact_mut(*width).zip(rows()).zip(curves) {
+        for ((p, x), (base, curves)) in p.chunks_exact_mut(*width).zip(self.levels).zip(rows) {
             // How often the level occurs at this pixel, and how well it fits what is seen of it...
             for ((p, base), seen) in p.iter_mut().zip(base).zip(&*seen) {
                 *p = base - precision * (seen - x) * (seen - x);
@@ -65,14 +65,16 @@ impl<'a> Posterior<'a> {
             for (mix, curve) in mix.chunks_exact(*width).zip(curves) {
                 p.iter_mut().zip(mix).for_each(|(p, mix)| *p += mix * curve);
             }
-            shared.iter_mut().zip(&*p).for_each(|(largest, p)| *largest = if p > largest { *p } else { *largest });
+            for (largest, p) in shared.iter_mut().zip(&*p) {
+                *largest = if p > largest { *p } else { *largest };
+            }
         }
         for p in p.chunks_exact_mut(*width) {
             p.iter_mut().zip(&*shared).for_each(|(p, largest)| *p = exp(*p - largest));
         }
-        shared.fill(0.0);
-        mean.fill(0.0);
-        variance.fill(0.0);
+        for sum in [&mut *shared, &mut *mean, &mut *variance] {
+            sum.fill(0.0);
+        }
         for (p, x) in p.chunks_exact(*width).zip(self.levels) {
             for ((p, total), mean) in p.iter().zip(&mut *shared).zip(&mut *mean) {
                 *total += p;
@@ -84,7 +86,8 @@ impl<'a> Posterior<'a> {
             *mean *= *total;
         }
         for (p, x) in p.chunks_exact_mut(*width).zip(self.levels) {
-            for (((p, factor), mean), variance) in p.iter_mut().zip(&*shared).zip(&*mean).zip(&mut *variance) {
+            let shared = shared.iter().zip(&*mean);
+            for ((p, (factor, mean)), variance) in p.iter_mut().zip(shared).zip(&mut *variance) {
                 *p *= factor;
                 *variance += *p * (x - mean) * (x - mean);
             }
