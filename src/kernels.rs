@@ -200,6 +200,8 @@ pub trait Kernels: Backend {
     }
 
     /// The gradients of seen, precision, base, mix and curves from these, the levels and the gradient of the moments.
+    // The macro understands tuples of tensors, and no name for one.
+    #[allow(clippy::type_complexity)]
     #[fusion(default)]
     fn fast_level_moments_backward(
         seen: FloatTensor<Self>,

@@ -7,10 +7,7 @@ use std::ops::Range;
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    tensor::{
-        Device, Tensor,
-        activation::{sigmoid, softmax},
-    },
+    tensor::{Device, Tensor, activation::sigmoid},
 };
 use elbo_to_diffusion::{
     bound::{Bound, Draws},
