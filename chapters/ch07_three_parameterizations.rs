@@ -37,10 +37,11 @@ fn main() -> ExitCode {
 }
 
 fn run(chapter: &mut Chapter) -> Result<()> {
+    let data = chapter.dataset()?;
     four_losses(chapter);
     error_scale(chapter)?;
     tweedie(chapter)?;
-    heads(chapter)
+    heads(chapter, &data)
 }
 
 // ANCHOR: four_losses
@@ -226,9 +227,8 @@ fn setting(chapter: &mut Chapter, data: &Dataset) -> Setting {
     }
 }
 
-fn heads(chapter: &mut Chapter) -> Result<()> {
-    let data = chapter.dataset()?;
-    let setting = &setting(chapter, &data);
+fn heads(chapter: &mut Chapter, data: &Dataset) -> Result<()> {
+    let setting = &setting(chapter, data);
     let (trunk, linear) = (setting.trunk, setting.linear());
     let cosine = Cosine { gamma_min: trunk.gamma_min, gamma_max: trunk.gamma_max };
     let device = chapter.device.clone().autodiff();
@@ -246,17 +246,17 @@ fn heads(chapter: &mut Chapter) -> Result<()> {
         ("v, bound", V, Loss::Bound),
         ("v, simple", V, Loss::Simple(&linear)),
     ] {
-        let trained = train(chapter, &data, setting, &plain, reading)?;
+        let trained = train(chapter, data, setting, &plain, reading)?;
         let x_hat = |z, gamma| trained.x_hat(reading.1, z, gamma, None);
-        judged.push(judge(chapter, &data, &linear, reading.0, x_hat)?);
+        judged.push(judge(chapter, data, &linear, reading.0, x_hat)?);
         if reading.0 == "eps, bound" {
             let clipped = |z, gamma| x_hat(z, gamma).clamp(-1.0, 1.0);
-            judged.push(judge(chapter, &data, &linear, "eps, bound, clipped", clipped)?);
+            judged.push(judge(chapter, data, &linear, "eps, bound, clipped", clipped)?);
         }
     }
     for reading in [("softmax x, bound", X, Loss::Bound), ("softmax x, simple", X, Loss::Simple(&linear))] {
-        let trained = train(chapter, &data, setting, &posterior, reading)?;
-        judged.push(judge(chapter, &data, &linear, reading.0, |z, gamma| trained.denoise(z, gamma, None))?);
+        let trained = train(chapter, data, setting, &posterior, reading)?;
+        judged.push(judge(chapter, data, &linear, reading.0, |z, gamma| trained.denoise(z, gamma, None))?);
     }
     // The output of the chapters before, trained for the bound.
     if let Some(usual) = judged.iter().find(|j| j.name == "softmax x, bound") {

@@ -53,6 +53,20 @@ fn autoencoders_have_one_preset_for_the_digits() {
 }
 
 #[test]
+fn chapters_with_a_network_take_mnist_and_say_where_they_looked_for_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (out, nowhere) = (path("out"), path("nowhere"));
+    let common = ["--data", "mnist", "--data-dir", &nowhere, "--out", &out];
+    for preset in ["quick", "full"] {
+        let arguments = [&common[..], &["--preset", preset]].concat();
+        for chapter in ["ch03_vae", "ch04_hvae", "ch05_vdm", "ch06_learned_snr", "ch07_three_parameterizations"] {
+            refused_by(chapter, &arguments, 1, &["cannot read train-images-idx3-ubyte", "nowhere", "--data-dir"]);
+        }
+    }
+}
+
+#[test]
 fn values_that_make_no_sense_are_usage_errors() {
     refused(&["--steps", "0"], 2, &["--steps 0", "1 or more"]);
     refused(&["--threads", "0"], 2, &["--threads 0", "1 or more"]);
