@@ -45,16 +45,20 @@ pub fn softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_softmax(logits.into_dispatch()))
 }
 
-/// The mean and the variance of each pixel's value x_k, [B, 2 d]: first the means of all pixels of an image, then their variances.
+// ANCHOR: level_moments
+/// The mean and the variance of each pixel's value x_k, [B, 2 d]: first the means of all pixels of an
+/// image, then their variances.
 ///
-/// The probability of level k is proportional to exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi - x_k)^2), with
-/// `seen`, [B, d], `precision`, [B], `base`, [d, K], `mix`, [B, d, J], `curves`, [J, K], and the values x_k, `levels`, [K]. The
-/// levels are constants: they get no gradient.
+/// The probability of level k is proportional to
+/// exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi - x_k)^2), with `seen`, [B, d],
+/// `precision`, [B], `base`, [d, K], `mix`, [B, d, J], `curves`, [J, K], and the values x_k,
+/// `levels`, [K]. The levels are constants: they get no gradient.
 pub fn level_moments(
     [seen, base, curves]: [Tensor<2>; 3],
     mix: Tensor<3>,
     [precision, levels]: [Tensor<1>; 2],
 ) -> Tensor<2> {
+    // ANCHOR_END: level_moments
     let [seen, base, curves] = [seen, base, curves].map(Tensor::into_dispatch);
     let [precision, levels] = [precision, levels].map(Tensor::into_dispatch);
     let moments = Dispatch::fast_level_moments(seen, precision, base, mix.into_dispatch(), curves, levels);
