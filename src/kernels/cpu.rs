@@ -109,12 +109,12 @@ impl Kernels for Flex {
         }
         in_place(logits, |logits, width| {
             for row in logits.chunks_exact_mut(width) {
-                let largest = max(row);
-                row.iter_mut().for_each(|x| *x -= largest);
+                let max = row.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
+                row.iter_mut().for_each(|x| *x -= max);
             }
             logits.iter_mut().for_each(|x| *x = exp(*x));
             for row in logits.chunks_exact_mut(width) {
-                let factor = 1.0 / sum(row.iter().copied());
+                let factor = 1.0 / row.iter().sum::<f32>();
                 row.iter_mut().for_each(|x| *x *= factor);
             }
         })
@@ -128,7 +128,7 @@ impl Kernels for Flex {
         let output = output.storage::<f32>();
         in_place(grad, |grad, width| {
             for (grad, p) in grad.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
-                let total = sum(grad.iter().zip(p).map(|(g, p)| g * p));
+                let total: f32 = grad.iter().zip(p).map(|(g, p)| g * p).sum();
                 grad.iter_mut().zip(p).for_each(|(g, p)| *g = p * (*g - total));
             }
         })
@@ -265,17 +265,6 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     sums.iter().sum::<f32>() + rest
-}
-
-/// The largest of some numbers, in sixteen parts as well.
-#[inline(always)]
-fn max(numbers: &[f32]) -> f32 {
-    let mut largest = [f32::NEG_INFINITY; 16];
-    for (i, &number) in numbers.iter().enumerate() {
-        let largest = &mut largest[i % 16];
-        *largest = if number > *largest { number } else { *largest };
-    }
-    largest.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// 1 / sqrt(mean(h^2) + 1e-5).
