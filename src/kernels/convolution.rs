@@ -43,24 +43,25 @@ impl Sizes {
 
     /// What each pixel's window sees in an image, [inputs, H, W]: [inputs k k, H W].
     fn unfold(self, image: &[f32], columns: &mut [f32]) {
-        let (k, width, half) = (self.kernel, self.width, self.kernel / 2);
-        for (row, columns) in columns.chunks_exact_mut(self.pixels()).enumerate() {
+        let (k, width, half, pixels) = (self.kernel, self.width, self.kernel / 2, self.pixels());
+        for (row, columns) in columns.chunks_exact_mut(pixels).enumerate() {
             let (channel, down, right) = (row / (k * k), row / k % k, row % k);
-            let image = &image[channel * self.pixels()..][..self.pixels()];
-            for (y, line) in columns.chunks_exact_mut(width).enumerate() {
-                // Pixel (y, x) looks at (y + down - half, x + right - half).
-                match (y + down).checked_sub(half).filter(|&y| y < self.height) {
-                    None => line.fill(0.0),
-                    Some(from) => {
-                        let image = &image[from * width..][..width];
-                        let start = half.saturating_sub(right).min(width);
-                        let end = (width + half).saturating_sub(right).min(width).max(start);
-                        line[..start].fill(0.0);
-                        line[end..].fill(0.0);
-                        if end > start {
-                            line[start..end].copy_from_slice(&image[start + right - half..end + right - half]);
-                        }
-                    }
+            let image = &image[channel * pixels..][..pixels];
+            // Pixel (y, x) looks at (y + down - half, x + right - half): a channel of the image, moved as a whole...
+            let (ahead, behind) = (down * width + right, half * width + half);
+            let start = behind.saturating_sub(ahead).min(pixels);
+            let from = ahead.saturating_sub(behind).min(pixels);
+            let end = pixels - from;
+            columns[..start].fill(0.0);
+            columns[start..end.max(start)].copy_from_slice(&image[from..][..end.saturating_sub(start)]);
+            columns[end..].fill(0.0);
+            // ... but for what the move brought in from the line above or below.
+            if right != half {
+                let left = half.saturating_sub(right).min(width);
+                let last = (width + half).saturating_sub(right).min(width);
+                for line in columns.chunks_exact_mut(width) {
+                    line[..left].fill(0.0);
+                    line[last..].fill(0.0);
                 }
             }
         }
