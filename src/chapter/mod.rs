@@ -303,7 +303,10 @@ impl Chapter {
             Ok(())
         })?;
         drop(progress);
-        self.timing("train_steps_per_second", trained.steps_per_second);
+        // A stage that a resumed run finds done has no speed.
+        if trained.steps_per_second > 0.0 {
+            self.timing("train_steps_per_second", trained.steps_per_second);
+        }
         Ok(trained)
     }
 
