@@ -7,7 +7,7 @@
 //! | [`error`] | the one error type |
 //! | [`host`] | numbers between host and device |
 //! | [`oracle`] | exact answers in f64, for programs and tests |
-//! | [`kernels`] | linear layers, SiLU, RMS norm, softmax and AdamW on the CPU |
+//! | [`kernels`] | linear layers, convolutions, SiLU, RMS norm, softmax, the levels of a pixel and AdamW on the CPU |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
