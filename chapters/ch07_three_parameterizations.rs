@@ -211,7 +211,8 @@ enum Loss<'a> {
     Simple(&'a (dyn Schedule + Sync)),
 }
 
-/// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a tenth of the steps of a long run.
+/// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a tenth of the steps of a long run; in a
+/// short one, with less dropout than in chapters 5 and 6.
 fn setting(chapter: &mut Chapter, data: &Dataset) -> Setting {
     let setting = chapter.setting(data, 400);
     let Setting { trunk, training, .. } = &setting;

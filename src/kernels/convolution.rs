@@ -47,13 +47,14 @@ impl Sizes {
         for (row, columns) in columns.chunks_exact_mut(pixels).enumerate() {
             let (channel, down, right) = (row / (k * k), row / k % k, row % k);
             let image = &image[channel * pixels..][..pixels];
-            // Pixel (y, x) looks at (y + down - half, x + right - half): a channel of the image, moved as a whole...
+            // Pixel (y, x) looks at (y + down - half, x + right - half): a channel of the image, moved as a whole, forward or
+            // back...
             let (ahead, behind) = (down * width + right, half * width + half);
             let start = behind.saturating_sub(ahead).min(pixels);
             let from = ahead.saturating_sub(behind).min(pixels);
             let end = pixels - from;
             columns[..start].fill(0.0);
-            columns[start..end.max(start)].copy_from_slice(&image[from..][..end.saturating_sub(start)]);
+            columns[start..end].copy_from_slice(&image[from..][..end - start]);
             columns[end..].fill(0.0);
             // ... but for what the move brought in from the line above or below.
             if right != half {
