@@ -10,16 +10,17 @@ use burn::{
 };
 use divan::{Bencher, black_box, counter::ItemsCount};
 use elbo_to_diffusion::{
-    bound::{Bound, Draws},
     data::{Dataset, digits::digits},
-    denoiser::{Denoiser, DenoiserConfig, Layers, TrunkConfig},
-    diffusion::{decoder_log_probs, denoising_kl, diffuse},
+    evaluation::{Bound, Draws, on_all_threads},
     host::upload,
     kernels::{affine, convolution, level_moments, rms_norm, silu, softmax},
+    network::{Layers, TrunkConfig},
     random::{Stream, dropout_mask, normal, rng},
-    sampler::ancestral,
-    schedule::{Linear, Schedule},
     training::{SHARDS, Shard, Training},
+    vdm::{
+        Denoiser, DenoiserConfig, Linear, NoiseLevels, Schedule, ancestral, denoising_term, diffuse,
+        terms::{decoder_log_probs, denoising_kl},
+    },
 };
 
 /// The images of one shard of a batch.
@@ -171,10 +172,10 @@ fn training_steps_20(bencher: Bencher) {
     let (model, training) = (quick(&device), Training::new(20));
     bencher.counter(ItemsCount::new(20 * N * SHARDS)).bench_local(|| {
         let loss = |model: &Denoiser, shard: Shard| {
-            let gamma = SCHEDULE.at(&shard.times(N, 0), &device).0;
-            let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, 0);
-            let x_hat = model.denoise(z, gamma.clone(), Some(&mut shard.rng(0, Stream::Dropout)));
-            denoising_kl(x, x_hat, gamma.exp().recip()).mean()
+            let at = NoiseLevels::at(&SCHEDULE, &shard.times(N, 0), &device);
+            let (x, eps) = shard.images_and_noise(&data.train, N, 0.0, 0, &device);
+            let dropout = &mut shard.rng(0, Stream::Dropout);
+            denoising_term(x, at, eps, |z, gamma| model.denoise(z, gamma, Some(dropout))).mean()
         };
         training.run(training.begin(&model), &[], loss, |_| Ok(())).map(|trained| trained.losses)
     });
@@ -184,7 +185,7 @@ fn training_steps_20(bencher: Bencher) {
 fn ancestral_samples_64_in_25_steps(bencher: Bencher) {
     let (model, device) = (quick(&Device::flex()), Device::flex());
     bencher.counter(ItemsCount::new(64_usize)).bench_local(|| {
-        let denoise = |z, gamma| model.denoise(z, gamma, None);
+        let denoise = on_all_threads(|z, gamma| model.denoise(z, gamma, None));
         ancestral([64, 64], &SCHEDULE.grid(26), denoise, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
     });
 }

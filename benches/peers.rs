@@ -12,12 +12,11 @@ use std::{path::Path, process::Command, time::Instant};
 
 use burn::{module::Module, tensor::Device};
 use elbo_to_diffusion::{
-    bound::{Bound, Draws},
     data::digits::digits,
+    evaluation::{Bound, Draws, on_all_threads},
     host::download,
     random::{Stream, rng},
-    sampler::ancestral,
-    schedule::Schedule,
+    vdm::{Schedule, ancestral},
 };
 use serde_json::{Value, json};
 
@@ -138,7 +137,7 @@ fn ours(steps: usize) -> Result<Value, Box<dyn std::error::Error>> {
 
     let gammas = w1::SCHEDULE.grid(101);
     let sample = |n: usize, gammas: &[f64]| {
-        ancestral([n, 64], gammas, denoise, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
+        ancestral([n, 64], gammas, on_all_threads(denoise), &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
     };
     sample(16, &gammas[..4]).into_data();
     let start = Instant::now();
@@ -168,7 +167,8 @@ fn linear() -> Result<(), Box<dyn std::error::Error>> {
         training.run(training.begin(&model), &[], loss, |_| Ok(())).map(|_| ())
     };
     let sample = |images: usize, steps: usize| {
-        let (denoise, noise) = (|z, gamma| trained.denoise(z, gamma, None), &mut rng(0, Stream::Sampling, 0));
+        let denoise = on_all_threads(|z, gamma| trained.denoise(z, gamma, None));
+        let noise = &mut rng(0, Stream::Sampling, 0);
         let z = ancestral([images, 64], &w1::SCHEDULE.grid(steps + 1), denoise, noise, &device, |_, _, _| {});
         download(z.sum()).map(|_| ())
     };

@@ -10,13 +10,12 @@ use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use elbo_to_diffusion::{
     chapter::{DeviceChoice, select_device},
-    denoiser::{Denoiser, DenoiserConfig, Layers, TrunkConfig},
-    diffusion::{denoising_kl, diffuse},
+    evaluation::on_all_threads,
     host::download,
+    network::{Layers, TrunkConfig},
     random::{Stream, normal, rng},
-    sampler::ancestral,
-    schedule::{Linear, Schedule},
     training::{SHARDS, Shard, Training},
+    vdm::{Denoiser, DenoiserConfig, Linear, NoiseLevels, Schedule, ancestral, denoising_term},
 };
 use serde_json::json;
 
@@ -36,21 +35,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (steps, batch, channels) = (option("--steps", 100)?, option("--batch", 128)?, option("--channels", 32)?);
     let (images, sampling_steps) = (option("--images", 64)?, option("--sampling-steps", 50)?);
 
-    let levels: Vec<f64> = (0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0).collect();
+    let values: Vec<f64> = (0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0).collect();
     let Linear { gamma_min, gamma_max } = SCHEDULE;
     let trunk =
         TrunkConfig { gamma_min, gamma_max, layers: Layers::UNet(3), hidden: channels, blocks: 2, dropout: 0.0 };
     let log_marginals = vec![-(LEVELS as f64).ln(); DIM * LEVELS];
     let tape = device.clone().autodiff();
-    let model = DenoiserConfig { levels, log_marginals, trunk }.init(&mut rng(0, Stream::Initialisation, 0), &tape);
+    let model = DenoiserConfig { values, log_marginals, trunk }.init(&mut rng(0, Stream::Initialisation, 0), &tape);
 
     let n = batch / SHARDS;
     let loss = |model: &Denoiser, shard: Shard| {
         let x = normal([n, DIM], &mut shard.rng(0, Stream::Batch), &tape).tanh();
-        let gamma = SCHEDULE.at(&shard.times(n, 0), &tape).0;
+        let at = NoiseLevels::at(&SCHEDULE, &shard.times(n, 0), &tape);
         let eps = normal([n, DIM], &mut shard.rng(0, Stream::Training), &tape);
-        let x_hat = model.denoise(diffuse(x.clone(), gamma.clone(), eps), gamma.clone(), None);
-        denoising_kl(x, x_hat, gamma.neg().exp()).mean() / DIM as f64
+        denoising_term(x, at, eps, |z, gamma| model.denoise(z, gamma, None)).mean() / DIM as f64
     };
     let training = Training::new(steps);
     let (warm, mut start) = ((steps / 4).max(1), Instant::now());
@@ -65,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rate = (steps - warm) as f64 / start.elapsed().as_secs_f64();
 
     let sample = |steps: usize| -> Result<(), elbo_to_diffusion::error::Error> {
-        let denoise = |z, gamma| trained.model.denoise(z, gamma, None);
+        let denoise = on_all_threads(|z, gamma| trained.model.denoise(z, gamma, None));
         let noise = &mut rng(0, Stream::Sampling, 0);
         let z = ancestral([images, DIM], &SCHEDULE.grid(steps + 1), denoise, noise, &device, |_, _, _| {});
         download(z.sum()).map(|_| ())

@@ -11,13 +11,12 @@ use burn::{
 };
 use elbo_to_diffusion::{
     data::Dataset,
-    diffusion::{denoising_kl, diffuse, diffusion_weight},
     host::upload,
     kernels::{silu, softmax},
-    layers::{Linear, linear, rms_norm, time_features},
-    random::{Stream, dropout_mask, normal},
-    schedule::{Linear as LinearSchedule, Schedule},
+    network::layers::{Linear, linear, rms_norm, time_features},
+    random::{Stream, dropout_mask},
     training::{SHARDS, Shard, Training},
+    vdm::{Linear as LinearSchedule, NoiseLevels, denoising_term},
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -87,13 +86,12 @@ impl W1 {
     /// The diffusion loss of one shard of a training batch, in bits/dim.
     pub fn loss(&self, data: &Dataset, shard: Shard, device: &Device) -> Tensor<1> {
         const N: usize = BATCH / SHARDS;
-        let x = data.train.sample(N, &mut shard.rng(0, Stream::Batch)).values(device);
+        let (x, eps) = shard.images_and_noise(&data.train, N, 0.0, 0, device);
         let t = shard.times(N, 0);
-        let gamma = upload(t.iter().map(|&t| SCHEDULE.gamma(t)), device);
-        let weight = upload(t.iter().map(|&t| diffusion_weight(&SCHEDULE, t)), device);
-        let z = diffuse(x.clone(), gamma.clone(), normal([N, PIXELS], &mut shard.rng(0, Stream::Training), device));
-        let x_hat = self.denoise(z, gamma, Some(&mut shard.rng(0, Stream::Dropout)));
-        denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(1.0)
+        let at = NoiseLevels::at(&SCHEDULE, &t, device);
+        let dropout = &mut shard.rng(0, Stream::Dropout);
+        let denoise = |z, gamma| self.denoise(z, gamma, Some(dropout));
+        denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(1.0)
     }
 }
 

@@ -3,10 +3,10 @@
 use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
     autoencoder::{Autoencoder, Fit, ImportanceWeighted, NegativeElbo, Size},
-    bound::Draws,
     chapter::{Chapter, DataChoice, Number, Preset},
     data::{Images, Marginals},
     error::{Error, Result},
+    evaluation::Draws,
     figure::{ImageRow, image_rows},
     host::download,
     random::{Stream, rng},

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use burn::module::Module;
 use elbo_to_diffusion::{
     autoencoder::{CategoricalDecoder, Fit, GaussianNetwork, ImportanceWeighted, NegativeElbo, Size, Vae},
-    bound::Draws,
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Images, Marginals},
     error::Result,
+    evaluation::Draws,
     figure::{Plot, Series, Style},
     random::{Stream, normal, rng},
     training::State,

@@ -10,16 +10,13 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use elbo_to_diffusion::{
-    bound::{Bound, Draws},
     chapter::{self, Chapter, Flag, Number, Preset, Spec},
     data::Dataset,
-    denoiser::{Denoiser, DenoiserConfig},
-    diffusion::{denoising_kl, diffusion_weight},
     error::{Error, Result},
-    host::upload,
+    evaluation::{Bound, Draws},
     random::{Stream, rng},
-    schedule::Schedule,
     training::Shard,
+    vdm::{Denoiser, DenoiserConfig, NoiseLevels, Schedule, denoising_term},
 };
 
 /// The images of a batch, whatever the number of devices.
@@ -58,12 +55,12 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let loss = |model: &Denoiser, shard: Shard| {
         // The shard is computed where this copy of the model is.
         let device = model.devices().into_iter().next().unwrap_or_else(|| home.clone());
-        let t = shard.times(BATCH / shard.count, seed);
-        let weight = upload(t.iter().map(|&t| diffusion_weight(&schedule, t)), &device);
-        let gamma = schedule.at(&t, &device).0;
-        let (x, z) = shard.noised(&data.train, gamma.clone(), setting.shifted, seed);
-        let x_hat = model.denoise(z, gamma, Some(&mut shard.rng(seed, Stream::Dropout)));
-        denoising_kl(x, x_hat, weight).mean() * data.bits_per_dim(1.0)
+        let n = BATCH / shard.count;
+        let at = NoiseLevels::at(&schedule, &shard.times(n, seed), &device);
+        let (x, eps) = shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
+        let dropout = &mut shard.rng(seed, Stream::Dropout);
+        let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
+        denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(1.0)
     };
     // ANCHOR_END: loss
     // A device that breaks down makes Burn panic. The run turns that into a sentence, so it need not be printed as well.
@@ -96,7 +93,7 @@ fn report(
     let denoise = |z: Tensor<2>, gamma| model.denoise(z, gamma, None);
     let draws = Draws { passes: 2, seed: chapter.seed() };
     let bound = Bound::continuous(&data.validation.first(350), schedule, 16, denoise, draws, &chapter.device)?;
-    let (bits, error) = (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.standard_error));
+    let (bits, error) = (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.noise_error));
     chapter.report.section("The bound");
     chapter.report.row("validation bound", &Number::within(bits, 0.02, 3), "bits/dim");
     chapter.report.row("standard error", &Number::within(error, 0.001, 4), "bits/dim");

@@ -4,22 +4,17 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`oracle`] | exact answers in f64, for programs and tests |
 //! | [`error`] | the one error type |
 //! | [`host`] | numbers between host and device |
-//! | [`oracle`] | exact answers in f64, for programs and tests |
 //! | [`kernels`] | linear layers, convolutions, SiLU, RMS norm, softmax, the levels of a pixel and AdamW on the CPU |
 //! | [`random`] | host randomness, one stream per purpose |
-//! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
-//! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
-//! | [`diffusion`] | the process, its posterior, the terms of the bound |
-//! | [`parameterization`] | x, eps, score and v: conversions and loss weights |
-//! | [`sampler`] | ancestral sampling |
 //! | [`data`] | the data sets |
+//! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
+//! | [`network`] | what networks are made of |
+//! | [`vdm`] | **the variational diffusion model: schedule, process, terms of the bound, denoiser, sampler** |
+//! | [`evaluation`] | estimates on a set of images, on all threads, compared in pairs |
 //! | [`class_mixture`] | a mixture of classes of images, with an exact likelihood |
-//! | [`layers`] | what networks are made of |
-//! | [`unet`] | a convolutional network |
-//! | [`denoiser`] | the networks of the diffusion chapters |
-//! | [`bound`] | the bound on a set of images |
 //! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
 //! | [`autoencoder`] | variational autoencoders: one level, a hierarchy, linear |
@@ -49,26 +44,21 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pub mod autoencoder;
-pub mod bound;
 pub mod chapter;
 pub mod checkpoint;
 pub mod class_mixture;
 pub mod data;
-pub mod denoiser;
-pub mod diffusion;
 pub mod error;
+pub mod evaluation;
 pub mod figure;
 mod files;
 pub mod gaussian;
 pub mod host;
 pub mod kernels;
-pub mod layers;
+pub mod network;
 pub mod optimizer;
 pub mod oracle;
-pub mod parameterization;
 pub mod random;
-pub mod sampler;
-pub mod schedule;
 pub mod training;
-pub mod unet;
+pub mod vdm;
 pub mod weights;

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::{
         host::download,
-        layers::{Linear, linear},
+        network::layers::{Linear, linear},
         random::{Stream, normal, rng},
     };
 

@@ -28,6 +28,10 @@ pub enum Stream {
     Times = 7,
     /// Which pixels of black and white images are white.
     Binarisation = 8,
+    /// Draws from a model that is known exactly.
+    Exact = 9,
+    /// Images and noise of the descent of a schedule's end points.
+    EndPoints = 10,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

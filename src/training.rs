@@ -18,7 +18,6 @@ use rayon::prelude::*;
 
 use crate::{
     data::Images,
-    diffusion::diffuse,
     error::{Error, Result},
     host::download,
     optimizer::{Optimizer, StepSettings},
@@ -90,13 +89,17 @@ impl Shard {
         images.sample(n, rng).shifted(shifted, rng).values(device)
     }
 
-    /// One image for each gamma, drawn with replacement, and its latent at that noise level: x and z, both [B, d], for
-    /// gamma of shape [B].
-    pub fn noised(&self, images: &Images, gamma: Tensor<1>, shifted: f64, seed: u64) -> (Tensor<2>, Tensor<2>) {
-        let ([n], device) = (gamma.dims(), gamma.device());
-        let x = self.images(images, n, shifted, seed, &device);
-        let eps = normal([n, images.dim()], &mut self.rng(seed, Stream::Training), &device);
-        (x.clone(), diffuse(x, gamma, eps))
+    /// The same images, and noise for each, both `[n, d]`.
+    pub fn images_and_noise(
+        &self,
+        images: &Images,
+        n: usize,
+        shifted: f64,
+        seed: u64,
+        device: &Device,
+    ) -> (Tensor<2>, Tensor<2>) {
+        let eps = normal([n, images.dim()], &mut self.rng(seed, Stream::Training), device);
+        (self.images(images, n, shifted, seed, device), eps)
     }
 }
 

@@ -10,18 +10,18 @@ use burn::{
 };
 use elbo_to_diffusion::{
     autoencoder::{Fit, HvaeConfig, Size, Vae},
-    bound::{Bound, Draws},
     data::{Dataset, digits::digits},
-    denoiser::{Denoiser, DenoiserConfig, Layers, Regressor, TrunkConfig},
-    diffusion::{denoising_kl, diffuse},
     error::Result,
+    evaluation::{Bound, Draws},
     host::{download, upload},
     kernels::{level_moments, silu, softmax},
-    parameterization::Parameterization,
+    network::{Layers, Regressor, TrunkConfig},
     random::{Stream, normal, rng},
-    sampler::{ancestral, decode},
-    schedule::{Learned, Linear, Schedule},
     training::{SHARDS, Shard, Training},
+    vdm::{
+        Denoiser, DenoiserConfig, Learned, Linear, NoiseLevels, Parameterization, Schedule, ancestral, decode,
+        denoising_term, diffuse, terms::denoising_kl,
+    },
 };
 
 const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
@@ -210,10 +210,11 @@ fn a_short_run_of_chapter_5_agrees() {
         let model = config.init(&mut rng(0, Stream::Initialisation, 0), &tape);
         let training = Training::new(12);
         let loss = |model: &Denoiser, shard: Shard| {
-            let gamma = SCHEDULE.at(&shard.times(16 / SHARDS, 0), &tape).0;
-            let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, 0);
-            let x_hat = model.denoise(z, gamma.clone(), Some(&mut shard.rng(0, Stream::Dropout)));
-            denoising_kl(x, x_hat, gamma.exp().recip()).mean() * data.bits_per_dim(6.5)
+            let at = NoiseLevels::at(&SCHEDULE, &shard.times(16 / SHARDS, 0), &tape);
+            let (x, eps) = shard.images_and_noise(&data.train, 16 / SHARDS, 0.0, 0, &tape);
+            let dropout = &mut shard.rng(0, Stream::Dropout);
+            let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
+            denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(1.0)
         };
         let trained = training.run(training.begin(&model), &[], loss, |_| Ok(()))?;
         let denoise = |z, gamma| trained.model.denoise(z, gamma, None);
@@ -221,7 +222,7 @@ fn a_short_run_of_chapter_5_agrees() {
         let few = data.test.first(32);
         let bound = Bound::discrete(&few, &gammas, &denoise, Draws { passes: 2, seed: 0 }, device)?;
         let z = ancestral([8, 64], &gammas, denoise, &mut rng(0, Stream::Sampling, 0), device, |_, _, _| {});
-        let mut terms = vec![bound.reconstruction, bound.prior, bound.standard_error];
+        let mut terms = vec![bound.reconstruction, bound.prior, bound.noise_error];
         terms.extend(&bound.denoising);
         Ok((trained.losses, terms, decode(z, -8.0, &data.train.level_values())?))
     };

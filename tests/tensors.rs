@@ -10,16 +10,21 @@ use burn::{
     tensor::{Device, Tensor, activation::sigmoid},
 };
 use elbo_to_diffusion::{
-    bound::{Bound, Draws},
     data::{Images, digits::digits},
-    denoiser::{DenoiserConfig, Layers, TrunkConfig},
-    diffusion::{Posterior, decoder_log_probs, denoising_kl, denoising_weight, diffuse, prior_kl, reconstruction},
     error::Result,
+    evaluation::{Bound, Draws},
     gaussian::DiagonalGaussian,
     host::{download, upload},
-    oracle::{Gaussian, Level, Matrix, MonotoneNetwork, ScalarMixture, Step, decoder::reconstruction_cost, vector},
+    network::{Layers, TrunkConfig},
+    oracle::{Gaussian, Level, Matrix, ScalarMixture, Step, decoder::reconstruction_cost, vector},
     random::{Stream, rng},
-    schedule::{Learned, Linear, Schedule, signal_power},
+    vdm::{
+        DenoiserConfig, ForwardPosterior, Learned, Linear, Monotone, Schedule, diffuse,
+        process::denoising_weight,
+        schedule::SigmoidStep,
+        signal_power,
+        terms::{decoder_log_probs, denoising_kl, prior_kl, reconstruction},
+    },
 };
 use proptest::{
     collection::vec,
@@ -128,7 +133,7 @@ proptest! {
     #[test]
     fn posterior(gamma in GAMMAS, log_step in -18.0..3.0) {
         let (gamma_s, gamma_t) = (gamma, gamma + f64::exp(log_step));
-        let found = Posterior::between(gamma_s, gamma_t);
+        let found = ForwardPosterior::between(gamma_s, gamma_t);
         let step = Step::new(gamma_s, gamma_t);
         let (a, b) = step.posterior_coefficients();
         // f64; steps of 1e-8 between gammas of 15 leave eight digits.
@@ -213,7 +218,7 @@ proptest! {
         let z: Vec<f64> = eps.iter().map(|e| f64::from(noise.noised(levels[level], *e) as f32)).collect();
 
         let trunk = TrunkConfig { gamma_min: -15.0, gamma_max: 15.0, layers: Layers::Dense, hidden: 8, blocks: 1, dropout: 0.3 };
-        let config = DenoiserConfig { levels: levels.clone(), log_marginals, trunk };
+        let config = DenoiserConfig { values: levels.clone(), log_marginals, trunk };
         let untrained = config.init(&mut rng(0, Stream::Initialisation, 0), &device);
         let by_network = read(untrained.denoise(row(&z), one(gamma), None));
 
@@ -264,7 +269,7 @@ proptest! {
         // In the order of the fields: slope, heights, rates, offsets.
         let units = (found.weights.len() - 1) / 3;
         let loss = |w: &[f64]| {
-            let network = MonotoneNetwork::new((GAMMA_MIN, 5.0), w[0], &w[1..=units], &w[units + 1..=2 * units], &w[2 * units + 1..]);
+            let network = Monotone::new((GAMMA_MIN, 5.0), w[0], (1..=units).map(|j| SigmoidStep { height: w[j], rate: w[j + units], offset: w[j + 2 * units] }));
             let network = network.expect("finite weights");
             (0..3).map(|i| c[i] * network.gamma(t[i]) + c[i + 3] * network.slope(t[i])).sum::<f64>()
         };
@@ -375,8 +380,8 @@ fn discrete_bound_of_a_constant_denoiser() -> Result<()> {
     let variance = second_moment - (weights.iter().sum::<f64>() * squares).powi(2);
     assert!((bound.draw_variance / variance - 1.0).abs() < 1e-5);
     // Only the reconstruction is drawn, so the standard error is its own.
-    assert!(bound.standard_error > 0.0);
-    assert!((bound.reconstruction - cost).abs() < 4.5 * bound.standard_error);
+    assert!(bound.noise_error > 0.0);
+    assert!((bound.reconstruction - cost).abs() < 4.5 * bound.noise_error);
     assert!((bound.total() - bound.reconstruction - bound.prior - squares * weights.iter().sum::<f64>()).abs() < 1e-3);
     Ok(())
 }
@@ -402,7 +407,7 @@ fn discrete_bound_of_a_linear_denoiser() -> Result<()> {
         assert!((bound.denoising[i] - weight * exact).abs() < 4.5 * error, "term {i}");
         total += weight * exact;
     }
-    assert!((bound.total() - total).abs() < 4.5 * bound.standard_error);
+    assert!((bound.total() - total).abs() < 4.5 * bound.noise_error);
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use burn::tensor::Device;
 use elbo_to_diffusion::{
     autoencoder::{Fit, NegativeElbo, Vae},
-    bound::Draws,
     chapter::{Chapter, Number},
     data::{Dataset, Images},
     error::Result,
+    evaluation::Draws,
     figure::{Axis, Plot, Series, Style},
     host::download,
     oracle::Estimate,

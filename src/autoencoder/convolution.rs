@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::Size;
 use crate::{
     kernels::silu,
-    layers::{Convolution, Linear, double, dropout, halve, linear, rms_norm},
+    network::layers::{Convolution, Linear, double, dropout, halve, linear, residual, rms_norm},
 };
 
 /// No resolution has fewer pixels on a side.
@@ -33,7 +33,6 @@ struct Stage {
     blocks: Vec<Block>,
 }
 
-/// h + outer(dropout(silu(inner(rms_norm(silu(h)))))).
 #[derive(Module, Debug)]
 struct Block {
     inner: Convolution,
@@ -54,8 +53,8 @@ impl Stage {
     fn forward(&self, h: Tensor<4>, rate: f64, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
         let mut h = self.change.forward(h);
         for block in &self.blocks {
-            let inner = silu(block.inner.forward(rms_norm(silu(h.clone()))));
-            h = h + block.outer.forward(dropout(inner, rate, rng.as_deref_mut()));
+            let (inner, outer) = (|h| block.inner.forward(h), |h| block.outer.forward(h));
+            h = residual(h, inner, outer, rate, rng.as_deref_mut());
         }
         h
     }

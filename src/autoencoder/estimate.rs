@@ -1,22 +1,15 @@
 //! Bounds on -log p(x), averaged over a set of images.
 
 use burn::tensor::{Device, Tensor};
-use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
 use super::{Autoencoder, Batch};
 use crate::{
-    bound::Draws,
     data::Images,
     error::Result,
+    evaluation::{Draws, in_groups},
     host::download,
     oracle::{Estimate, log_sum_exp},
-    random::{Stream, rng},
 };
-
-/// Images that are evaluated together: the unit that threads share out. Each group draws its own noise, so the result
-/// does not depend on the number of threads.
-const GROUP: usize = 64;
 
 /// -ELBO in nats per image, in its terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +25,8 @@ pub struct NegativeElbo {
 impl NegativeElbo {
     /// The mean over the images and `draws.passes` draws (at least 2) of the latents of each.
     pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
-        let groups = in_groups(images, draws.seed, device, |batch, noise| {
+        let groups = in_groups(images, draws.seed, |images, noise| {
+            let batch = &Batch::new(images, device);
             let rows = (0..draws.passes).flat_map(|_| {
                 let terms = model.terms(batch, noise, None);
                 [vec![-terms.log_likelihood], terms.kl].concat()
@@ -79,8 +73,8 @@ impl ImportanceWeighted {
     // ANCHOR: importance
     /// The mean over the images, with K = `draws.passes` draws of the latents of each.
     pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
-        let groups = in_groups(images, draws.seed, device, |batch, noise| {
-            read_rows(model.log_weights(batch, draws.passes, noise))
+        let groups = in_groups(images, draws.seed, |images, noise| {
+            read_rows(model.log_weights(&Batch::new(images, device), draws.passes, noise))
         })?;
         let (n, k) = (images.len() as f64, draws.passes as f64);
         let (mut nats, mut variance, mut effective) = (0.0, 0.0, 0.0);
@@ -98,20 +92,6 @@ impl ImportanceWeighted {
         Ok(Self { nats, standard_error: variance.sqrt() / n, effective_draws: effective })
     }
     // ANCHOR_END: importance
-}
-
-/// Evaluates groups of images, in parallel.
-fn in_groups<T: Send>(
-    images: &Images,
-    seed: u64,
-    device: &Device,
-    evaluate: impl Fn(&Batch, &mut ChaCha8Rng) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let group = |group: usize| {
-        let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
-        evaluate(&Batch::new(&images, device), &mut rng(seed, Stream::Evaluation, group as u64))
-    };
-    (0..images.len().div_ceil(GROUP)).into_par_iter().map(group).collect()
 }
 
 /// Reads tensors of one number per image from the device.

@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     gaussian::DiagonalGaussian,
     host::download,
-    layers::{Linear, linear},
+    network::layers::{Linear, linear},
     oracle::{Gaussian, LinearGaussian, Matrix, Vector},
     random::normal,
 };

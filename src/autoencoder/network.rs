@@ -14,7 +14,7 @@ use crate::{
     gaussian::DiagonalGaussian,
     host::{download, upload},
     kernels::silu,
-    layers::{Linear, dropout, linear, rms_norm},
+    network::layers::{Linear, dropout, linear, residual, rms_norm},
 };
 
 /// Number of curves over the levels that the decoder mixes for each pixel.
@@ -62,7 +62,6 @@ struct Dense {
     size: Size,
 }
 
-/// h + outer(dropout(silu(inner(rms_norm(silu(h)))))).
 #[derive(Module, Debug)]
 struct Block {
     inner: Linear,
@@ -87,8 +86,8 @@ impl Dense {
     fn forward(&self, u: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         let mut h = self.input.forward(u);
         for block in &self.blocks {
-            let inner = silu(block.inner.forward(rms_norm(silu(h.clone()))));
-            h = h + block.outer.forward(dropout(inner, self.size.dropout, rng.as_deref_mut()));
+            let (inner, outer) = (|h| block.inner.forward(h), |h| block.outer.forward(h));
+            h = residual(h, inner, outer, self.size.dropout, rng.as_deref_mut());
         }
         self.output.forward(dropout(rms_norm(silu(h)), self.size.dropout, rng))
     }

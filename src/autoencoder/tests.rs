@@ -3,8 +3,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::{
-    bound::Draws,
     data::{Dataset, digits::digits},
+    evaluation::Draws,
     gaussian::DiagonalGaussian,
     host::{download, upload},
     oracle::{Estimate, Gaussian, Matrix, Vector, log_sum_exp},

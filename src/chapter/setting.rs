@@ -3,9 +3,9 @@
 use super::{Chapter, args::Preset};
 use crate::{
     data::Dataset,
-    denoiser::{Layers, TrunkConfig},
-    schedule::Linear,
+    network::{Layers, TrunkConfig},
     training::Training,
+    vdm::Linear,
 };
 
 /// The network, its noise levels, and how it is trained.

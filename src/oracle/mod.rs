@@ -21,7 +21,6 @@
 //! | [`mixture`] | Gaussian mixtures under the forward process, in one and in d dimensions |
 //! | [`discrete`] | finite latents: evidence, posterior, ELBO, L_K, ELBO surgery |
 //! | [`scalar_latent`] | one latent number with a normal q: the ELBO and its gradient |
-//! | [`monotone`] | a monotone network gamma(t) with exact end points |
 //! | [`quadrature`] | Gauss-Hermite and Gauss-Legendre rules |
 //! | [`monte_carlo`] | means with standard errors |
 
@@ -33,7 +32,6 @@ pub mod estimators;
 pub mod gaussian;
 pub mod linear_gaussian;
 pub mod mixture;
-pub mod monotone;
 pub mod monte_carlo;
 pub mod process;
 pub mod quadrature;
@@ -49,7 +47,6 @@ pub use estimators::{Estimator, Estimators};
 pub use gaussian::{Gaussian, LinearConditional};
 pub use linear_gaussian::LinearGaussian;
 pub use mixture::{Mixture, ScalarMixture};
-pub use monotone::MonotoneNetwork;
 pub use monte_carlo::Estimate;
 pub use process::{Level, Process, Step};
 pub use quadrature::Rule;

@@ -1,9 +1,8 @@
 //! Chapter 6.
 
 use elbo_to_diffusion::{
-    diffusion::diffusion_weight,
     oracle::Rule,
-    schedule::{Cosine, Linear, Schedule, signal_power},
+    vdm::{Cosine, Linear, Schedule, process::diffusion_weight, signal_power},
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -2,11 +2,13 @@
 
 use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
-    diffusion::diffuse,
     error::Error,
     host::{download, upload},
     oracle::{Level, Rule, ScalarMixture},
-    parameterization::Parameterization::{self, Eps, Score, V, X},
+    vdm::{
+        Parameterization::{self, Eps, Score, V, X},
+        diffuse,
+    },
 };
 
 // ANCHOR: min_snr

@@ -1,11 +1,18 @@
 //! The learned schedule: monotone by construction, and trained for a lower variance.
 
 use elbo_to_diffusion::oracle::process::sigmoid;
-use elbo_to_diffusion::oracle::{Error, Estimate, Level, MonotoneNetwork, Rule, ScalarMixture};
+use elbo_to_diffusion::oracle::{Error, Estimate, Level, Rule, ScalarMixture};
+use elbo_to_diffusion::vdm::{Monotone, Schedule, schedule::SigmoidStep};
 use rand::RngExt;
 
 use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
 use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, derivative, normal, rng};
+
+/// The sigmoid steps with these heights, rates and offsets.
+fn steps(heights: &[f64], rates: &[f64], offsets: &[f64]) -> Vec<SigmoidStep> {
+    let steps = heights.iter().zip(rates).zip(offsets);
+    steps.map(|((&height, &rate), &offset)| SigmoidStep { height, rate, offset }).collect()
+}
 
 /// gamma'(t) of the monotone network as the page writes it, against central differences of
 /// gamma(t), for random parameters of every sign; above zero on 2001 points; and gamma(0), gamma(1)
@@ -20,7 +27,7 @@ fn monotone_derivative() -> Outcome {
         for _ in 0..5 {
             let mut draw = |scale: f64| -> Vec<f64> { (0..8).map(|_| scale * normal(&mut rng)).collect() };
             let (a, b, c, w) = (draw(1.0), draw(5.0), draw(3.0), -0.4_f64);
-            let network = MonotoneNetwork::new(gammas, w, &a, &b, &c)?;
+            let network = Monotone::new(gammas, w, steps(&a, &b, &c)).expect("finite weights");
             let hidden = |f: &dyn Fn(f64) -> f64, t: f64, power: i32| -> f64 {
                 (0..8).map(|j| a[j].abs() * b[j].abs().powi(power) * f(b[j].abs() * t + c[j])).sum()
             };
@@ -35,7 +42,7 @@ fn monotone_derivative() -> Outcome {
                 assert!(network.gamma(t) <= network.gamma(t + 1.0 / 2000.0));
                 if i % 100 == 50 {
                     assert_relative(slope(t), derivative(|t| network.gamma(t), t), TOLERANCE);
-                    assert_relative(network.derivative(t), slope(t), TOLERANCE);
+                    assert_relative(network.slope(t), slope(t), TOLERANCE);
                 }
             }
             assert_eq!((network.gamma(0.0), network.gamma(1.0)), gammas);
@@ -105,13 +112,11 @@ fn schedule_variance() -> Outcome {
         let (i, part) = (place as usize, place.fract());
         table[i] * (1.0 - part) + table[i + 1] * part
     };
-    let network = |p: &[f64]| -> Result<MonotoneNetwork, Error> {
-        MonotoneNetwork::new((GAMMA_MIN, GAMMA_MAX), p[0], &p[1..7], &p[7..13], &p[13..19])
-    };
+    let network = |p: &[f64]| Monotone::new((GAMMA_MIN, GAMMA_MAX), p[0], steps(&p[1..7], &p[7..13], &p[13..19]));
     let coarse = Rule::gauss_legendre(60, 0.0, 1.0);
     let objective = |p: &[f64]| -> f64 {
         network(p).map_or(f64::NAN, |network| {
-            let squares = coarse.integrate(|t| network.derivative(t).powi(2) * lookup(network.gamma(t)));
+            let squares = coarse.integrate(|t| network.slope(t).powi(2) * lookup(network.gamma(t)));
             (0.25 * squares).ln()
         })
     };

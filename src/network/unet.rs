@@ -9,11 +9,8 @@ use burn::{
 };
 use rand_chacha::ChaCha8Rng;
 
-use crate::{
-    kernels::silu,
-    layers::{Convolution, Linear, TIME_FEATURES, double, dropout, halve, linear, rms_norm},
-    random::normal,
-};
+use super::layers::{Convolution, Linear, TIME_FEATURES, double, dropout, halve, linear, residual, rms_norm};
+use crate::{kernels::silu, random::normal};
 
 /// Channels through which the global branch sees the image.
 const GLOBAL_CHANNELS: usize = 4;
@@ -58,7 +55,7 @@ struct Stage {
     blocks: Vec<Block>,
 }
 
-/// h + outer(dropout(silu(inner(rms_norm(silu(h))) + time(features) + global(h)))).
+/// A residual block to whose inner layer the noise level and, at the lowest resolution, the global branch are added.
 #[derive(Module, Debug)]
 struct Block {
     inner: Convolution,
@@ -155,11 +152,15 @@ impl Block {
     fn forward(&self, h: Tensor<4>, time: Tensor<2>, rate: f64, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
         let [batch, c, ..] = h.dims();
         let time = self.time.forward(time).reshape([batch, c, 1, 1]);
-        let mut inner = self.inner.forward(rms_norm(silu(h.clone()))) + time;
-        if let Some(global) = &self.global {
-            inner = inner + global.forward(h.clone(), rate, rng.as_deref_mut());
-        }
-        h + self.outer.forward(dropout(silu(inner), rate, rng))
+        let whole = self.global.as_ref().map(|global| global.forward(h.clone(), rate, rng.as_deref_mut()));
+        let inner = |h| {
+            let local = self.inner.forward(h) + time;
+            match whole {
+                Some(whole) => local + whole,
+                None => local,
+            }
+        };
+        residual(h, inner, |h| self.outer.forward(h), rate, rng)
     }
 }
 

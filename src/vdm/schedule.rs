@@ -9,10 +9,14 @@ use burn::{
 };
 
 use crate::{
-    error::Result,
+    error::{Error, Result},
     host::{download, upload},
-    oracle::MonotoneNetwork,
 };
+
+/// abar = sigmoid(-gamma), the signal power; 1 - abar is `signal_power(-gamma)`. Equation `abar-sigmoid`.
+pub fn signal_power(gamma: f64) -> f64 {
+    1.0 / (1.0 + gamma.exp())
+}
 
 /// A schedule that is fixed, or no longer learned.
 ///
@@ -22,11 +26,6 @@ pub trait Schedule {
     fn gamma(&self, t: f64) -> f64;
     /// d gamma / d t.
     fn slope(&self, t: f64) -> f64;
-
-    /// gamma and its slope at the times t, both [B].
-    fn at(&self, t: &[f64], device: &Device) -> (Tensor<1>, Tensor<1>) {
-        (upload(t.iter().map(|&t| self.gamma(t)), device), upload(t.iter().map(|&t| self.slope(t)), device))
-    }
 
     // ANCHOR: grid
     /// gamma_1, ..., gamma_T of the discrete chain with `steps` latents: t = 1 has the least noise.
@@ -87,28 +86,20 @@ impl Schedule for Cosine {
 }
 // ANCHOR_END: cosine
 
-impl Schedule for MonotoneNetwork {
-    fn gamma(&self, t: f64) -> f64 {
-        MonotoneNetwork::gamma(self, t)
-    }
-
-    fn slope(&self, t: f64) -> f64 {
-        self.derivative(t)
-    }
-}
-
 // ANCHOR: learned
-/// gamma(t) as a network with positive weights, moved so that its end points are exact. Equation `monotone-network`;
+/// gamma(t) as a network with positive weights, moved so that its end points are exact:
+/// gamma(t) = (1 - u) gamma_min + u gamma_max, u = (g(t) - g(0)) / (g(1) - g(0)),
+/// g(t) = |w| t + sum_j |a_j| sigmoid(|b_j| t + c_j). Equation `monotone-network`;
 /// Kingma et al. (2021), appendix H, with one hidden layer.
 #[derive(Module, Debug)]
 pub struct Learned {
-    /// Slope of the straight part, [1].
+    /// w, the slope of the straight part, `[1]`.
     slope: Param<Tensor<1>>,
-    /// Height of each sigmoid step, [J].
+    /// a_j, the height of each sigmoid step, `[J]`.
     heights: Param<Tensor<1>>,
-    /// Steepness of each step, [J].
+    /// b_j, the steepness of each step, `[J]`.
     rates: Param<Tensor<1>>,
-    /// Place of each step, [J].
+    /// c_j, the place of each step, `[J]`.
     offsets: Param<Tensor<1>>,
     /// gamma(0).
     pub gamma_min: f64,
@@ -117,23 +108,24 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// gamma(t) and its derivative, both [B], for t of shape [B]. The derivative is written out layer by layer, because
-    /// Burn differentiates once only, and training needs the gradient of both.
+    /// gamma(t) and its derivative, both `[B]`, for t of shape `[B]`. The derivative is written out
+    /// layer by layer: Burn differentiates once only, and training needs the gradient of both.
     pub fn gamma_and_slope(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
         let ends = upload([0.0, 1.0], &t.device());
-        let (raw, slope) = self.raw(Tensor::cat(vec![ends, t.clone()], 0));
-        let (n, [start]) = (t.dims()[0], [raw.clone().narrow(0, 0, 1)]);
-        let width = raw.clone().narrow(0, 1, 1) - start.clone();
-        let u = (raw.narrow(0, 2, n) - start) / width.clone();
+        let (g, slope) = self.raw(Tensor::cat(vec![ends, t.clone()], 0));
+        let (n, start) = (t.dims()[0], g.clone().narrow(0, 0, 1));
+        let rise = g.clone().narrow(0, 1, 1) - start.clone();
+        let u = (g.narrow(0, 2, n) - start) / rise.clone();
         let gamma = (-u.clone() + 1.0) * self.gamma_min + u * self.gamma_max;
-        (gamma, slope.narrow(0, 2, n) * (self.gamma_max - self.gamma_min) / width)
+        (gamma, slope.narrow(0, 2, n) * (self.gamma_max - self.gamma_min) / rise)
     }
 
-    /// g(t) = |w| t + sum_j |a_j| sigmoid(|b_j| t + c_j) and g'(t).
+    /// g(t) and g'(t), both `[B]`.
     fn raw(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
         let line = self.slope.val().abs();
-        let (heights, rates) = (self.heights.val().abs().unsqueeze::<2>(), self.rates.val().abs().unsqueeze::<2>());
-        let step = sigmoid(t.clone().unsqueeze_dim::<2>(1) * rates.clone() + self.offsets.val().unsqueeze::<2>());
+        let [heights, rates, offsets] =
+            [self.heights.val().abs(), self.rates.val().abs(), self.offsets.val()].map(|w| w.unsqueeze::<2>());
+        let step = sigmoid(t.clone().unsqueeze_dim::<2>(1) * rates.clone() + offsets);
         let steepness = rates * step.clone() * (-step.clone() + 1.0);
         let value = t * line.clone() + (step * heights.clone()).sum_dim(1).squeeze_dim::<1>(1);
         (value, (steepness * heights).sum_dim(1).squeeze_dim::<1>(1) + line)
@@ -159,16 +151,74 @@ impl Learned {
     }
 
     /// The same schedule in f64, fixed. Fails if a weight is no longer a finite number.
-    pub fn fixed(&self) -> Result<MonotoneNetwork> {
+    pub fn fixed(&self) -> Result<Monotone> {
         let read = |param: &Param<Tensor<1>>| download(param.val());
-        let (slope, ends) = (read(&self.slope)?[0], (self.gamma_min, self.gamma_max));
-        Ok(MonotoneNetwork::new(ends, slope, &read(&self.heights)?, &read(&self.rates)?, &read(&self.offsets)?)?)
+        let steps = read(&self.heights)?.into_iter().zip(read(&self.rates)?).zip(read(&self.offsets)?);
+        let steps = steps.map(|((height, rate), offset)| SigmoidStep { height, rate, offset });
+        Monotone::new((self.gamma_min, self.gamma_max), read(&self.slope)?[0], steps)
     }
 }
 
-/// abar = sigmoid(-gamma), the signal power; 1 - abar is `signal_power(-gamma)`. Equation `abar-sigmoid`.
-pub fn signal_power(gamma: f64) -> f64 {
-    1.0 / (1.0 + gamma.exp())
+/// The function gamma(t) of [`Learned`] with fixed weights, in f64.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Monotone {
+    gamma_min: f64,
+    gamma_max: f64,
+    slope: f64,
+    steps: Vec<SigmoidStep>,
+}
+
+/// One step of a [`Monotone`] schedule, |a_j| sigmoid(|b_j| t + c_j).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SigmoidStep {
+    /// a_j.
+    pub height: f64,
+    /// b_j.
+    pub rate: f64,
+    /// c_j.
+    pub offset: f64,
+}
+
+impl Monotone {
+    /// From the end points, the slope w and the steps.
+    ///
+    /// Fails where a number is not finite, and where gamma would not have to increase: with equal ends or the slope 0.
+    pub fn new(ends: (f64, f64), slope: f64, steps: impl IntoIterator<Item = SigmoidStep>) -> Result<Self> {
+        let steps: Vec<_> = steps.into_iter().collect();
+        let weights = steps.iter().flat_map(|s| [s.height, s.rate, s.offset]);
+        let finite = weights.chain([ends.0, ends.1, slope]).all(f64::is_finite);
+        if !finite || slope == 0.0 || ends.0 >= ends.1 {
+            let (start, end) = ends;
+            return Err(Error::failure(format!(
+                "a schedule from gamma = {start} to {end} with the slope {slope} need not rise, or a weight of it is no \
+                 finite number; train it again with another --seed"
+            )));
+        }
+        Ok(Self { gamma_min: ends.0, gamma_max: ends.1, slope: slope.abs(), steps })
+    }
+
+    fn raw(&self, t: f64) -> f64 {
+        let step = |s: &SigmoidStep| s.height.abs() * signal_power(-s.rate.abs() * t - s.offset);
+        self.slope * t + self.steps.iter().map(step).sum::<f64>()
+    }
+}
+
+impl Schedule for Monotone {
+    fn gamma(&self, t: f64) -> f64 {
+        let start = self.raw(0.0);
+        let u = (self.raw(t) - start) / (self.raw(1.0) - start);
+        // Not gamma_min + u (gamma_max - gamma_min): that misses gamma_max by rounding at u = 1.
+        (1.0 - u) * self.gamma_min + u * self.gamma_max
+    }
+
+    fn slope(&self, t: f64) -> f64 {
+        let step = |s: &SigmoidStep| {
+            let place = s.rate.abs() * t + s.offset;
+            s.height.abs() * s.rate.abs() * signal_power(place) * signal_power(-place)
+        };
+        let slope = self.slope + self.steps.iter().map(step).sum::<f64>();
+        slope * (self.gamma_max - self.gamma_min) / (self.raw(1.0) - self.raw(0.0))
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +259,7 @@ mod tests {
         assert_eq!((gamma[0], gamma[6]), (-8.0, 5.0), "the end points are exact");
         for (i, &t) in t.iter().enumerate() {
             assert!((gamma[i] - fixed.gamma(t)).abs() < 1e-4);
-            assert!((slope[i] / fixed.derivative(t) - 1.0).abs() < 1e-3);
+            assert!((slope[i] / fixed.slope(t) - 1.0).abs() < 1e-3);
             assert!(slope[i] > 0.0);
         }
     }
@@ -225,5 +275,15 @@ mod tests {
             let gradients = GradientsParams::from_grads(loss.backward(), &learned);
             assert_eq!(gradients.len(), 4);
         }
+    }
+
+    #[test]
+    fn a_schedule_that_need_not_increase_is_refused() {
+        let step = SigmoidStep { height: 1.0, rate: 1.0, offset: 1.0 };
+        assert!(Monotone::new((-8.0, 5.0), 0.0, [step]).is_err());
+        assert!(Monotone::new((5.0, 5.0), 1.0, [step]).is_err());
+        assert!(Monotone::new((-8.0, f64::INFINITY), 1.0, [step]).is_err());
+        assert!(Monotone::new((-8.0, 5.0), 1.0, [SigmoidStep { rate: f64::NAN, ..step }]).is_err());
+        assert!(Monotone::new((-8.0, 5.0), -1.0, []).is_ok());
     }
 }

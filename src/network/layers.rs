@@ -12,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     host::upload,
-    kernels::{self, affine, convolution},
+    kernels::{self, affine, convolution, silu},
     random::dropout_mask,
 };
 
@@ -92,6 +92,19 @@ pub fn dropout<const D: usize>(h: Tensor<D>, rate: f64, rng: Option<&mut ChaCha8
         Some(rng) if rate > 0.0 => h.clone() * dropout_mask(h.dims(), rate, rng, &h.device()),
         _ => h,
     }
+}
+
+/// A residual block, h + outer(dropout(silu(inner(rms_norm(silu(h)))))), in pre-activation order; He et al. (2016).
+/// `inner` and `outer` are its two layers; what else a block takes in, such as the noise level, `inner` adds.
+pub fn residual<const D: usize>(
+    h: Tensor<D>,
+    inner: impl FnOnce(Tensor<D>) -> Tensor<D>,
+    outer: impl FnOnce(Tensor<D>) -> Tensor<D>,
+    rate: f64,
+    rng: Option<&mut ChaCha8Rng>,
+) -> Tensor<D> {
+    let hidden = silu(inner(rms_norm(silu(h.clone()))));
+    h + outer(dropout(hidden, rate, rng))
 }
 
 /// The mean of each square of 2 x 2 pixels: [B, c, S, S] to [B, c, S / 2, S / 2].

@@ -5,7 +5,7 @@
 
 use burn::tensor::{Tensor, activation::sigmoid};
 
-/// The quantity that a network outputs. All are [B, d].
+/// The quantity that a network outputs. All are `[B, d]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameterization {
     /// The clean image x.
@@ -23,7 +23,8 @@ impl Parameterization {
     pub const ALL: [Self; 4] = [Self::X, Self::Eps, Self::Score, Self::V];
 
     // ANCHOR: coefficients
-    /// skip and scale, both [B, 1], with x = skip z_t + scale output, for gamma of shape [B]. Equation `eps-from-x`.
+    /// skip and scale, both `[B, 1]`, with x = skip z_t + scale output, for gamma of shape `[B]`.
+    /// Equation `eps-from-x`.
     pub fn coefficients(self, gamma: Tensor<1>) -> (Tensor<2>, Tensor<2>) {
         let gamma = gamma.unsqueeze_dim::<2>(1);
         let (signal, noise) = (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma).sqrt());
@@ -35,13 +36,14 @@ impl Parameterization {
         }
     }
 
-    /// x from the output and z_t, both [B, d], and gamma, [B].
+    /// x from the output and z_t, both `[B, d]`, and gamma, `[B]`.
     pub fn to_x(self, output: Tensor<2>, z: Tensor<2>, gamma: Tensor<1>) -> Tensor<2> {
         let (skip, scale) = self.coefficients(gamma);
         z * skip + output * scale
     }
 
-    /// The output that stands for this x, [B, d]. For the true x this is the target of a regression.
+    /// The output that stands for this x, `[B, d]`. For the true x this is the target of a
+    /// regression.
     pub fn from_x(self, x: Tensor<2>, z: Tensor<2>, gamma: Tensor<1>) -> Tensor<2> {
         let (skip, scale) = self.coefficients(gamma);
         (x - z * skip) / scale
@@ -55,8 +57,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        diffusion::diffuse,
         host::{download, upload},
+        vdm::process::diffuse,
     };
 
     /// x, eps, z and gamma of a few noise levels, one dimension each.

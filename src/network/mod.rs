@@ -1,0 +1,13 @@
+//! What the networks of all chapters are made of.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`layers`] | linear layers, convolutions, norms, dropout, the features of a noise level, the residual block |
+//! | [`unet`] | a convolutional network |
+//! | [`trunk`] | the hidden layers of a denoiser, dense or convolutional, and a network of plain outputs |
+
+pub mod layers;
+pub mod trunk;
+pub mod unet;
+
+pub use self::trunk::{Layers, Regressor, Trunk, TrunkConfig};

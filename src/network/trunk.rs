@@ -1,0 +1,156 @@
+//! The hidden layers of a denoiser: from some features of each pixel and the noise level to hidden units.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use rand_chacha::ChaCha8Rng;
+
+use super::{
+    layers::{Linear, TIME_FEATURES, linear, residual, rms_norm, time_features},
+    unet::{UNet, UNetConfig},
+};
+use crate::kernels::silu;
+
+/// How the hidden layers look at the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// Every unit sees every pixel.
+    Dense,
+    /// Convolutions, at this many resolutions.
+    UNet(usize),
+}
+
+/// The size of the hidden layers, and the noise levels that they see.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrunkConfig {
+    /// Smallest gamma of the schedule.
+    pub gamma_min: f64,
+    /// Largest gamma of the schedule.
+    pub gamma_max: f64,
+    /// Dense or convolutional.
+    pub layers: Layers,
+    /// Hidden units of a dense layer, channels at full resolution of a U-Net: h.
+    pub hidden: usize,
+    /// Number of residual blocks; in a U-Net, at each resolution and each way.
+    pub blocks: usize,
+    /// Probability that dropout sets an activation to zero.
+    pub dropout: f64,
+}
+
+impl TrunkConfig {
+    /// A linear layer from the hidden units to `outputs` numbers for each of d pixels. It starts at zero.
+    pub fn output(&self, outputs: usize, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Linear {
+        let outputs = match self.layers {
+            Layers::Dense => outputs * d,
+            Layers::UNet(_) => outputs,
+        };
+        linear(self.hidden, outputs, 0.0, rng, device)
+    }
+
+    /// What tells a network the noise level, `[B, 17]`, from gamma, `[B]`.
+    pub fn time_features(&self, gamma: Tensor<1>) -> Tensor<2> {
+        time_features((gamma - self.gamma_min) / (self.gamma_max - self.gamma_min))
+    }
+}
+
+/// The hidden layers.
+#[derive(Module, Debug)]
+pub enum Trunk {
+    /// Every unit sees every pixel.
+    Dense(Dense),
+    /// Convolutions.
+    UNet(UNet),
+}
+
+impl Trunk {
+    /// Fresh weights, for `inputs` features of each of d pixels.
+    pub fn new(config: TrunkConfig, inputs: usize, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let TrunkConfig { hidden, blocks, dropout, .. } = config;
+        match config.layers {
+            Layers::Dense => Self::Dense(Dense::new(config, inputs * d, rng, device)),
+            Layers::UNet(resolutions) => {
+                let config = UNetConfig { inputs, side: d.isqrt(), resolutions, channels: hidden, blocks, dropout };
+                Self::UNet(UNet::new(config, rng, device))
+            }
+        }
+    }
+
+    /// Hidden units, `[B, h]` or, of a U-Net, `[B d, h]`, from features, `[B, n d]`, feature after feature, and those of the
+    /// noise level, `[B, 17]`. With a generator, units are dropped out (training).
+    pub fn forward(&self, features: Tensor<2>, time: Tensor<2>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        match self {
+            Self::Dense(dense) => dense.forward(features, time, dropout),
+            Self::UNet(unet) => {
+                let h = unet.forward(unet.image(features), time, dropout);
+                let [b, c, side, _] = h.dims();
+                h.permute([0, 2, 3, 1]).reshape([b * side * side, c])
+            }
+        }
+    }
+}
+
+/// A residual network on all features at once. The noise level enters the first layer and every block.
+#[derive(Module, Debug)]
+pub struct Dense {
+    input: Linear,
+    blocks: Vec<Block>,
+    #[module(skip)]
+    dropout: f64,
+}
+
+#[derive(Module, Debug)]
+struct Block {
+    inner: Linear,
+    time: Linear,
+    outer: Linear,
+}
+
+impl Dense {
+    /// Fresh weights; the last layer of each block starts at zero.
+    fn new(config: TrunkConfig, inputs: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let h = config.hidden;
+        let block = |rng: &mut _| Block {
+            inner: linear(h, h, 1.0, rng, device),
+            time: linear(TIME_FEATURES, h, 1.0, rng, device),
+            outer: linear(h, h, 0.0, rng, device),
+        };
+        let input = linear(inputs + TIME_FEATURES, h, 1.0, rng, device);
+        Self { input, blocks: (0..config.blocks).map(|_| block(rng)).collect(), dropout: config.dropout }
+    }
+
+    /// Hidden units, `[B, h]`, from features, `[B, n]`, and those of the noise level, `[B, 17]`.
+    fn forward(&self, features: Tensor<2>, time: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        let mut h = self.input.forward(Tensor::cat(vec![features, time.clone()], 1));
+        for block in &self.blocks {
+            let inner = |h| block.inner.forward(h) + block.time.forward(time.clone());
+            h = residual(h, inner, |h| block.outer.forward(h), self.dropout, rng.as_deref_mut());
+        }
+        rms_norm(silu(h))
+    }
+}
+
+/// A trunk with d plain outputs, which may stand for x, eps, the score or v.
+#[derive(Module, Debug)]
+pub struct Regressor {
+    /// From the noisy image, `[d]`.
+    trunk: Trunk,
+    /// `[h, d]`; `[h, 1]` behind a U-Net.
+    output: Linear,
+    #[module(skip)]
+    config: TrunkConfig,
+}
+
+impl Regressor {
+    /// A network for images of d dimensions; it outputs zero at first.
+    pub fn new(config: TrunkConfig, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let trunk = Trunk::new(config, 1, d, rng, device);
+        Self { trunk, output: config.output(1, d, rng, device), config }
+    }
+
+    /// The output, `[B, d]`, for z_t, `[B, d]`, and gamma_t, `[B]`. With a generator, units are dropped out (training).
+    pub fn forward(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        let shape = z.dims();
+        self.output.forward(self.trunk.forward(z, self.config.time_features(gamma), dropout)).reshape(shape)
+    }
+}

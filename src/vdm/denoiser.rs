@@ -1,0 +1,120 @@
+//! The network that estimates the clean image from a noisy one.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Tensor, TensorData, activation::sigmoid},
+};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    data::{Images, Marginals},
+    host::upload,
+    kernels::level_moments,
+    network::{Trunk, TrunkConfig, layers::Linear},
+};
+
+/// Number of curves over the grey levels that the network mixes for each pixel, J.
+const CURVES: usize = 2;
+/// What each count of a grey level is raised by, so that none is impossible.
+const PSEUDO_COUNT: f64 = 0.1;
+
+/// What a [`Denoiser`] needs to know of its data, and its size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenoiserConfig {
+    /// The values x_k that a pixel can take, ascending, V of them.
+    pub values: Vec<f64>,
+    /// Log probability of each grey level of each pixel in the training set, d V, pixel after pixel.
+    pub log_marginals: Vec<f64>,
+    /// The hidden layers.
+    pub trunk: TrunkConfig,
+}
+
+/// A residual network that corrects the exact denoiser of independent pixels.
+#[derive(Module, Debug)]
+pub struct Denoiser {
+    /// From the mean and the spread of each pixel on its own, `[2 d]`.
+    trunk: Trunk,
+    /// J numbers per pixel, `[h, J d]`; `[h, J]` behind a U-Net.
+    output: Linear,
+    /// The curves over the grey levels that these numbers mix, `[J, V]`.
+    curves: Param<Tensor<2>>,
+    /// What is added to the logits of every image, `[d, V]`.
+    bias: Param<Tensor<2>>,
+    /// Log probability of each grey level of each pixel in the training set, `[d, V]`. Saved with the weights, never trained.
+    log_marginals: Param<Tensor<2>>,
+    #[module(skip)]
+    values: Vec<f64>,
+    #[module(skip)]
+    config: TrunkConfig,
+}
+
+impl DenoiserConfig {
+    /// What the training images tell: the values of the grey levels, and how often each occurs at each pixel.
+    pub fn for_images(train: &Images, trunk: TrunkConfig) -> Self {
+        Self { values: train.level_values(), log_marginals: Marginals::fit(train, PSEUDO_COUNT).log_probs, trunk }
+    }
+
+    /// A network with fresh weights. Its output layers start at zero, so an untrained network is the exact denoiser of
+    /// independent pixels, and training starts where the independent baseline ends.
+    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Denoiser {
+        let v = self.values.len();
+        let d = self.log_marginals.len() / v;
+        let trunk = Trunk::new(self.trunk, 2, d, rng, device);
+        let log_marginals = upload(self.log_marginals.iter().copied(), device).reshape([d, v]);
+        Denoiser {
+            output: self.trunk.output(CURVES, d, rng, device),
+            trunk,
+            curves: Param::from_tensor(upload(self.initial_curves(), device).reshape([CURVES, v])),
+            bias: Param::from_data(TensorData::zeros::<f32, _>([d, v]), device),
+            log_marginals: Param::from_tensor(log_marginals).set_require_grad(false),
+            values: self.values.clone(),
+            config: self.trunk,
+        }
+    }
+
+    /// One curve that rises with the grey level and one that singles out the lowest: half of all pixels are blank.
+    fn initial_curves(&self) -> Vec<f64> {
+        let blank = (0..self.values.len()).map(|k| if k == 0 { 2.0 } else { 0.0 });
+        self.values.iter().copied().chain(blank).collect()
+    }
+}
+
+impl Denoiser {
+    // ANCHOR: denoise
+    /// x_hat_i = sum_k p_ik x_k: estimates x from z_t, `[B, d]`, and gamma_t, `[B]`.
+    ///
+    /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only
+    /// says, through f, how the other pixels change the odds of a grey level. With a generator,
+    /// units are dropped out (training).
+    pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+        let ([batch, d], device) = (z.dims(), z.device());
+        // As a function of x_k, the Gaussian is exp(-SNR / 2 (z_i / sqrt(abar) - x_k)^2).
+        let seen = z / sigmoid(-gamma.clone()).sqrt().unsqueeze_dim(1);
+        let levels = upload(self.values.iter().copied(), &device);
+        let given = [(-gamma.clone()).exp() * 0.5, levels];
+        let (log_m, curves) = (self.log_marginals.val(), self.curves.val());
+        // First each pixel alone, with nothing of the curves mixed in...
+        let nothing = Tensor::zeros([batch, d, CURVES], &device);
+        let pixels = [seen.clone(), log_m.clone(), curves.clone().detach()];
+        let alone = level_moments(pixels, nothing, given.clone());
+        // ... then with what the other pixels say.
+        let mix = self.correction(alone, gamma, dropout);
+        let together = level_moments([seen, log_m + self.bias.val(), curves], mix, given);
+        together.narrow(1, 0, d)
+    }
+    // ANCHOR_END: denoise
+
+    // ANCHOR: correction
+    /// How much of each curve is in f, `[B, d, J]`, from the mean and the variance of each pixel
+    /// alone, `[B, 2 d]`, and gamma, `[B]`.
+    fn correction(&self, alone: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<3> {
+        let [batch, d] = [alone.dims()[0], alone.dims()[1] / 2];
+        // A root has no slope at zero; a pixel that is certain need not have one.
+        let deviation = alone.clone().narrow(1, d, d).clamp_min(1e-20).sqrt() * 2.0;
+        let features = Tensor::cat(vec![alone.narrow(1, 0, d), deviation], 1);
+        let time = self.config.time_features(gamma);
+        let mix = self.output.forward(self.trunk.forward(features, time, dropout));
+        mix.reshape([batch, d, CURVES])
+    }
+    // ANCHOR_END: correction
+}
