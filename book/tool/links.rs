@@ -11,8 +11,8 @@ use regex::Regex;
 use scraper::node::Element;
 use scraper::{Html, Node};
 
-use crate::book::Page;
 use crate::markdown::pattern;
+use crate::page::Page;
 use crate::problem::Problems;
 
 /// A page of the site.

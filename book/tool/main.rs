@@ -15,17 +15,20 @@ mod equations;
 mod exercise;
 mod figure;
 mod ladder;
+mod layout;
 mod links;
 mod listing;
 mod markdown;
 mod math;
 mod numbers;
+mod page;
 mod pages;
 mod pdf;
 mod pictures;
 mod pixels;
 mod problem;
 mod programs;
+mod publish;
 mod serve;
 mod site;
 mod slots;
@@ -42,7 +45,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::book::Layout;
+use crate::layout::Layout;
 use crate::problem::Problem;
 use crate::programs::{Cache, Cargo};
 
@@ -109,7 +112,7 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
     let cache = Cache::of(&layout.root);
     match task {
         Task::Build => {
-            let problems = book::publish(&layout, &programs, &cache)?;
+            let problems = publish::publish(&layout, &programs, &cache)?;
             Ok(report(&problems, "the book is in book/book: open book/book/index.html"))
         }
         Task::Check => {
@@ -122,7 +125,7 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Task::Pdf { out } => {
-            let problems = book::publish(&layout, &programs, &cache)?;
+            let problems = publish::publish(&layout, &programs, &cache)?;
             if !problems.is_empty() {
                 return Ok(report(&problems, ""));
             }

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use crate::book::{self, Layout};
+use crate::layout::Layout;
 use crate::programs::{Cache, Cargo};
-use crate::site;
+use crate::{book, publish, site};
 
 /// How often the sources are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ pub fn serve(layout: &Layout, port: u16) -> Result<()> {
 
 fn rebuild(layout: &Layout) -> Result<()> {
     let programs = Cargo { root: layout.root.clone() };
-    let problems = book::publish(layout, &programs, &Cache::of(&layout.root))?;
+    let problems = publish::publish(layout, &programs, &Cache::of(&layout.root))?;
     if problems.is_empty() {
         println!("built");
     } else {

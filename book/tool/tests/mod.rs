@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use scraper::{Html, Selector};
 
-use crate::book::{self, Layout};
+use crate::book;
+use crate::layout::Layout;
 use crate::programs::{Cache, Scripts};
+use crate::publish;
 
 /// A copy of the fixture book that a test may break.
 struct Fixture {
@@ -264,7 +266,8 @@ fn two_builds_are_the_same_bytes() {
 #[test]
 fn a_faulty_book_leaves_the_published_site_alone() {
     let fixture = Fixture::new();
-    let publish = || book::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache()).expect("a readable book");
+    let publish =
+        || publish::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache()).expect("a readable book");
     assert_eq!(publish(), []);
     let page = fixture.root().join("book/book/ch02_elbo.html");
     let good = fs::read_to_string(&page).expect("the published page");
