@@ -22,7 +22,6 @@ mod numbers;
 mod page;
 mod pages;
 mod pictures;
-mod pixels;
 mod problem;
 mod programs;
 mod publish;
