@@ -43,7 +43,6 @@ pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
     let mut reader = Reader::from_str(svg);
     let mut writer = Writer::new(Vec::new());
     let mut figure = Figure { id, alt, depth: 0, width: None, smallest: f64::INFINITY };
-    let broken = |error: std::io::Error| format!("it cannot be rewritten ({error})");
     loop {
         let event = reader.read_event().map_err(|error| format!("it is no well-formed SVG ({error})"))?;
         let event = match event {
@@ -72,7 +71,7 @@ pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
             // A declaration, a doctype and comments have no place inside a page.
             _ => continue,
         };
-        writer.write_event(event).map_err(broken)?;
+        writer.write_event(event).map_err(|error| format!("it cannot be rewritten ({error})"))?;
     }
     let width = figure.width.ok_or("its root is no <svg> with a width or a viewBox")?;
     let svg = String::from_utf8(writer.into_inner()).map_err(|_| "it is not UTF-8")?;

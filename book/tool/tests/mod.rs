@@ -110,7 +110,7 @@ fn equations_are_numbered_by_chapter_and_marked() {
     assert_eq!(texts(&page, ".equation-number"), ["(2.1)", "(2.2)", "(2.3)"]);
     assert_eq!(texts(&page, ".mark"), ["definition", "tested", "tested"]);
     let mark = select(&page, "#eq-elbo-gap a.mark")[0];
-    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11"));
+    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L10"));
     assert_eq!(mark.attr("title"), Some("cargo test --test equations elbo_gap (closed form), within 1e-10"));
     assert_eq!(select(&page, "annotation").len(), 0);
     // Every formula is there for the eye and for the ear.
