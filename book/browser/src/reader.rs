@@ -181,7 +181,11 @@ impl Reader {
                 break;
             }
         }
-        let facts = self.chromium.evaluate(session, &probe(view.width, false))?;
+        let mut facts = self.chromium.evaluate(session, &probe(view.width, false))?;
+        if kind == Kind::Print {
+            // The pages themselves have told.
+            facts["scrolling"].take();
+        }
         let bytes = facts["bytes"].as_u64().unwrap_or(0);
         let seen = view.name();
         if kind != Kind::Print {
@@ -230,6 +234,7 @@ impl Reader {
         let kinds = [
             ("overflow", "reaches beyond the right edge; let it wrap, or scroll in a box of its own"),
             ("cut", "is cut off at the side; let it wrap or scroll"),
+            ("scrolling", "has to be scrolled sideways on a desk; break its lines, or leave something out"),
             ("leftovers", "is shown as it stands in the source; mark it as maths, a directive or code"),
             ("stranded", "is torn apart at the end of a line; look at how the page ties punctuation to formulas"),
             ("images", "is an image that does not show; correct its address or its size"),

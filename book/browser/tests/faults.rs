@@ -76,7 +76,7 @@ fn an_undamaged_page_has_no_fault() {
 
 #[test]
 fn every_fault_that_a_page_can_show_is_found() {
-    let faults: [(&str, &[(&str, &str)]); 20] = [
+    let faults: [(&str, &[(&str, &str)]); 21] = [
         ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
         ("<script>throw new Error('broken')</script>", &[(EVERY, "a script fails: Error: broken")]),
         (
@@ -108,6 +108,10 @@ fn every_fault_that_a_page_can_show_is_found() {
         (
             "<p style='width:3em;overflow:hidden;white-space:nowrap'>One two three</p>",
             &[(EVERY, "\"One two three\" is cut off at the side")],
+        ),
+        (
+            "<div tabindex='0' role='region' aria-label='Long' style='width:20em;overflow-x:auto;white-space:nowrap'>One line that is wider than the box which holds it</div>",
+            &[("[light 1280 px, dark 1280 px]", "has to be scrolled sideways")],
         ),
         ("<p>It costs $x$.</p>", &[(EVERY, "It costs $x$. is shown as it stands")]),
         ("<p>See {{eqref elbo}}.</p>", &[(EVERY, "See {{eqref elbo}}. is shown as it stands")]),

@@ -17,6 +17,7 @@ use crate::pages::figures;
 use crate::pages::sources::Sources;
 use crate::problem::Problems;
 use crate::slots::{Slots, escape, literal};
+use crate::snapshot::Section;
 use crate::{equation_map, figure, listing, numbers};
 
 static VALUE_IN_MATHS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\{\{value\s+([^{}]+)\}\}"));
@@ -184,6 +185,9 @@ impl Writer<'_> {
             }
             "#listing" => {
                 let (file, listing) = listing::cut(&sources.root, argument)?;
+                if !listing.long.is_empty() {
+                    self.fail(item.line, listing::cut_off(&file, &listing.long));
+                }
                 let lines = format!("lines {}–{}", listing.lines.0, listing.lines.1);
                 let name = match sources.repository.lines(&file, listing.lines) {
                     Some(url) => format!("<a href=\"{}\">{file}</a>, {lines}", escape(&url)),
@@ -197,10 +201,16 @@ impl Writer<'_> {
                     .split_once(':')
                     .map(|(chapter, heading)| (chapter.trim(), heading.trim()))
                     .ok_or("an output names a chapter and a section: {{#output ch05_vdm:The bound}}")?;
-                let section =
-                    |section: &crate::snapshot::Section| (section.lines.join("\n"), section.line, section.lines.len());
-                let (text, line, count) = sources.snapshots.section(chapter, heading, section)?;
+                let read = |section: &Section| {
+                    let numbered = (section.first..).zip(&section.lines);
+                    let long: Vec<_> = numbered.filter_map(|(number, line)| listing::long(number, line)).collect();
+                    (section.lines.join("\n"), section.line, section.lines.len(), long)
+                };
+                let (text, line, count, long) = sources.snapshots.section(chapter, heading, read)?;
                 let file = format!("tests/snapshots/{chapter}.snap");
+                if !long.is_empty() {
+                    self.fail(item.line, listing::cut_off(&file, &long));
+                }
                 let source = match sources.repository.lines(&file, (line, line + count)) {
                     Some(url) => format!("<a href=\"{}\">{}</a>", escape(&url), escape(heading)),
                     None => escape(heading),
