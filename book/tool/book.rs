@@ -2,112 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use mdbook_driver::MDBook;
 use mdbook_driver::book::BookItem;
 use mdbook_driver::config::Config;
 use regex::Regex;
 
-use crate::markdown::{Fragment, Scan, pattern, scan};
+use crate::layout::{Layout, Repository};
+use crate::markdown::{Fragment, pattern, scan};
+use crate::page::Page;
 use crate::pages::{self, Sources};
 use crate::problem::{self, Problem, Problems};
 use crate::programs::{Cache, Programs};
 use crate::warnings::Warnings;
 use crate::{links, pictures, styles};
-
-/// Where the parts of the book lie.
-#[derive(Debug, Clone)]
-pub struct Layout {
-    /// The repository.
-    pub root: PathBuf,
-    /// The folder with book.toml.
-    pub book: PathBuf,
-}
-
-impl Layout {
-    /// Finds the repository that holds `folder`: the nearest folder above it with book/book.toml.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub fn find(folder: &Path) -> Result<Self> {
-        for root in folder.ancestors() {
-            let book = root.join("book");
-            if book.join("book.toml").is_file() {
-                return Ok(Self { root: root.to_owned(), book });
-            }
-        }
-        bail!("no book/book.toml here or above {}; run this inside the repository", folder.display())
-    }
-
-    /// The finished site.
-    pub fn site(&self) -> PathBuf {
-        self.book.join("book")
-    }
-
-    fn name(&self, path: &Path) -> String {
-        problem::display(&self.root, path)
-    }
-}
-
-/// A page of the book.
-#[derive(Debug)]
-pub struct Page {
-    /// The file, relative to the repository: `book/src/ch05_vdm.md`.
-    pub file: String,
-    /// The file, relative to the pages' folder: `ch05_vdm.md`.
-    pub path: String,
-    /// Its title in SUMMARY.md.
-    pub title: String,
-    /// What its equations, figures and exercises are numbered with: `5`, `A`, or nothing in front matter.
-    pub prefix: String,
-    /// The author's Markdown.
-    pub source: Fragment,
-    /// What this tool replaces in it.
-    pub scan: Scan,
-}
-
-impl Page {
-    /// `5.2`, `A.2`, or `2` in front matter.
-    pub fn numbered(&self, count: usize) -> String {
-        if self.prefix.is_empty() { count.to_string() } else { format!("{}.{count}", self.prefix) }
-    }
-
-    /// The page that mdBook writes: `ch05_vdm.html`.
-    pub fn html(&self) -> String {
-        Path::new(&self.path).with_extension("html").to_string_lossy().into_owned()
-    }
-
-    /// The address of another page (or of this one), seen from this page.
-    pub fn link_to(&self, page: &Page, id: Option<&str>) -> String {
-        let fragment = id.map_or_else(String::new, |id| format!("#{id}"));
-        if page.path == self.path && id.is_some() {
-            return fragment;
-        }
-        let up = "../".repeat(self.path.matches('/').count());
-        format!("{up}{}{fragment}", page.html())
-    }
-}
-
-/// The public repository, for links to source lines.
-#[derive(Debug, Clone, Default)]
-pub struct Repository(Option<String>);
-
-impl Repository {
-    /// The repository at `url`.
-    pub fn new(url: Option<&str>) -> Self {
-        Self(url.map(|url| url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty()))
-    }
-
-    /// The address of some lines of a file.
-    pub fn lines(&self, file: &str, (first, last): (usize, usize)) -> Option<String> {
-        let url = self.0.as_ref()?;
-        let end = if last > first { format!("-L{last}") } else { String::new() };
-        Some(format!("{url}/blob/main/{file}#L{first}{end}"))
-    }
-}
 
 /// Builds the site into `site`, which must not exist or be empty, and checks it.
 ///
@@ -299,22 +210,4 @@ fn finish(site: &Path, pages: &[Page], written: &pages::Written, problems: &mut 
         fs::write(&path, filled)?;
     }
     Ok(())
-}
-
-/// Builds the site in `book/book`, replacing the old one only when everything is right.
-///
-/// # Errors
-/// Where the book cannot be read or written.
-pub fn publish(layout: &Layout, programs: &dyn Programs, cache: &Cache) -> Result<Vec<Problem>> {
-    let fresh = tempfile::Builder::new().prefix(".site-").tempdir_in(&layout.book)?;
-    let site = fresh.path().join("book");
-    let problems = build(layout, programs, cache, &site)?;
-    if problems.is_empty() {
-        let old = fresh.path().join("old");
-        if layout.site().exists() {
-            fs::rename(layout.site(), &old).context("the old site in book/book cannot be moved away")?;
-        }
-        fs::rename(&site, layout.site()).context("the new site cannot be moved to book/book")?;
-    }
-    Ok(problems)
 }

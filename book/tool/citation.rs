@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use biblatex::{Bibliography, ChunksExt, DateValue, Entry, PermissiveType, Person};
 
-use crate::book::Page;
+use crate::page::Page;
 use crate::problem::Problems;
 use crate::slots::{escape, literal};
 

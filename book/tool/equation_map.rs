@@ -1,7 +1,7 @@
 //! The map of the derivation: every equation on a line of its own, an arc from each premise to what follows.
 
-use crate::book::Page;
 use crate::equations::{Equation, Equations, Label, Standing};
+use crate::page::Page;
 use crate::slots::escape;
 
 /// Height of a row and of the arcs' steps, in the units of the drawing.

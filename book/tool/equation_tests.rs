@@ -24,8 +24,6 @@ pub struct EquationTest {
     pub ignored: bool,
     /// `/// Kind: closed form.`
     pub kind: Option<String>,
-    /// `/// Identity: 12.`
-    pub identity: Option<String>,
     /// `const TOLERANCE: f64 = 1e-10;` in the body.
     pub tolerance: Option<String>,
     /// `const STANDARD_ERRORS: f64 = 5.0;` in the body.
@@ -133,7 +131,6 @@ fn read_function(function: &syn::ItemFn, file: &str) -> EquationTest {
                 (!rest.is_empty()).then(|| rest.to_owned())
             };
             test.kind = test.kind.or_else(|| field("Kind:"));
-            test.identity = test.identity.or_else(|| field("Identity:"));
         }
     }
     Constants(&mut test).visit_block(&function.block);
@@ -184,7 +181,7 @@ mod tests {
         (tests, problems)
     }
 
-    const GAP: &str = "use a::b;\n\n/// The gap is a KL divergence.\n///\n/// Kind: closed form.\n/// Identity: 1.\n\
+    const GAP: &str = "use a::b;\n\n/// The gap is a KL divergence.\n///\n/// Kind: closed form.\n\
         #[test]\nfn elbo_gap() {\n    const TOLERANCE: f64 = 1e-10;\n    const STANDARD_ERRORS: f64 = 5.0;\n}\n\n\
         fn helper() {}\n\n#[test]\n#[ignore = \"slow\"]\nfn jensen() {}\n";
 
@@ -194,8 +191,8 @@ mod tests {
         assert_eq!(problems.sorted(), []);
         let gap = tests.get("elbo-gap").expect("the test");
         assert!(gap.is_test && !gap.ignored);
-        assert_eq!(gap.lines, (3, 11));
-        assert_eq!((gap.kind.as_deref(), gap.identity.as_deref()), (Some("closed form"), Some("1")));
+        assert_eq!(gap.lines, (3, 10));
+        assert_eq!(gap.kind.as_deref(), Some("closed form"));
         assert_eq!((gap.tolerance.as_deref(), gap.standard_errors.as_deref()), (Some("1e-10"), Some("5.0")));
         assert!(tests.get("jensen").expect("the test").ignored);
         assert!(!tests.get("helper").expect("the function").is_test);

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::book::{Page, Repository};
 use crate::equation_tests::{EquationTest, EquationTests};
+use crate::layout::Repository;
 use crate::markdown::{Kind, pattern};
 use crate::math::{Math, Rendered};
+use crate::page::Page;
 use crate::problem::Problems;
 use crate::slots::escape;
 

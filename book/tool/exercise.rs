@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::book::Page;
+use crate::page::Page;
 
 /// What is open at the current place of the book.
 #[derive(Debug, Default)]

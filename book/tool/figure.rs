@@ -6,7 +6,6 @@ use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::{Reader, Writer};
 
-use crate::pixels::Pixels;
 use crate::slots::escape;
 
 /// The palette of the chapters' figures and the CSS variable that each colour becomes.
@@ -44,8 +43,6 @@ pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
     let mut reader = Reader::from_str(svg);
     let mut writer = Writer::new(Vec::new());
     let mut figure = Figure { id, alt, depth: 0, width: None, smallest: f64::INFINITY };
-    let mut pixels = Pixels::default();
-    let broken = |error: std::io::Error| format!("it cannot be rewritten ({error})");
     loop {
         let event = reader.read_event().map_err(|error| format!("it is no well-formed SVG ({error})"))?;
         let event = match event {
@@ -53,13 +50,7 @@ pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
                 return Err("it is no well-formed SVG (it ends too early)".to_owned());
             }
             Event::Eof => break,
-            Event::Empty(element) => {
-                let element = figure.element(&element)?;
-                if pixels.take(&element) {
-                    continue;
-                }
-                Event::Empty(element)
-            }
+            Event::Empty(element) => Event::Empty(figure.element(&element)?),
             Event::Start(element) => {
                 let element = figure.element(&element)?;
                 figure.depth += 1;
@@ -80,8 +71,7 @@ pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
             // A declaration, a doctype and comments have no place inside a page.
             _ => continue,
         };
-        pixels.write(&mut writer).map_err(broken)?;
-        writer.write_event(event).map_err(broken)?;
+        writer.write_event(event).map_err(|error| format!("it cannot be rewritten ({error})"))?;
     }
     let width = figure.width.ok_or("its root is no <svg> with a width or a viewBox")?;
     let svg = String::from_utf8(writer.into_inner()).map_err(|_| "it is not UTF-8")?;

@@ -1,18 +1,20 @@
 //! Checks the finished site: every internal link resolves, nothing is loaded from elsewhere, nothing of the
 //! authors' syntax is left in the text.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
+use percent_encoding::percent_decode_str;
 use regex::Regex;
 use scraper::node::Element;
 use scraper::{Html, Node};
 
-use crate::book::Page;
 use crate::markdown::pattern;
+use crate::page::Page;
 use crate::problem::Problems;
 
 /// A page of the site.
@@ -260,7 +262,7 @@ fn resolve(
     };
     let fragment = decoded(fragment);
     match built.get(&name) {
-        Some(page) if !page.ids.contains(&fragment) => Err(format!(
+        Some(page) if !page.ids.contains(&*fragment) => Err(format!(
             "the link {target} leads nowhere: {name} has no heading or element with the id {fragment}; correct it"
         )),
         _ => Ok(()),
@@ -268,23 +270,8 @@ fn resolve(
 }
 
 /// Percent-decodes an address.
-pub fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        match (first, tail) {
-            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
-                bytes.push(hex(*high).unwrap_or(0) * 16 + hex(*low).unwrap_or(0));
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// The source file and line that a fault of a built page most likely comes from.

@@ -8,6 +8,10 @@ use regex::Regex;
 
 use crate::markdown::pattern;
 
+/// How many characters of code or output fit their column on a desk, 1280 pixels wide, in a solution as well. The sizes in
+/// theme/pages.css decide that; `cargo run -p book-browser -- check` sees whether every line fits.
+pub const COLUMNS: usize = 92;
+
 /// The lines of a file between an anchor and its end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listing {
@@ -15,6 +19,27 @@ pub struct Listing {
     pub code: String,
     /// First and last line in the file, counted from 1.
     pub lines: (usize, usize),
+    /// The lines that do not fit their column: where they stand in the file, and how long they are.
+    pub long: Vec<Long>,
+}
+
+/// A line that does not fit its column: its number in the file, counted from 1, and its characters.
+pub type Long = (usize, usize);
+
+/// `line`, where it does not fit its column.
+pub fn long(number: usize, line: &str) -> Option<Long> {
+    let columns = line.chars().count();
+    (columns > COLUMNS).then_some((number, columns))
+}
+
+/// What is wrong with a listing or an output of `file` with lines that do not fit.
+pub fn cut_off(file: &str, long: &[Long]) -> String {
+    let places: Vec<String> = long.iter().map(|(line, columns)| format!("{file}:{line} ({columns})")).collect();
+    format!(
+        "more than the {COLUMNS} characters that fit the column stand in {}; break {}",
+        places.join(", "),
+        if long.len() == 1 { "that line" } else { "these lines" }
+    )
 }
 
 static ANCHOR: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?://|#|%|--)\s*ANCHOR(_END)?:\s*(\S+)\s*$"));
@@ -40,7 +65,7 @@ pub fn cut(root: &Path, address: &str) -> Result<(String, Listing), String> {
 fn between(text: &str, anchor: &str) -> Result<Listing, String> {
     let mut begins = None;
     let mut ends = None;
-    let mut kept: Vec<&str> = Vec::new();
+    let mut kept: Vec<(usize, &str)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let mark = ANCHOR.captures(line).map(|found| (found.get(1).is_some(), found[2].to_owned()));
         match mark {
@@ -51,7 +76,7 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
                 }
             }
             Some(_) => {}
-            None if begins.is_some() && ends.is_none() => kept.push(line),
+            None if begins.is_some() && ends.is_none() => kept.push((index + 1, line)),
             None => {}
         }
     }
@@ -66,10 +91,10 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
             ));
         }
     };
-    while kept.first().is_some_and(|line| line.trim().is_empty()) {
+    while kept.first().is_some_and(|(_, line)| line.trim().is_empty()) {
         kept.remove(0);
     }
-    while kept.last().is_some_and(|line| line.trim().is_empty()) {
+    while kept.last().is_some_and(|(_, line)| line.trim().is_empty()) {
         kept.pop();
     }
     if kept.is_empty() {
@@ -77,12 +102,16 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
     }
     let indent = kept
         .iter()
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| line.len() - line.trim_start().len())
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(_, line)| line.len() - line.trim_start().len())
         .min()
         .unwrap_or(0);
-    let dedented: Vec<&str> = kept.iter().map(|line| line.get(indent..).unwrap_or("").trim_end()).collect();
-    Ok(Listing { code: dedented.join("\n"), lines: (begin + 2, end) })
+    for (_, line) in &mut kept {
+        *line = line.get(indent..).unwrap_or("").trim_end();
+    }
+    let long = kept.iter().filter_map(|&(number, line)| long(number, line)).collect();
+    let code = kept.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n");
+    Ok(Listing { code, lines: (begin + 2, end), long })
 }
 
 /// The name under which highlight.js knows the language of `file`.
@@ -119,6 +148,22 @@ mod tests {
         assert_eq!(outer.code, "let a = 1;\nif a > 0 {\n    run();\n}");
         assert_eq!(outer.lines, (3, 9));
         assert_eq!(between(PROGRAM, "inner").map(|listing| listing.lines), Ok((6, 8)));
+    }
+
+    #[test]
+    fn a_line_that_does_not_fit_is_told_with_its_place() {
+        let line = |length: usize| format!("    {}\n", "x".repeat(length));
+        let text = format!(
+            "// ANCHOR: a\n{}    // ANCHOR: b\n{}    // ANCHOR_END: b\n{}// ANCHOR_END: a\n",
+            line(COLUMNS),
+            line(COLUMNS + 1),
+            line(COLUMNS + 20)
+        );
+        let listing = between(&text, "a").expect("the anchor exists");
+        assert_eq!(listing.long, [(4, COLUMNS + 1), (6, COLUMNS + 20)]);
+        let says = cut_off("src/a.rs", &listing.long);
+        assert!(says.contains("src/a.rs:4 (93), src/a.rs:6 (112)"), "{says}");
+        assert_eq!(long(1, &"é".repeat(COLUMNS)), None, "characters count, not bytes");
     }
 
     #[test]

@@ -6,8 +6,6 @@
 //! ([`problem`]).
 
 mod book;
-mod browse;
-mod chromium;
 mod citation;
 mod equation_map;
 mod equation_tests;
@@ -15,19 +13,19 @@ mod equations;
 mod exercise;
 mod figure;
 mod ladder;
+mod layout;
 mod links;
 mod listing;
 mod markdown;
 mod math;
 mod numbers;
+mod page;
 mod pages;
-mod pdf;
 mod pictures;
-mod pixels;
 mod problem;
 mod programs;
+mod publish;
 mod serve;
-mod site;
 mod slots;
 mod snapshot;
 mod styles;
@@ -36,13 +34,12 @@ mod tests;
 mod warnings;
 
 use std::env;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::book::Layout;
+use crate::layout::Layout;
 use crate::problem::Problem;
 use crate::programs::{Cache, Cargo};
 
@@ -66,25 +63,8 @@ enum Task {
     },
     /// Check everything and write nothing
     Check,
-    /// Print the whole book to a PDF with an installed Chromium
-    Pdf {
-        /// The file to write [default: book/book/from-elbo-to-diffusion.pdf]
-        #[arg(long)]
-        out: Option<PathBuf>,
-    },
     /// Draw the pictures of README.md anew, in book/pictures
     Pictures,
-    /// Look at every page of the built site with an installed Chromium, light and dark, wide and narrow
-    Browse {
-        /// axe-core's axe.min.js, to check accessibility as well
-        #[arg(long)]
-        axe: Option<PathBuf>,
-        /// The site to look at [default: book/book]
-        #[arg(long)]
-        site: Option<PathBuf>,
-        /// Visit these pages alone, like notation.html
-        pages: Vec<String>,
-    },
 }
 
 fn main() -> ExitCode {
@@ -109,7 +89,7 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
     let cache = Cache::of(&layout.root);
     match task {
         Task::Build => {
-            let problems = book::publish(&layout, &programs, &cache)?;
+            let problems = publish::publish(&layout, &programs, &cache)?;
             Ok(report(&problems, "the book is in book/book: open book/book/index.html"))
         }
         Task::Check => {
@@ -121,24 +101,9 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
             serve::serve(&layout, port)?;
             Ok(ExitCode::SUCCESS)
         }
-        Task::Pdf { out } => {
-            let problems = book::publish(&layout, &programs, &cache)?;
-            if !problems.is_empty() {
-                return Ok(report(&problems, ""));
-            }
-            let pdf = out.unwrap_or_else(|| layout.site().join("from-elbo-to-diffusion.pdf"));
-            pdf::print(&layout.site(), &pdf)?;
-            println!("the book is in {}", pdf.display());
-            Ok(ExitCode::SUCCESS)
-        }
         Task::Pictures => {
             pictures::write(&layout, &programs, &cache)?;
             Ok(ExitCode::SUCCESS)
-        }
-        Task::Browse { axe, site, pages } => {
-            let site = site.unwrap_or_else(|| layout.site());
-            let faulty = browse::browse(&browse::Options { site, prefix: book::site_url(&layout)?, axe, pages })?;
-            Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result, anyhow};
 use regex::{Captures, Regex};
 
-use crate::book::Layout;
 use crate::ladder::{self, Ladder};
+use crate::layout::Layout;
 use crate::markdown::pattern;
 use crate::problem::Problems;
 use crate::programs::{Cache, Programs};

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use crate::book::{self, Layout};
+use crate::layout::Layout;
 use crate::programs::{Cache, Cargo};
-use crate::site;
+use crate::{book, publish};
 
 /// How often the sources are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// # Errors
 /// Where the port is taken or the book cannot be read.
 pub fn serve(layout: &Layout, port: u16) -> Result<()> {
-    let port = site::serve(port, layout.site(), book::site_url(layout)?)?;
+    let port = book_server::serve(port, layout.site(), book::site_url(layout)?)?;
     let mut seen = sources(layout);
     rebuild(layout)?;
     println!("the book is at http://127.0.0.1:{port}/ (stop with Ctrl-C)");
@@ -36,7 +36,7 @@ pub fn serve(layout: &Layout, port: u16) -> Result<()> {
 
 fn rebuild(layout: &Layout) -> Result<()> {
     let programs = Cargo { root: layout.root.clone() };
-    let problems = book::publish(layout, &programs, &Cache::of(&layout.root))?;
+    let problems = publish::publish(layout, &programs, &Cache::of(&layout.root))?;
     if problems.is_empty() {
         println!("built");
     } else {

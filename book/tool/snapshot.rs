@@ -18,6 +18,8 @@ pub struct Section {
     pub heading: String,
     /// The line of the file that holds the heading, from 1.
     pub line: usize,
+    /// The line of the file that holds the first of `lines`.
+    pub first: usize,
     /// The lines below the heading, without the blank ones at both ends.
     pub lines: Vec<String>,
 }
@@ -227,7 +229,12 @@ fn parse(text: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
     for (index, line) in lines {
         if let Some(heading) = line.strip_prefix("## ") {
-            sections.push(Section { heading: heading.trim().to_owned(), line: index + 1, lines: Vec::new() });
+            sections.push(Section {
+                heading: heading.trim().to_owned(),
+                line: index + 1,
+                first: index + 2,
+                lines: Vec::new(),
+            });
         } else if let Some(section) = sections.last_mut() {
             section.lines.push(line.trim_end().to_owned());
         }
@@ -238,6 +245,7 @@ fn parse(text: &str) -> Vec<Section> {
         }
         let blank = section.lines.iter().take_while(|line| line.is_empty()).count();
         section.lines.drain(..blank);
+        section.first += blank;
     }
     sections
 }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Sources, Writer, block, placeholder};
-use crate::book::Page;
-use crate::markdown::{Fragment, Item, Kind, scan};
+use crate::markdown::{Fragment, Kind, scan};
+use crate::numbers;
+use crate::page::Page;
 use crate::problem::Problems;
 use crate::programs::{Cache, Programs};
-use crate::{figure, ladder, numbers};
+use crate::snapshot::Snapshots;
 
 /// A numbered figure.
 #[derive(Debug)]
@@ -50,13 +50,15 @@ pub fn number(pages: &[Page], problems: &mut Problems) -> BTreeMap<String, Figur
 
 /// Runs every chapter whose figures the pages show: the folder of each, or why there is none.
 pub fn run_chapters(
-    sources: &Sources<'_>,
+    root: &Path,
+    pages: &[Page],
+    figures: &BTreeMap<String, Figure>,
     programs: &dyn Programs,
     cache: &Cache,
     problems: &mut Problems,
 ) -> BTreeMap<String, PathBuf> {
     let mut wanted: BTreeMap<String, &Figure> = BTreeMap::new();
-    for (path, figure) in &sources.figures {
+    for (path, figure) in figures {
         if let Some((chapter, _)) = path.split_once('/') {
             // A chapter that fails is reported once, at its first figure.
             let first = wanted.entry(chapter.to_owned()).or_insert(figure);
@@ -71,7 +73,7 @@ pub fn run_chapters(
     }
     let known: BTreeSet<String> = wanted
         .keys()
-        .filter(|chapter| sources.root.join("chapters").join(format!("{chapter}.rs")).is_file())
+        .filter(|chapter| root.join("chapters").join(format!("{chapter}.rs")).is_file())
         .cloned()
         .collect();
     let compiled = if known.is_empty() { Ok(BTreeMap::new()) } else { programs.compile(&known) };
@@ -79,7 +81,7 @@ pub fn run_chapters(
         let run = match &compiled {
             Err(message) => Err(message.clone()),
             Ok(programs) => match programs.get(chapter) {
-                Some(program) => cache.run(&sources.root, chapter, program),
+                Some(program) => cache.run(root, chapter, program),
                 None => Err(format!(
                     "the figure is to come from chapters/{chapter}.rs, which is no chapter program; name the chapter that writes it"
                 )),
@@ -89,102 +91,71 @@ pub fn run_chapters(
             Ok(folder) => {
                 runs.insert(chapter.clone(), folder);
             }
-            Err(message) => problems.add(&sources.pages[figure.page].file, figure.line, message),
+            Err(message) => problems.add(&pages[figure.page].file, figure.line, message),
         }
     }
     runs
 }
 
-impl Writer<'_> {
-    /// A figure of the page.
-    pub(super) fn figure(
-        &mut self,
-        item: &Item,
-        alt: &Fragment,
-        path: &str,
-        caption: &Fragment,
-    ) -> Result<String, (usize, String)> {
-        let here = |message: String| (item.line, message);
-        let alt = self.alt_text(alt)?;
-        if caption.text.trim().is_empty() {
-            return Err(here(format!("the figure {path} has no caption; add one in quotes behind the address")));
-        }
-        let caption = self.fragment(caption);
-        let (svg, alt) = if path == ladder::FIGURE {
-            let ladder = self.sources.ladder.as_ref();
-            let ladder = ladder.ok_or_else(|| here(format!("there is no ladder to draw; mend {}", ladder::FILE)))?;
-            (ladder.svg(), format!("{alt} {}", ladder.words()))
-        } else {
-            match self.drawn(path).map_err(here)? {
-                Some(svg) => (svg, alt),
-                None => return Ok(placeholder(item)),
+/// What the chapter drew; nothing, where it could not be run, which is reported once, by the run.
+///
+/// # Errors
+/// Where the path names no figure, or the chapter wrote none of that name.
+pub fn drawn(runs: &BTreeMap<String, PathBuf>, path: &str) -> Result<Option<String>, String> {
+    let chapter_and_file = path.split_once('/').filter(|(_, file)| {
+        file.ends_with(".svg") && file.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    });
+    let (chapter, file) =
+        chapter_and_file.ok_or_else(|| format!("figure:{path} names no figure; write figure:chapter/name.svg"))?;
+    let Some(folder) = runs.get(chapter) else {
+        return Ok(None);
+    };
+    if let Ok(svg) = fs::read_to_string(folder.join(file)) {
+        return Ok(Some(svg));
+    }
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())))
+        .map(|names| names.filter(|name| name.ends_with(".svg")).collect())
+        .unwrap_or_default();
+    names.sort();
+    let wrote = if names.is_empty() { "no figures".to_owned() } else { names.join(", ") };
+    Err(format!("the run of {chapter} wrote no {file}; it wrote {wrote}"))
+}
+
+/// Alt text of a figure on a page of `file`: plain words, in which only values are replaced.
+///
+/// # Errors
+/// The line and a sentence, where it holds anything else, or says too little.
+pub fn alt_text(
+    alt: &Fragment,
+    file: &str,
+    snapshots: &Snapshots,
+    problems: &mut Problems,
+) -> Result<String, (usize, String)> {
+    let scan = scan(alt, file, problems);
+    numbers::lint(alt, &scan, file, problems);
+    let mut text = String::new();
+    let mut from = 0;
+    for item in &scan.items {
+        text.push_str(&alt.text[from..item.range.start]);
+        from = item.range.end;
+        match &item.kind {
+            Kind::Directive { name, argument, .. } if name == "value" => {
+                let value = snapshots.value(argument).map_err(|message| (item.line, message))?;
+                text.push_str(&value.0);
             }
-        };
-        let id = figure::id(path);
-        let inlined = figure::inline(&svg, &id, &alt)
-            .map_err(|message| here(format!("the figure {path} cannot be shown: {message}")))?;
-        let number = self.sources.figures.get(path).map_or_else(String::new, |figure| figure.number.clone());
-        let slot = self.slots.keep(figure::boxed(&inlined), &alt);
-        Ok(block(
-            &item.margin,
-            &format!(
-                "<figure class=\"figure\" id=\"{id}\"><div class=\"figure-body\">{slot}</div>\n<figcaption>\n\n<span class=\"figure-number\">Figure {number}</span> {caption}\n\n</figcaption>\n</figure>"
-            ),
-        ))
-    }
-
-    /// What the chapter drew; nothing, where it could not be run, which is reported once, by the run.
-    fn drawn(&self, path: &str) -> Result<Option<String>, String> {
-        let chapter_and_file = path.split_once('/').filter(|(_, file)| {
-            file.ends_with(".svg") && file.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-        });
-        let (chapter, file) =
-            chapter_and_file.ok_or_else(|| format!("figure:{path} names no figure; write figure:chapter/name.svg"))?;
-        let Some(folder) = self.runs.get(chapter) else {
-            return Ok(None);
-        };
-        if let Ok(svg) = fs::read_to_string(folder.join(file)) {
-            return Ok(Some(svg));
-        }
-        let mut names: Vec<String> = fs::read_dir(folder)
-            .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())))
-            .map(|names| names.filter(|name| name.ends_with(".svg")).collect())
-            .unwrap_or_default();
-        names.sort();
-        let wrote = if names.is_empty() { "no figures".to_owned() } else { names.join(", ") };
-        Err(format!("the run of {chapter} wrote no {file}; it wrote {wrote}"))
-    }
-
-    /// Alt text: plain words, in which only values are replaced.
-    fn alt_text(&mut self, alt: &Fragment) -> Result<String, (usize, String)> {
-        let scan = scan(alt, &self.page.file, self.problems);
-        numbers::lint(alt, &scan, &self.page.file, self.problems);
-        let mut text = String::new();
-        let mut from = 0;
-        for item in &scan.items {
-            text.push_str(&alt.text[from..item.range.start]);
-            from = item.range.end;
-            match &item.kind {
-                Kind::Directive { name, argument, .. } if name == "value" => {
-                    let value = self.sources.snapshots.value(argument).map_err(|message| (item.line, message))?;
-                    text.push_str(&value.0);
-                }
-                Kind::Directive { name, argument, .. } if name == "given" => text.push_str(argument),
-                _ => {
-                    let message =
-                        "alt text is read aloud: it holds words and {{value …}} alone; say the maths in words";
-                    return Err((item.line, message.to_owned()));
-                }
+            Kind::Directive { name, argument, .. } if name == "given" => text.push_str(argument),
+            _ => {
+                let message = "alt text is read aloud: it holds words and {{value …}} alone; say the maths in words";
+                return Err((item.line, message.to_owned()));
             }
         }
-        text.push_str(&alt.text[from..]);
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if text.chars().count() < 20 {
-            return Err((
-                alt.line,
-                format!("the alt text \"{text}\" is too short; say in a sentence what the figure shows"),
-            ));
-        }
-        Ok(text)
     }
+    text.push_str(&alt.text[from..]);
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.chars().count() < 20 {
+        let message = format!("the alt text \"{text}\" is too short; say in a sentence what the figure shows");
+        return Err((alt.line, message));
+    }
+    Ok(text)
 }

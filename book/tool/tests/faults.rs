@@ -70,6 +70,23 @@ fn a_misspelled_output_section_is_refused() {
 }
 
 #[test]
+fn a_line_that_does_not_fit_its_column_is_refused() {
+    let long = "y".repeat(93);
+    let fixture = Fixture::new();
+    fixture.edit("chapters/ch01_latent.rs", "// One latent per observation.", &format!("// {}", &long[4..]));
+    assert_eq!(fixture.problems(), Vec::<String>::new(), "as long as the column");
+    fixture.edit("chapters/ch01_latent.rs", "// yy", "// yyy");
+    let line = fixture.add("{{#listing chapters/ch01_latent.rs:inner}}");
+    let problems = fixture.problems();
+    assert_eq!(problems.len(), 2, "both listings that hold the line, and no other: {problems:#?}");
+    assert!(problems.iter().all(|problem| problem.contains("chapters/ch01_latent.rs:5 (93); break that line")));
+    assert!(!problems.iter().any(|problem| problem.contains(&format!("ch02_elbo.md:{line}:"))), "{problems:#?}");
+    let fixture = Fixture::new();
+    fixture.edit("tests/snapshots/ch02_elbo.snap", "prior               0.001 bits/dim", &format!("prior  {long}"));
+    one(&fixture, "book/src/ch02_elbo.md:26: ", "tests/snapshots/ch02_elbo.snap:11 (102)");
+}
+
+#[test]
 fn a_missing_value_is_refused() {
     fault("It is {{value ch02_elbo:The bound:tset bound}}.", "no row \"tset bound\"");
     fault("It is $x = {{value ch02_elbo:The bound:tset bound}}$.", "no row \"tset bound\"");

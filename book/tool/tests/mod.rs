@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 
 use scraper::{Html, Selector};
 
-use crate::book::{self, Layout};
+use crate::book;
+use crate::layout::Layout;
 use crate::programs::{Cache, Scripts};
+use crate::publish;
 
 /// A copy of the fixture book that a test may break.
 struct Fixture {
@@ -108,7 +110,7 @@ fn equations_are_numbered_by_chapter_and_marked() {
     assert_eq!(texts(&page, ".equation-number"), ["(2.1)", "(2.2)", "(2.3)"]);
     assert_eq!(texts(&page, ".mark"), ["definition", "tested", "tested"]);
     let mark = select(&page, "#eq-elbo-gap a.mark")[0];
-    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11"));
+    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L10"));
     assert_eq!(mark.attr("title"), Some("cargo test --test equations elbo_gap (closed form), within 1e-10"));
     assert_eq!(select(&page, "annotation").len(), 0);
     // Every formula is there for the eye and for the ear.
@@ -264,7 +266,8 @@ fn two_builds_are_the_same_bytes() {
 #[test]
 fn a_faulty_book_leaves_the_published_site_alone() {
     let fixture = Fixture::new();
-    let publish = || book::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache()).expect("a readable book");
+    let publish =
+        || publish::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache()).expect("a readable book");
     assert_eq!(publish(), []);
     let page = fixture.root().join("book/book/ch02_elbo.html");
     let good = fs::read_to_string(&page).expect("the published page");

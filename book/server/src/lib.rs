@@ -1,4 +1,4 @@
-//! The local server of `serve` and `browse`: files of one folder, to this machine alone.
+//! A server of the files of one folder, to this machine alone.
 //!
 //! Each connection has a thread of its own and carries one answer. A browser opens several connections at once and
 //! keeps some of them idle; none of them may have to wait for another.

@@ -1,11 +1,51 @@
 //! One visit to one page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{Reader, Window};
+use crate::chromium::Chromium;
+use crate::report::{Drawn, Report};
+
+/// How a page is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// What the reader's system asks for. mdBook answers with the theme of book.toml.
+    pub dark: bool,
+    /// CSS pixels.
+    pub width: u32,
+}
+
+impl View {
+    /// Light and dark, on a desk and on a phone.
+    pub const ALL: [Self; 4] = [
+        Self { dark: false, width: 1280 },
+        Self { dark: true, width: 1280 },
+        Self { dark: false, width: 390 },
+        Self { dark: true, width: 390 },
+    ];
+
+    /// What the system is said to ask for.
+    pub fn scheme(self) -> &'static str {
+        if self.dark { "dark" } else { "light" }
+    }
+
+    /// The words of the report.
+    pub fn name(self) -> String {
+        format!("{} {} px", self.scheme(), self.width)
+    }
+}
+
+/// A window with a browser's memory of its own, as a first-time reader has it.
+pub struct Window {
+    /// The name under which it takes orders.
+    pub session: String,
+    /// The browser's memory that belongs to it.
+    pub context: String,
+    /// How it shows pages.
+    pub view: View,
+}
 
 /// A page is drawn within this time, in milliseconds.
 const SLOWEST: f64 = 2000.0;
@@ -54,28 +94,67 @@ pub enum Kind {
     Unknown,
 }
 
-/// A page as it was drawn.
-pub struct Drawn {
-    /// Where its links lead, as whole addresses.
-    pub links: Vec<String>,
-    /// The ids of its elements.
-    pub ids: BTreeSet<String>,
-    /// Bytes of the page.
-    pub bytes: u64,
-    /// Milliseconds until it was drawn.
-    pub milliseconds: f64,
-    /// How many of axe-core's rules it keeps.
-    pub rules: usize,
-}
-
 /// The expression that measures a page of this width, on paper or on a screen.
 pub fn probe(width: u32, paper: bool) -> String {
     format!("{}({width}, {paper})", PROBE.trim_end())
 }
 
+/// A browser that looks at pages of the site.
+pub struct Reader {
+    /// The browser.
+    pub chromium: Chromium,
+    /// The address of the site, with a slash at its end.
+    pub base: String,
+    /// axe-core's script.
+    pub axe: Option<String>,
+    /// What was found.
+    pub report: Report,
+}
+
 impl Reader {
+    /// Opens a window.
+    ///
+    /// # Errors
+    /// Where Chromium refuses.
+    pub fn window(&mut self, view: View) -> Result<Window> {
+        let word = |value: &Value| value.as_str().map(str::to_owned).context("Chromium opens no window");
+        let context = word(&self.chromium.call(None, "Target.createBrowserContext", json!({}))?["browserContextId"])?;
+        let parameters = json!({ "url": "about:blank", "browserContextId": context });
+        let target = word(&self.chromium.call(None, "Target.createTarget", parameters)?["targetId"])?;
+        let parameters = json!({ "targetId": target, "flatten": true });
+        let session = word(&self.chromium.call(None, "Target.attachToTarget", parameters)?["sessionId"])?;
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            self.chromium.call(Some(&session), &format!("{domain}.enable"), json!({}))?;
+        }
+        self.show_as(&session, view, "screen")?;
+        Ok(Window { session, context, view })
+    }
+
+    /// Closes a window and forgets what it remembered.
+    ///
+    /// # Errors
+    /// Where Chromium refuses.
+    pub fn close(&mut self, window: &Window) -> Result<()> {
+        self.chromium.call(None, "Target.disposeBrowserContext", json!({ "browserContextId": window.context }))?;
+        Ok(())
+    }
+
+    /// Shows what follows in a view, on a screen or on paper.
+    ///
+    /// # Errors
+    /// Where Chromium refuses.
+    pub fn show_as(&mut self, session: &str, view: View, media: &str) -> Result<()> {
+        let phone = view.width < 600;
+        let size = json!({ "width": view.width, "height": 844, "deviceScaleFactor": 1, "mobile": phone });
+        self.chromium.call(Some(session), "Emulation.setDeviceMetricsOverride", size)?;
+        let features = json!([{ "name": "prefers-color-scheme", "value": view.scheme() }]);
+        let media = json!({ "media": media, "features": features });
+        self.chromium.call(Some(session), "Emulation.setEmulatedMedia", media)?;
+        Ok(())
+    }
+
     /// Opens a page and waits until it is loaded.
-    pub(super) fn open(&mut self, session: &str, name: &str) -> Result<()> {
+    pub fn open(&mut self, session: &str, name: &str) -> Result<()> {
         // What an earlier page still had to say is not this page's.
         self.chromium.evaluate(session, "0")?;
         self.chromium.events();
@@ -85,7 +164,7 @@ impl Reader {
     }
 
     /// Opens a page and checks it; faults go into the report.
-    pub(super) fn visit(&mut self, window: &Window, name: &str, kind: Kind) -> Result<Drawn> {
+    pub fn visit(&mut self, window: &Window, name: &str, kind: Kind) -> Result<Drawn> {
         let Window { session, view, .. } = window;
         let mut fastest = f64::INFINITY;
         let mut late = true;
@@ -102,7 +181,11 @@ impl Reader {
                 break;
             }
         }
-        let facts = self.chromium.evaluate(session, &probe(view.width, false))?;
+        let mut facts = self.chromium.evaluate(session, &probe(view.width, false))?;
+        if kind == Kind::Print {
+            // The pages themselves have told.
+            facts["scrolling"].take();
+        }
         let bytes = facts["bytes"].as_u64().unwrap_or(0);
         let seen = view.name();
         if kind != Kind::Print {
@@ -147,10 +230,11 @@ impl Reader {
     }
 
     /// What the probe found out of place.
-    pub(super) fn layout(&mut self, name: &str, seen: &str, facts: &Value) {
+    pub fn layout(&mut self, name: &str, seen: &str, facts: &Value) {
         let kinds = [
             ("overflow", "reaches beyond the right edge; let it wrap, or scroll in a box of its own"),
             ("cut", "is cut off at the side; let it wrap or scroll"),
+            ("scrolling", "has to be scrolled sideways on a desk; break its lines, or leave something out"),
             ("leftovers", "is shown as it stands in the source; mark it as maths, a directive or code"),
             ("stranded", "is torn apart at the end of a line; look at how the page ties punctuation to formulas"),
             ("images", "is an image that does not show; correct its address or its size"),

@@ -49,6 +49,14 @@
         && element.scrollWidth > element.clientWidth + 1
         && visible(element));
 
+    // On a desk every line of code, every table and every equation is seen whole.
+    const scrolling = paper || width < 1000 ? [] : all.filter((element) =>
+        ["auto", "scroll"].includes(style(element).overflowX)
+        && element.closest("main")
+        && element.clientWidth > 1
+        && element.scrollWidth > element.clientWidth + 1
+        && visible(element));
+
     const leftovers = [];
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let text = texts.nextNode(); text; text = texts.nextNode()) {
@@ -105,6 +113,7 @@
         closed,
         overflow: overflow.slice(0, 5).map(name),
         cut: cut.slice(0, 5).map(name),
+        scrolling: scrolling.slice(0, 5).map(name),
         stranded: stranded.slice(0, 5).map((words) => `"${words}"`),
         leftovers: leftovers.slice(0, 5),
         images,

@@ -1,9 +1,21 @@
 //! What the visits found, one line for each fault.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::page::Drawn;
+/// A page as it was drawn.
+pub struct Drawn {
+    /// Where its links lead, as whole addresses.
+    pub links: Vec<String>,
+    /// The ids of its elements.
+    pub ids: BTreeSet<String>,
+    /// Bytes of the page.
+    pub bytes: u64,
+    /// Milliseconds until it was drawn.
+    pub milliseconds: f64,
+    /// How many of axe-core's rules it keeps.
+    pub rules: usize,
+}
 
 /// Faults and figures of all visits.
 #[derive(Default)]

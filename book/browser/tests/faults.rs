@@ -1,7 +1,7 @@
-//! Shows that `book browse` finds each kind of fault, by putting them into a copy of the built site.
+//! Shows that `check` finds each kind of fault, by putting them into a copy of the built site.
 //!
 //! Needs a Chromium, the site in book/book, and axe-core's `axe.min.js`, whose path the variable AXE holds:
-//! `AXE=axe.min.js cargo test -p book --test browser`.
+//! `AXE=axe.min.js cargo test -p book-browser`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ struct Site(tempfile::TempDir);
 
 impl Site {
     fn new() -> Self {
-        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("book");
+        let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../book");
         assert!(built.join("index.html").is_file(), "build the site first: cargo run -p book -- build");
         let folder = tempfile::tempdir().expect("a temporary folder");
         copy(&built, folder.path());
@@ -27,11 +27,11 @@ impl Site {
         fs::write(&path, format!("{}{html}{}", &text[..at], &text[at..])).expect("a writable copy");
     }
 
-    /// What `book browse` prints about some pages, without the lines of figures, and whether it is content.
-    fn browse(&self, pages: &[&str]) -> (Vec<String>, bool) {
+    /// What `check` prints about some pages, without the lines of figures, and whether it is content.
+    fn check(&self, pages: &[&str]) -> (Vec<String>, bool) {
         let axe = std::env::var_os("AXE").expect("the variable AXE names axe.min.js");
-        let output = Command::new(env!("CARGO_BIN_EXE_book"))
-            .arg("browse")
+        let output = Command::new(env!("CARGO_BIN_EXE_book-browser"))
+            .arg("check")
             .arg("--site")
             .arg(self.0.path())
             .arg("--axe")
@@ -70,13 +70,13 @@ const EVERY: &str = "[light 1280 px, dark 1280 px, light 390 px, dark 390 px]";
 
 #[test]
 fn an_undamaged_page_has_no_fault() {
-    let (found, content) = Site::new().browse(&["notation.html"]);
+    let (found, content) = Site::new().check(&["notation.html"]);
     assert!(content && found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn every_fault_that_a_page_can_show_is_found() {
-    let faults: [(&str, &[(&str, &str)]); 20] = [
+    let faults: [(&str, &[(&str, &str)]); 21] = [
         ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
         ("<script>throw new Error('broken')</script>", &[(EVERY, "a script fails: Error: broken")]),
         (
@@ -108,6 +108,10 @@ fn every_fault_that_a_page_can_show_is_found() {
         (
             "<p style='width:3em;overflow:hidden;white-space:nowrap'>One two three</p>",
             &[(EVERY, "\"One two three\" is cut off at the side")],
+        ),
+        (
+            "<div tabindex='0' role='region' aria-label='Long' style='width:20em;overflow-x:auto;white-space:nowrap'>One line that is wider than the box which holds it</div>",
+            &[("[light 1280 px, dark 1280 px]", "has to be scrolled sideways")],
         ),
         ("<p>It costs $x$.</p>", &[(EVERY, "It costs $x$. is shown as it stands")]),
         ("<p>See {{eqref elbo}}.</p>", &[(EVERY, "See {{eqref elbo}}. is shown as it stands")]),
@@ -145,7 +149,7 @@ fn every_fault_that_a_page_can_show_is_found() {
     let site = Site::new();
     let html: String = faults.iter().map(|(html, _)| *html).collect();
     site.put("notation.html", "</main>", &html);
-    let (found, content) = site.browse(&["notation.html"]);
+    let (found, content) = site.check(&["notation.html"]);
     assert!(!content);
     only(&found, &faults.iter().flat_map(|(_, faults)| faults.iter().copied()).collect::<Vec<_>>());
 }
@@ -161,7 +165,7 @@ fn a_page_that_is_too_large_or_wider_than_paper_or_lost_to_search_is_found() {
             fs::write(path, "").expect("a writable copy");
         }
     }
-    let (found, content) = site.browse(&["ch01_latent_variables.html", "print.html"]);
+    let (found, content) = site.check(&["ch01_latent_variables.html", "print.html"]);
     assert!(!content);
     let large = (EVERY, "kB, more than 1000; split it");
     let lost = ("[light 1280 px]", "finds 0 places, none of them here");
@@ -170,8 +174,10 @@ fn a_page_that_is_too_large_or_wider_than_paper_or_lost_to_search_is_found() {
 
 #[test]
 fn a_page_that_nobody_has_is_refused() {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_book")).args(["browse", "lost.html"]).output().expect("the tool starts");
+    let output = Command::new(env!("CARGO_BIN_EXE_book-browser"))
+        .args(["check", "lost.html"])
+        .output()
+        .expect("the tool starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("the site has no page lost.html; it has "), "{said}");
 }

@@ -14,7 +14,8 @@ use crate::chromium::{FLAGS, NAMES, find};
 /// Where no Chromium is installed or it fails.
 pub fn print(site: &Path, pdf: &Path) -> Result<()> {
     let browser = find(&NAMES)?;
-    let page = fs::canonicalize(site.join("print.html")).context("the site has no print.html")?;
+    let page = fs::canonicalize(site.join("print.html"))
+        .context("there is no built site; build it with cargo run -p book -- build")?;
     let folder = tempfile::tempdir()?;
     let fresh = folder.path().join("book.pdf");
     let output = Command::new(&browser)
