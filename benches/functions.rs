@@ -18,7 +18,7 @@ use elbo_to_diffusion::{
     random::{Stream, dropout_mask, normal, rng},
     training::{SHARDS, Shard, Training},
     vdm::{
-        Denoiser, DenoiserConfig, Linear, NoiseLevels, Schedule, ancestral, denoising_term, diffuse,
+        Denoiser, Linear, NoiseLevels, Schedule, ancestral, denoising_term, diffuse,
         terms::{decoder_log_probs, denoising_kl},
     },
 };
@@ -46,7 +46,7 @@ fn data() -> Dataset {
 fn denoiser(device: &Device, layers: Layers, hidden: usize, blocks: usize) -> Denoiser {
     let Linear { gamma_min, gamma_max } = SCHEDULE;
     let trunk = TrunkConfig { gamma_min, gamma_max, layers, hidden, blocks, dropout: 0.4 };
-    DenoiserConfig::for_images(&data().train, trunk).init(&mut rng(0, Stream::Initialisation, 0), device)
+    Denoiser::for_images(&data().train, trunk, &mut rng(0, Stream::Initialisation, 0), device)
 }
 
 fn quick(device: &Device) -> Denoiser {

@@ -15,7 +15,7 @@ use elbo_to_diffusion::{
     network::{Layers, TrunkConfig},
     random::{Stream, normal, rng},
     training::{SHARDS, Shard, Training},
-    vdm::{Denoiser, DenoiserConfig, Linear, NoiseLevels, Schedule, ancestral, denoising_term},
+    vdm::{Denoiser, Linear, NoiseLevels, Schedule, ancestral, denoising_term},
 };
 use serde_json::json;
 
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         TrunkConfig { gamma_min, gamma_max, layers: Layers::UNet(3), hidden: channels, blocks: 2, dropout: 0.0 };
     let log_marginals = vec![-(LEVELS as f64).ln(); DIM * LEVELS];
     let tape = device.clone().autodiff();
-    let model = DenoiserConfig { values, log_marginals, trunk }.init(&mut rng(0, Stream::Initialisation, 0), &tape);
+    let model = Denoiser::new(values, log_marginals, trunk, &mut rng(0, Stream::Initialisation, 0), &tape);
 
     let n = batch / SHARDS;
     let loss = |model: &Denoiser, shard: Shard| {

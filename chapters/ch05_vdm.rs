@@ -16,7 +16,7 @@ use elbo_to_diffusion::{
     evaluation::{Bound, Draws, on_all_threads},
     random::{Stream, rng},
     training::{SHARDS, Shard, Trained},
-    vdm::{Denoiser, DenoiserConfig, Linear, NoiseLevels, Schedule, ancestral, decode, denoising_term},
+    vdm::{Denoiser, Linear, NoiseLevels, Schedule, ancestral, decode, denoising_term},
 };
 
 /// Number of latents in the chain.
@@ -41,7 +41,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     // ANCHOR: network
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let device = chapter.device.clone().autodiff();
-    let fresh = DenoiserConfig::for_images(&data.train, setting.trunk).init(init, &device);
+    let fresh = Denoiser::for_images(&data.train, setting.trunk, init, &device);
     // ANCHOR_END: network
     let loaded = chapter.load_weights(&fresh)?;
 

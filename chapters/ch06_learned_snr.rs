@@ -18,7 +18,7 @@ use elbo_to_diffusion::{
     host::upload,
     random::{Stream, rng},
     training::{SHARDS, Shard, Training},
-    vdm::{Denoiser, DenoiserConfig, Learned, NoiseLevels, Schedule, denoising_term},
+    vdm::{Denoiser, Learned, NoiseLevels, Schedule, denoising_term},
 };
 
 use schedules::Schedules;
@@ -48,7 +48,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let device = chapter.device.clone().autodiff();
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let fresh = Model {
-        denoiser: DenoiserConfig::for_images(&data.train, setting.trunk).init(init, &device),
+        denoiser: Denoiser::for_images(&data.train, setting.trunk, init, &device),
         schedule: Learned::new(setting.trunk.gamma_min, setting.trunk.gamma_max, &device),
     };
     let model = match chapter.load_weights(&fresh)? {

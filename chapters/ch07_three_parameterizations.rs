@@ -20,7 +20,7 @@ use elbo_to_diffusion::{
     random::{Stream, rng},
     training::Training,
     vdm::{
-        Cosine, DenoiserConfig,
+        Cosine, Denoiser,
         Parameterization::{Eps, Score, V, X},
         Schedule, ancestral, decode,
     },
@@ -77,7 +77,7 @@ fn experiments(chapter: &mut Chapter, data: &Dataset, setting: &Setting) -> Resu
     let device = chapter.device.clone().autodiff();
     let init = || rng(chapter.seed(), Stream::Initialisation, 0);
     let network = Regressor::new(trunk, data.train.dim(), &mut init(), &device);
-    let denoiser = DenoiserConfig::for_images(&data.train, trunk).init(&mut init(), &device);
+    let denoiser = Denoiser::for_images(&data.train, trunk, &mut init(), &device);
     let mut judged = Vec::new();
     for (name, output, loss) in [
         ("x, bound", X, Loss::Bound),

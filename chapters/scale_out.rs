@@ -16,7 +16,7 @@ use elbo_to_diffusion::{
     evaluation::{Bound, Draws},
     random::{Stream, rng},
     training::Shard,
-    vdm::{Denoiser, DenoiserConfig, NoiseLevels, Schedule, denoising_term},
+    vdm::{Denoiser, NoiseLevels, Schedule, denoising_term},
 };
 
 /// The images of a batch, whatever the number of devices.
@@ -49,7 +49,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
 
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let home = chapter.device.clone().autodiff();
-    let model = DenoiserConfig::for_images(&data.train, setting.trunk).init(init, &home);
+    let model = Denoiser::for_images(&data.train, setting.trunk, init, &home);
     let seed = chapter.seed();
     // ANCHOR: loss
     let loss = |model: &Denoiser, shard: Shard| {

@@ -319,7 +319,7 @@ mod tests {
     use crate::{
         data::digits::digits,
         network::{Layers, TrunkConfig},
-        vdm::{Denoiser, DenoiserConfig, Linear},
+        vdm::{Denoiser, Linear},
     };
 
     /// The exact denoiser of independent pixels, on the CPU, and 350 digits.
@@ -327,7 +327,7 @@ mod tests {
         let (data, device) = (digits().unwrap(), Device::flex());
         let trunk =
             TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 8, blocks: 0, dropout: 0.0 };
-        let denoiser = DenoiserConfig::for_images(&data.train, trunk).init(&mut rng(0, Stream::Batch, 0), &device);
+        let denoiser = Denoiser::for_images(&data.train, trunk, &mut rng(0, Stream::Batch, 0), &device);
         (data.validation, denoiser, device)
     }
 

@@ -19,8 +19,8 @@ use elbo_to_diffusion::{
     random::{Stream, normal, rng},
     training::{SHARDS, Shard, Training},
     vdm::{
-        Denoiser, DenoiserConfig, Learned, Linear, NoiseLevels, Parameterization, Schedule, ancestral, decode,
-        denoising_term, diffuse, terms::denoising_kl,
+        Denoiser, Learned, Linear, NoiseLevels, Parameterization, Schedule, ancestral, decode, denoising_term, diffuse,
+        terms::denoising_kl,
     },
 };
 
@@ -141,8 +141,8 @@ fn the_denoisers_agree_forward_and_backward() {
     for (what, layers) in [("dense denoiser", Layers::Dense), ("U-Net denoiser", Layers::UNet(2))] {
         compare(what, 1e-3, |device| {
             let (data, device) = (digits()?, device.clone().autodiff());
-            let config = DenoiserConfig::for_images(&data.train, trunk(layers));
-            let model: Denoiser = stirred(config.init(&mut rng(0, Stream::Initialisation, 0), &device));
+            let init = &mut rng(0, Stream::Initialisation, 0);
+            let model = stirred(Denoiser::for_images(&data.train, trunk(layers), init, &device));
             let (x, z, gamma) = batch(&data, &device);
             let x_hat = model.denoise(z, gamma.clone(), Some(&mut rng(0, Stream::Dropout, 0)));
             forward_and_backward(&model, denoising_kl(x, x_hat, gamma.exp().recip()).mean() / 64.0)
@@ -206,8 +206,8 @@ fn the_learned_schedule_agrees_forward_and_backward() {
 fn a_short_run_of_chapter_5_agrees() {
     let run = |device: &Device| -> Result<(Vec<f64>, Vec<f64>, Vec<u8>)> {
         let (data, tape) = (digits()?, device.clone().autodiff());
-        let config = DenoiserConfig::for_images(&data.train, trunk(Layers::Dense));
-        let model = config.init(&mut rng(0, Stream::Initialisation, 0), &tape);
+        let init = &mut rng(0, Stream::Initialisation, 0);
+        let model = Denoiser::for_images(&data.train, trunk(Layers::Dense), init, &tape);
         let training = Training::new(12);
         let loss = |model: &Denoiser, shard: Shard| {
             let at = NoiseLevels::at(&SCHEDULE, &shard.times(16 / SHARDS, 0), &tape);

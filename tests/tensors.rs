@@ -19,7 +19,7 @@ use elbo_to_diffusion::{
     oracle::{Gaussian, Level, Matrix, ScalarMixture, Step, decoder::reconstruction_cost, vector},
     random::{Stream, rng},
     vdm::{
-        DenoiserConfig, ForwardPosterior, Learned, Linear, Monotone, Schedule, diffuse,
+        Denoiser, ForwardPosterior, Learned, Linear, Monotone, Schedule, diffuse,
         process::denoising_weight,
         schedule::SigmoidStep,
         signal_power,
@@ -218,8 +218,8 @@ proptest! {
         let z: Vec<f64> = eps.iter().map(|e| f64::from(noise.noised(levels[level], *e) as f32)).collect();
 
         let trunk = TrunkConfig { gamma_min: -15.0, gamma_max: 15.0, layers: Layers::Dense, hidden: 8, blocks: 1, dropout: 0.3 };
-        let config = DenoiserConfig { values: levels.clone(), log_marginals, trunk };
-        let untrained = config.init(&mut rng(0, Stream::Initialisation, 0), &device);
+        let init = &mut rng(0, Stream::Initialisation, 0);
+        let untrained = Denoiser::new(levels.clone(), log_marginals, trunk, init, &device);
         let by_network = read(untrained.denoise(row(&z), one(gamma), None));
 
         for i in 0..2 {
@@ -269,8 +269,8 @@ proptest! {
         // In the order of the fields: slope, heights, rates, offsets.
         let units = (found.weights.len() - 1) / 3;
         let loss = |w: &[f64]| {
-            let network = Monotone::new((GAMMA_MIN, 5.0), w[0], (1..=units).map(|j| SigmoidStep { height: w[j], rate: w[j + units], offset: w[j + 2 * units] }));
-            let network = network.expect("finite weights");
+            let step = |j: usize| SigmoidStep { height: w[j], rate: w[j + units], offset: w[j + 2 * units] };
+            let network = Monotone { gamma_min: GAMMA_MIN, gamma_max: 5.0, slope: w[0], steps: (1..=units).map(step).collect() };
             (0..3).map(|i| c[i] * network.gamma(t[i]) + c[i + 3] * network.slope(t[i])).sum::<f64>()
         };
         let largest = found.values.iter().fold(1.0, |largest: f64, v| largest.max(v.abs()));

@@ -18,17 +18,6 @@ const CURVES: usize = 2;
 /// What each count of a grey level is raised by, so that none is impossible.
 const PSEUDO_COUNT: f64 = 0.1;
 
-/// What a [`Denoiser`] needs to know of its data, and its size.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DenoiserConfig {
-    /// The values x_k that a pixel can take, ascending, V of them.
-    pub values: Vec<f64>,
-    /// Log probability of each grey level of each pixel in the training set, d V, pixel after pixel.
-    pub log_marginals: Vec<f64>,
-    /// The hidden layers.
-    pub trunk: TrunkConfig,
-}
-
 /// A residual network that corrects the exact denoiser of independent pixels.
 #[derive(Module, Debug)]
 pub struct Denoiser {
@@ -48,38 +37,40 @@ pub struct Denoiser {
     config: TrunkConfig,
 }
 
-impl DenoiserConfig {
-    /// What the training images tell: the values of the grey levels, and how often each occurs at each pixel.
-    pub fn for_images(train: &Images, trunk: TrunkConfig) -> Self {
-        Self { values: train.level_values(), log_marginals: Marginals::fit(train, PSEUDO_COUNT).log_probs, trunk }
+impl Denoiser {
+    /// A network with fresh weights for images like those of `train`: it knows the values of their grey levels, and how often
+    /// each occurs at each pixel.
+    pub fn for_images(train: &Images, trunk: TrunkConfig, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+        let log_marginals = Marginals::fit(train, PSEUDO_COUNT).log_probs;
+        Self::new(train.level_values(), log_marginals, trunk, rng, device)
     }
 
-    /// A network with fresh weights. Its output layers start at zero, so an untrained network is the exact denoiser of
-    /// independent pixels, and training starts where the independent baseline ends.
-    pub fn init(&self, rng: &mut ChaCha8Rng, device: &Device) -> Denoiser {
-        let v = self.values.len();
-        let d = self.log_marginals.len() / v;
-        let trunk = Trunk::new(self.trunk, 2, d, rng, device);
-        let log_marginals = upload(self.log_marginals.iter().copied(), device).reshape([d, v]);
-        Denoiser {
-            output: self.trunk.output(CURVES, d, rng, device),
-            trunk,
-            curves: Param::from_tensor(upload(self.initial_curves(), device).reshape([CURVES, v])),
+    /// A network with fresh weights for pixels with these values x_k, V of them, ascending, and these log probabilities of each
+    /// grey level of each pixel, d V, pixel after pixel. Its output layers start at zero, so an untrained network is the exact
+    /// denoiser of independent pixels, and training starts where the independent baseline ends.
+    pub fn new(
+        values: Vec<f64>,
+        log_marginals: Vec<f64>,
+        config: TrunkConfig,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let (v, d) = (values.len(), log_marginals.len() / values.len());
+        // One curve rises with the grey level, one singles out the lowest: half of all pixels are blank.
+        let blank = (0..v).map(|k| if k == 0 { 2.0 } else { 0.0 });
+        let curves = upload(values.iter().copied().chain(blank), device).reshape([CURVES, v]);
+        let log_marginals = Param::from_tensor(upload(log_marginals, device).reshape([d, v]));
+        Self {
+            trunk: Trunk::new(config, 2, d, rng, device),
+            output: config.output(CURVES, d, rng, device),
+            curves: Param::from_tensor(curves),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, v]), device),
-            log_marginals: Param::from_tensor(log_marginals).set_require_grad(false),
-            values: self.values.clone(),
-            config: self.trunk,
+            log_marginals: log_marginals.set_require_grad(false),
+            values,
+            config,
         }
     }
 
-    /// One curve that rises with the grey level and one that singles out the lowest: half of all pixels are blank.
-    fn initial_curves(&self) -> Vec<f64> {
-        let blank = (0..self.values.len()).map(|k| if k == 0 { 2.0 } else { 0.0 });
-        self.values.iter().copied().chain(blank).collect()
-    }
-}
-
-impl Denoiser {
     // ANCHOR: denoise
     /// x_hat_i = sum_k p_ik x_k: estimates x from z_t, `[B, d]`, and gamma_t, `[B]`.
     ///

@@ -21,7 +21,7 @@ pub mod schedule;
 pub mod terms;
 
 pub use self::{
-    denoiser::{Denoiser, DenoiserConfig},
+    denoiser::Denoiser,
     parameterization::Parameterization,
     process::{ForwardPosterior, NoiseLevels, diffuse},
     sampler::{ancestral, decode},

@@ -132,40 +132,48 @@ impl Learned {
     }
     // ANCHOR_END: learned
 
-    /// A schedule between these end points that is close to a straight line: J = 32 low steps, evenly spaced. Their rate
-    /// makes each about as wide as the distance to the next.
+    /// A schedule between these end points that is close to a straight line: J = 32 low steps, evenly
+    /// spaced. Their rate makes each about as wide as the distance to the next.
     pub fn new(gamma_min: f64, gamma_max: f64, device: &Device) -> Self {
-        const STEPS: usize = 32;
-        const RATE: f64 = 40.0;
-        let parameter = |n: usize, f: fn(f64) -> f64| {
+        let weights = |n: usize, f: fn(f64) -> f64| {
             Param::from_tensor(upload((0..n).map(|j| f((j as f64 + 0.5) / n as f64)), device))
         };
         Self {
-            slope: parameter(1, |_| 1.0),
-            heights: parameter(STEPS, |_| 0.02),
-            rates: parameter(STEPS, |_| RATE),
-            offsets: parameter(STEPS, |place| -RATE * place),
+            slope: weights(1, |_| 1.0),
+            heights: weights(32, |_| 0.02),
+            rates: weights(32, |_| 40.0),
+            offsets: weights(32, |place| -40.0 * place),
             gamma_min,
             gamma_max,
         }
     }
 
-    /// The same schedule in f64, fixed. Fails if a weight is no longer a finite number.
+    /// The same schedule in f64, fixed. Fails if its weights are no longer finite numbers.
     pub fn fixed(&self) -> Result<Monotone> {
-        let read = |param: &Param<Tensor<1>>| download(param.val());
-        let steps = read(&self.heights)?.into_iter().zip(read(&self.rates)?).zip(read(&self.offsets)?);
-        let steps = steps.map(|((height, rate), offset)| SigmoidStep { height, rate, offset });
-        Monotone::new((self.gamma_min, self.gamma_max), read(&self.slope)?[0], steps)
+        let [slope, heights, rates, offsets] =
+            [&self.slope, &self.heights, &self.rates, &self.offsets].map(|weights| download(weights.val()));
+        let (slope, steps) = (slope?[0], heights?.into_iter().zip(rates?).zip(offsets?));
+        let steps = steps.map(|((height, rate), offset)| SigmoidStep { height, rate, offset }).collect();
+        let (gamma_min, gamma_max) = (self.gamma_min, self.gamma_max);
+        let schedule = Monotone { gamma_min, gamma_max, slope, steps };
+        match schedule.gamma(0.5).is_finite() && schedule.slope(0.5).is_finite() {
+            true => Ok(schedule),
+            false => Err(Error::failure("the learned schedule is not finite; train it again with another --seed")),
+        }
     }
 }
 
 /// The function gamma(t) of [`Learned`] with fixed weights, in f64.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Monotone {
-    gamma_min: f64,
-    gamma_max: f64,
-    slope: f64,
-    steps: Vec<SigmoidStep>,
+    /// gamma(0).
+    pub gamma_min: f64,
+    /// gamma(1).
+    pub gamma_max: f64,
+    /// w; not zero, or gamma need not increase.
+    pub slope: f64,
+    /// The sigmoid steps, J of them.
+    pub steps: Vec<SigmoidStep>,
 }
 
 /// One step of a [`Monotone`] schedule, |a_j| sigmoid(|b_j| t + c_j).
@@ -180,26 +188,9 @@ pub struct SigmoidStep {
 }
 
 impl Monotone {
-    /// From the end points, the slope w and the steps.
-    ///
-    /// Fails where a number is not finite, and where gamma would not have to increase: with equal ends or the slope 0.
-    pub fn new(ends: (f64, f64), slope: f64, steps: impl IntoIterator<Item = SigmoidStep>) -> Result<Self> {
-        let steps: Vec<_> = steps.into_iter().collect();
-        let weights = steps.iter().flat_map(|s| [s.height, s.rate, s.offset]);
-        let finite = weights.chain([ends.0, ends.1, slope]).all(f64::is_finite);
-        if !finite || slope == 0.0 || ends.0 >= ends.1 {
-            let (start, end) = ends;
-            return Err(Error::failure(format!(
-                "a schedule from gamma = {start} to {end} with the slope {slope} need not rise, or a weight of it is no \
-                 finite number; train it again with another --seed"
-            )));
-        }
-        Ok(Self { gamma_min: ends.0, gamma_max: ends.1, slope: slope.abs(), steps })
-    }
-
     fn raw(&self, t: f64) -> f64 {
         let step = |s: &SigmoidStep| s.height.abs() * signal_power(-s.rate.abs() * t - s.offset);
-        self.slope * t + self.steps.iter().map(step).sum::<f64>()
+        self.slope.abs() * t + self.steps.iter().map(step).sum::<f64>()
     }
 }
 
@@ -216,7 +207,7 @@ impl Schedule for Monotone {
             let place = s.rate.abs() * t + s.offset;
             s.height.abs() * s.rate.abs() * signal_power(place) * signal_power(-place)
         };
-        let slope = self.slope + self.steps.iter().map(step).sum::<f64>();
+        let slope = self.slope.abs() + self.steps.iter().map(step).sum::<f64>();
         slope * (self.gamma_max - self.gamma_min) / (self.raw(1.0) - self.raw(0.0))
     }
 }
@@ -278,12 +269,16 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_that_need_not_increase_is_refused() {
-        let step = SigmoidStep { height: 1.0, rate: 1.0, offset: 1.0 };
-        assert!(Monotone::new((-8.0, 5.0), 0.0, [step]).is_err());
-        assert!(Monotone::new((5.0, 5.0), 1.0, [step]).is_err());
-        assert!(Monotone::new((-8.0, f64::INFINITY), 1.0, [step]).is_err());
-        assert!(Monotone::new((-8.0, 5.0), 1.0, [SigmoidStep { rate: f64::NAN, ..step }]).is_err());
-        assert!(Monotone::new((-8.0, 5.0), -1.0, []).is_ok());
+    fn a_learned_schedule_that_is_not_finite_or_need_not_increase_is_refused() {
+        let learned = || Learned::new(-8.0, 5.0, &Device::flex());
+        assert!(learned().fixed().is_ok());
+        let mut broken = [learned(), learned(), learned()];
+        broken[0].rates = broken[0].rates.clone().map(|b| b * f32::NAN);
+        broken[1].heights = broken[1].heights.clone().map(|a| a * f32::INFINITY);
+        broken[2].slope = broken[2].slope.clone().map(|w| w * 0.0);
+        broken[2].heights = broken[2].heights.clone().map(|a| a * 0.0);
+        for schedule in broken {
+            assert!(schedule.fixed().unwrap_err().to_string().contains("not finite"));
+        }
     }
 }
