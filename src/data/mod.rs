@@ -39,6 +39,14 @@ impl Images {
         Self { pixels, side, level_count }
     }
 
+    /// Other images of the same kind, from their levels. Pixels behind the last whole image are left out, and a level above the
+    /// highest counts as the highest.
+    pub fn with_pixels(&self, mut pixels: Vec<u8>) -> Self {
+        pixels.truncate(pixels.len() / self.dim() * self.dim());
+        pixels.iter_mut().for_each(|k| *k = (*k).min((self.level_count - 1) as u8));
+        Self { pixels, ..*self }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.pixels.len() / self.dim()
