@@ -3,9 +3,12 @@
 //! Data x has d dimensions, the latents z_1, ..., z_T have as many. Scalars of one noise level are f64 on the host;
 //! tensors are [B, d], with one gamma per row, [B]. All terms are in nats, summed over dimensions, one per row.
 
-use burn::tensor::{Int, Tensor, activation::log_softmax, activation::sigmoid};
+use burn::tensor::{Int, Tensor, activation::sigmoid};
 
-use crate::schedule::{Schedule, signal_power};
+use crate::{
+    kernels::log_softmax,
+    schedule::{Schedule, signal_power},
+};
 
 // ANCHOR: diffuse
 /// z_t ~ q(z_t | x) = N(sqrt(abar_t) x, (1 - abar_t) I), as a function of eps ~ N(0, I).
@@ -81,7 +84,7 @@ pub fn prior_kl(x: Tensor<2>, gamma_max: f64) -> Tensor<1> {
 /// likely they make z_1. Equation `decoder-normalised`; Kingma et al. (2021), section 3.3.
 pub fn decoder_log_probs(z: Tensor<2>, gamma_min: f64, levels: Tensor<1>) -> Tensor<3> {
     let distance = z.unsqueeze_dim::<3>(2) - levels.unsqueeze::<3>() * signal_power(gamma_min).sqrt();
-    log_softmax(distance.square() * (-0.5 / signal_power(-gamma_min)), 2)
+    log_softmax(distance.square() * (-0.5 / signal_power(-gamma_min)))
 }
 
 /// -log p(x | z_1), [B], where `level` holds the index of each pixel's level, [B, d].
