@@ -13,9 +13,12 @@ mod convolution;
 mod cpu;
 mod levels;
 mod product;
+#[cfg(test)]
+mod subnormals;
 mod tape;
 #[cfg(test)]
 mod tests;
+mod vector;
 
 /// x W + b: [B, m] from x, [B, n], the weights, [n, m], and the biases, [m].
 pub fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
@@ -43,6 +46,11 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// softmax over the last dimension. The shape of the result is that of `logits`.
 pub fn softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_softmax(logits.into_dispatch()))
+}
+
+/// log(softmax) over the last dimension. The shape of the result is that of `logits`.
+pub fn log_softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_log_softmax(logits.into_dispatch()))
 }
 
 // ANCHOR: level_moments
@@ -188,6 +196,18 @@ pub trait Kernels: Backend {
     #[fusion(default)]
     fn fast_softmax_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::softmax_backward::<Self>(output, grad)
+    }
+
+    /// log(softmax) over the last dimension.
+    #[fusion(default)]
+    fn fast_log_softmax(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::log_softmax::<Self>(logits)
+    }
+
+    /// The gradient of the logits from log(softmax(logits)) and its gradient.
+    #[fusion(default)]
+    fn fast_log_softmax_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::log_softmax_backward::<Self>(output, grad)
     }
 
     /// Mean and variance of each pixel's value; see [`level_moments`].

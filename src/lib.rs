@@ -39,6 +39,10 @@
 //! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
 //! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, K levels.
 
+// What the tests of this crate share with those in tests/ calls it by its name.
+#[cfg(test)]
+extern crate self as elbo_to_diffusion;
+
 /// Tensors come and go by the hundred in each step; this allocator keeps their memory (appendix "Where the time goes").
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

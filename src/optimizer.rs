@@ -57,7 +57,8 @@ impl Optimizer {
         settings: StepSettings,
     ) -> M {
         let StepSettings { step, learning_rate, weight_decay, average_decay } = settings;
-        let correction = |beta: f64| 1.0 / (1.0 - beta.powf(step as f64));
+        // 1 / (1 - beta^step).
+        let correction = |beta: f64| -1.0 / (step as f64 * beta.ln()).exp_m1();
         let step = AdamWStep {
             beta_1: BETA_1 as f32,
             beta_2: BETA_2 as f32,

@@ -95,6 +95,18 @@ pub(super) fn softmax_backward<B: Backend>(output: FloatTensor<B>, grad: FloatTe
     B::float_mul(output, B::float_sub(grad, total))
 }
 
+pub(super) fn log_softmax<B: Backend>(logits: FloatTensor<B>) -> FloatTensor<B> {
+    let last = logits.shape().num_dims() - 1;
+    B::log_softmax(logits, last)
+}
+
+/// d loss / d logit_k = g_k - p_k sum_j g_j.
+pub(super) fn log_softmax_backward<B: Backend>(output: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+    let last = output.shape().num_dims() - 1;
+    let total = B::float_sum_dim(grad.clone(), last);
+    B::float_sub(grad, B::float_mul(B::float_exp(output), total))
+}
+
 /// The posterior of each pixel's level, as tensors of Burn.
 struct Posterior<B: Backend> {
     /// The probabilities p_ik, [B, d, K].

@@ -10,8 +10,8 @@ use burn::{
 use pulp::Arch;
 
 use super::{
-    cpu::{dot, exp},
     product::tensor,
+    vector::{dot, exp, flush},
 };
 
 /// Pixels that are computed side by side. A round of the loops must be long enough for the processor's vectors, and the
@@ -83,7 +83,7 @@ impl<'a> Posterior<'a> {
         }
         for (mean, total) in mean.iter_mut().zip(&mut *shared) {
             *total = 1.0 / *total;
-            *mean *= *total;
+            *mean = flush(*mean * *total);
         }
         for (p, x) in p.chunks_exact_mut(*width).zip(self.levels) {
             let shared = shared.iter().zip(&*mean);
@@ -142,6 +142,8 @@ impl<'a> Posterior<'a> {
         if grad.len() != images * 2 * d {
             return None;
         }
+        // The slope of a loss that has come to its minimum may be anything.
+        let grad: Vec<f32> = grad.iter().map(|grad| flush(*grad)).collect();
         let sums = [images * d, images, d * k, images * d * j, j * k].map(|n| vec![0.0; n]);
         let [of_seen, of_precision, of_base, of_mix, of_curves] = Arch::new().dispatch(
             #[inline(always)]
@@ -173,7 +175,7 @@ impl<'a> Posterior<'a> {
                                 p.iter_mut().zip(of_moments).zip(along.iter_mut().zip(&mut *across))
                             {
                                 let x = x - mean;
-                                *p *= of_mean * x + of_variance * (x * x - variance);
+                                *p = flush(*p * (of_mean * x + of_variance * (x * x - variance)));
                                 *along += *p * x;
                                 *across += *p * x * x;
                             }

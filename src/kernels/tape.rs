@@ -149,6 +149,29 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
+    fn fast_log_softmax(logits: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct LogSoftmax;
+
+        impl<B: Kernels> Backward<B, 1> for LogSoftmax {
+            type State = FloatTensor<B>;
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let output = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_log_softmax_backward(output, grad));
+            }
+        }
+
+        let (logits, node) = logits.into_parts();
+        match LogSoftmax.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let output = B::fast_log_softmax(logits);
+                prep.finish(output.clone(), output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_log_softmax(logits)),
+        }
+    }
+
     fn fast_level_moments(
         seen: FloatTensor<Self>,
         precision: FloatTensor<Self>,

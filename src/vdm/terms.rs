@@ -1,11 +1,12 @@
 //! The three terms of the bound, in nats per image. Equation `elbo-denoising`; Kingma et al. (2021), eq. 11.
 
-use burn::tensor::{Int, Tensor, activation::log_softmax};
+use burn::tensor::{Int, Tensor};
 
 use super::{
     process::{NoiseLevels, diffuse},
     schedule::signal_power,
 };
+use crate::kernels::log_softmax;
 
 // ANCHOR: reconstruction
 /// log p(x_i = x_k | z_1) for every grey level k of every pixel i, `[B, d, V]`: the values x_k,
@@ -13,7 +14,7 @@ use super::{
 /// Kingma et al. (2021), section 3.3.
 pub fn decoder_log_probs(z: Tensor<2>, gamma_min: f64, values: Tensor<1>) -> Tensor<3> {
     let distance = z.unsqueeze_dim::<3>(2) - values.unsqueeze::<3>() * signal_power(gamma_min).sqrt();
-    log_softmax(distance.square() * (-0.5 / signal_power(-gamma_min)), 2)
+    log_softmax(distance.square() * (-0.5 / signal_power(-gamma_min)))
 }
 
 /// -log p(x | z_1), `[B]`, where `grey` holds the grey level k of each pixel, `[B, d]`.
