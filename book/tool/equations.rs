@@ -5,12 +5,12 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::equation_tests::{EquationTest, EquationTests};
 use crate::layout::Repository;
 use crate::markdown::{Kind, pattern};
 use crate::math::{Math, Rendered};
 use crate::page::Page;
 use crate::problem::Problems;
+use crate::rust_tests::{RustTest, RustTests};
 use crate::slots::escape;
 
 /// What may follow `$$` in braces.
@@ -45,7 +45,7 @@ pub struct Equation {
 #[derive(Debug)]
 pub enum Standing {
     /// A test computes both sides.
-    Tested(EquationTest),
+    Tested(RustTest),
     /// It only names something.
     Definition,
     /// Nothing does (and that is reported).
@@ -89,7 +89,7 @@ impl Label {
 
 impl Equations {
     /// Numbers the equations of all pages and finds what stands behind each.
-    pub fn collect(pages: &[Page], math: &Math, tests: &EquationTests, problems: &mut Problems) -> Self {
+    pub fn collect(pages: &[Page], math: &Math, tests: &RustTests, problems: &mut Problems) -> Self {
         let mut equations = Self::default();
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, page) in pages.iter().enumerate() {
@@ -184,22 +184,16 @@ impl Equations {
     }
 }
 
-fn standing(label: &Label, tests: &EquationTests) -> Result<Standing, String> {
-    let name = label.name.replace('-', "_");
-    match tests.get(&label.name) {
-        Some(test) if test.is_test && !test.ignored => Ok(Standing::Tested(test.clone())),
-        Some(test) if test.is_test => Err(format!(
-            "the test {name} of this equation is ignored ({}:{}); make it run, or mark the equation .definition and remove the test",
-            test.file, test.lines.0
-        )),
-        _ if label.definition => Ok(Standing::Definition),
-        Some(test) => Err(format!(
-            "the function {name} ({}:{}) lacks #[test]; add it so that the equation is tested",
-            test.file, test.lines.0
-        )),
-        None => Err(format!(
-            "the equation {0} has no test; add a #[test] fn {name} to tests/equations, or mark it {{#eq:{0} .definition}} if it only names something",
-            label.name
+fn standing(label: &Label, tests: &RustTests) -> Result<Standing, String> {
+    let name = &label.name;
+    match tests.test(name) {
+        Ok(test) => Ok(Standing::Tested(test.clone())),
+        // An ignored test of a definition is a fault; a helper that has its name is not.
+        Err(_) if label.definition && !tests.get(name).is_some_and(|test| test.is_test) => Ok(Standing::Definition),
+        Err(Some(message)) => Err(format!("the equation {name} is not tested: {message}")),
+        Err(None) => Err(format!(
+            "the equation {name} has no test; add a #[test] fn {} to tests/equations, or mark it {{#eq:{name} .definition}} if it only names something",
+            name.replace('-', "_")
         )),
     }
 }
@@ -225,7 +219,7 @@ pub fn display(equation: &Equation, html: &str, repository: &Repository) -> Stri
 }
 
 /// How a reader without the web runs the test, and how exactly it compares.
-fn describe(test: &EquationTest) -> String {
+fn describe(test: &RustTest) -> String {
     let mut words = format!("cargo test --test equations {}", test.name);
     if let Some(kind) = &test.kind {
         words.push_str(&format!(" ({kind})"));
@@ -236,7 +230,7 @@ fn describe(test: &EquationTest) -> String {
     words
 }
 
-fn exactness(test: &EquationTest) -> Option<String> {
+fn exactness(test: &RustTest) -> Option<String> {
     match (&test.tolerance, &test.standard_errors) {
         (Some(tolerance), None) => Some(format!("within {tolerance}")),
         (None, Some(errors)) => Some(format!("within {errors} standard errors")),

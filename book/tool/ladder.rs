@@ -75,14 +75,10 @@ impl Ladder {
                     format!("the name \"{}\" is too long for the figure; use 28 characters", rung.name),
                 ));
             }
-            let with_tolerance = snapshots.value(&format!("{}|pm", rung.value));
-            let (text, _) =
-                with_tolerance.or_else(|_| snapshots.value(&rung.value)).map_err(|message| (line, message))?;
-            let mut numbers = text.split('±').map(|number| number.trim().parse::<f64>().ok());
-            let value = numbers.next().flatten().ok_or((line, format!("\"{text}\" is no number; name another row")))?;
-            let tolerance = numbers.next().flatten().unwrap_or(0.0);
+            let number = snapshots.number(&rung.value).map_err(|message| (line, message))?;
             let chapter = rung.value.get(2..4).unwrap_or_default().trim_start_matches('0').to_owned();
-            let text = text.split('±').next().unwrap_or_default().trim().to_owned();
+            let text = number.text.split('±').next().unwrap_or_default().trim().to_owned();
+            let (value, tolerance) = (number.value, number.tolerance);
             marks.push(Mark { name: rung.name, chapter, kind: rung.kind, text, value, tolerance });
         }
         Ok(Self { axis: read.axis, marks })

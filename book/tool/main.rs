@@ -8,7 +8,6 @@
 mod book;
 mod citation;
 mod equation_map;
-mod equation_tests;
 mod equations;
 mod exercise;
 mod figure;
@@ -25,6 +24,8 @@ mod pictures;
 mod problem;
 mod programs;
 mod publish;
+mod relation;
+mod rust_tests;
 mod serve;
 mod slots;
 mod snapshot;

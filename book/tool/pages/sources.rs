@@ -5,7 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::citation::References;
-use crate::equation_tests::EquationTests;
 use crate::equations::Equations;
 use crate::ladder::{self, Ladder};
 use crate::layout::{Layout, Repository};
@@ -14,6 +13,7 @@ use crate::math::Math;
 use crate::page::Page;
 use crate::pages::figures::{self, Figure};
 use crate::problem::Problems;
+use crate::rust_tests::RustTests;
 use crate::snapshot::Snapshots;
 
 /// Everything that the pages draw on.
@@ -46,7 +46,7 @@ impl<'a> Sources<'a> {
         let file = |name: &str| fs::read_to_string(layout.book.join(name)).unwrap_or_default();
         let math = Math::new(&file("macros.tex"), "book/macros.tex", problems);
         let references = References::read(&file("references.bib"), "book/references.bib", problems);
-        let tests = EquationTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
+        let tests = RustTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
         let equations = Equations::collect(pages, &math, &tests, problems);
         let holds = |page: &Page, wanted: &str| {
             page.scan.items.iter().any(|item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted))

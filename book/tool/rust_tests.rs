@@ -1,4 +1,4 @@
-//! Reads tests/equations/*.rs as text: which equation has a test, and what that test says of itself.
+//! Reads tests as text: which equation or claim has one, and what it says of itself.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,9 +9,9 @@ use syn::visit::Visit;
 
 use crate::problem::{self, Problems};
 
-/// One test function.
+/// A function of the tests.
 #[derive(Debug, Clone, Default)]
-pub struct EquationTest {
+pub struct RustTest {
     /// The function's name.
     pub name: String,
     /// The file, relative to the repository root.
@@ -22,6 +22,8 @@ pub struct EquationTest {
     pub is_test: bool,
     /// Whether it carries `#[ignore]`.
     pub ignored: bool,
+    /// The first sentence of the doc comment.
+    pub says: Option<String>,
     /// `/// Kind: closed form.`
     pub kind: Option<String>,
     /// `const TOLERANCE: f64 = 1e-10;` in the body.
@@ -30,11 +32,11 @@ pub struct EquationTest {
     pub standard_errors: Option<String>,
 }
 
-/// The functions of tests/equations by name.
+/// The functions of a folder of tests by name.
 #[derive(Debug, Default)]
-pub struct EquationTests(BTreeMap<String, EquationTest>);
+pub struct RustTests(BTreeMap<String, RustTest>);
 
-impl EquationTests {
+impl RustTests {
     /// Reads every `.rs` file of `folder` and of the folders in it; a missing folder holds no tests.
     pub fn read(root: &Path, folder: &Path, problems: &mut Problems) -> Self {
         let mut tests = Self::default();
@@ -66,7 +68,7 @@ impl EquationTests {
                 syn::Item::Fn(function) => {
                     let test = read_function(function, file);
                     if !test.is_test {
-                        // Helpers may share a name between files; only tests stand for equations.
+                        // Helpers may share a name between files; only tests stand for anything.
                         self.0.entry(test.name.clone()).or_insert(test);
                         continue;
                     }
@@ -78,7 +80,7 @@ impl EquationTests {
                             file,
                             line,
                             format!(
-                                "the test {} also stands in {}; an equation has one test, rename the other",
+                                "the test {} also stands in {}; give each test a name of its own",
                                 test.name, other.file
                             ),
                         );
@@ -95,9 +97,23 @@ impl EquationTests {
         }
     }
 
-    /// The function that stands for an equation label.
-    pub fn get(&self, label: &str) -> Option<&EquationTest> {
+    /// The function that stands for a label.
+    pub fn get(&self, label: &str) -> Option<&RustTest> {
         self.0.get(&label.replace('-', "_"))
+    }
+
+    /// The test that stands for a label.
+    ///
+    /// # Errors
+    /// What is wrong with the function of that name, or `None`, where there is none.
+    pub fn test(&self, label: &str) -> Result<&RustTest, Option<String>> {
+        let test = self.get(label).ok_or(None)?;
+        let RustTest { name, file, lines: (line, _), .. } = test;
+        match (test.is_test, test.ignored) {
+            (true, false) => Ok(test),
+            (true, true) => Err(Some(format!("the test {name} is ignored ({file}:{line}); make it run"))),
+            (false, _) => Err(Some(format!("the function {name} ({file}:{line}) lacks #[test]; add it"))),
+        }
     }
 }
 
@@ -115,17 +131,23 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-fn read_function(function: &syn::ItemFn, file: &str) -> EquationTest {
-    let mut test = EquationTest {
+fn read_function(function: &syn::ItemFn, file: &str) -> RustTest {
+    let mut test = RustTest {
         name: function.sig.ident.to_string(),
         file: file.to_owned(),
         lines: (function.span().start().line, function.block.span().end().line),
-        ..EquationTest::default()
+        ..RustTest::default()
     };
+    let mut paragraph = String::new();
+    let mut ended = false;
     for attribute in &function.attrs {
         test.is_test |= attribute.path().is_ident("test");
         test.ignored |= attribute.path().is_ident("ignore");
         if let Some(text) = doc_line(attribute) {
+            ended |= text.trim().is_empty();
+            if !ended {
+                paragraph.push_str(&text);
+            }
             let field = |name: &str| {
                 let rest = text.trim().strip_prefix(name)?.trim().trim_end_matches('.');
                 (!rest.is_empty()).then(|| rest.to_owned())
@@ -133,8 +155,16 @@ fn read_function(function: &syn::ItemFn, file: &str) -> EquationTest {
             test.kind = test.kind.or_else(|| field("Kind:"));
         }
     }
+    test.says = first_sentence(&paragraph);
     Constants(&mut test).visit_block(&function.block);
     test
+}
+
+/// The first sentence of a doc comment's first paragraph, which may hold `code`.
+fn first_sentence(paragraph: &str) -> Option<String> {
+    let words = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = words.find(". ").map_or(words.len(), |dot| dot + 1);
+    (end > 0).then(|| words[..end].replace('`', ""))
 }
 
 /// The text of a `///` line.
@@ -152,7 +182,7 @@ fn doc_line(attribute: &syn::Attribute) -> Option<String> {
 }
 
 /// Finds the constants that state how exactly a test compares.
-struct Constants<'a>(&'a mut EquationTest);
+struct Constants<'a>(&'a mut RustTest);
 
 impl Visit<'_> for Constants<'_> {
     fn visit_item_const(&mut self, constant: &syn::ItemConst) {
@@ -169,7 +199,7 @@ impl Visit<'_> for Constants<'_> {
 mod tests {
     use super::*;
 
-    fn read(files: &[(&str, &str)]) -> (EquationTests, Problems) {
+    fn read(files: &[(&str, &str)]) -> (RustTests, Problems) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for (name, text) in files {
             let path = folder.path().join(name);
@@ -177,7 +207,7 @@ mod tests {
             fs::write(path, text).expect("a file");
         }
         let mut problems = Problems::default();
-        let tests = EquationTests::read(folder.path(), folder.path(), &mut problems);
+        let tests = RustTests::read(folder.path(), folder.path(), &mut problems);
         (tests, problems)
     }
 
@@ -192,11 +222,14 @@ mod tests {
         let gap = tests.get("elbo-gap").expect("the test");
         assert!(gap.is_test && !gap.ignored);
         assert_eq!(gap.lines, (3, 10));
+        assert_eq!(gap.says.as_deref(), Some("The gap is a KL divergence."));
         assert_eq!(gap.kind.as_deref(), Some("closed form"));
         assert_eq!((gap.tolerance.as_deref(), gap.standard_errors.as_deref()), (Some("1e-10"), Some("5.0")));
-        assert!(tests.get("jensen").expect("the test").ignored);
-        assert!(!tests.get("helper").expect("the function").is_test);
-        assert!(tests.get("elbo").is_none());
+        assert!(tests.test("elbo-gap").is_ok());
+        let refused = |label: &str| tests.test(label).expect_err(label).unwrap_or_default();
+        assert_eq!(refused("jensen"), "the test jensen is ignored (ch02.rs:14); make it run");
+        assert_eq!(refused("helper"), "the function helper (ch02.rs:12) lacks #[test]; add it");
+        assert_eq!(refused("elbo"), "");
     }
 
     #[test]
