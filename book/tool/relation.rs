@@ -402,7 +402,8 @@ mod tests {
     use super::*;
 
     const REPORT: &str = "## Bound\n\nexact   2.00\nloose   2.10 ± 0.02 bits/dim\nbelow   -0.5 ± 0.1\nnone    0.0 ± 0.1\n\n\
-        ## Steps\n\nsteps  bound          gap\n10     2.30 ± 0.01    0.3\n50     2.20 ± 0.01    0.2\n200    2.185 ± 0.01   0.1\n";
+        ## Steps\n\nsteps  bound          gap\n10     2.30 ± 0.01    0.3\n50     2.20 ± 0.01    0.2\n200    2.185 ± 0.01   0.1\n\n\
+        ## Up\n\na  1.0 ± 0.1\nb  1.15 ± 0.1\nc  1.4\n";
 
     fn checked(relation: &str) -> Result<Relation, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -422,6 +423,8 @@ mod tests {
             ("[ch:Bound:loose] <= 2.12", true),
             ("[ch:Bound:loose] >= 2.08", true),
             ("[ch:Bound:loose] > 2.08", false),
+            ("2.09 < [ch:Bound:loose]", false),
+            ("2.11 > [ch:Bound:loose]", false),
             ("1 < [ch:Bound:exact] < [ch:Bound:loose] <= 3", true),
             ("1 < [ch:Bound:exact] < [ch:Bound:loose] <= 2", false),
             ("0.1 + 0.2 <= 0.3", true),
@@ -444,6 +447,14 @@ mod tests {
             ("[ch:Bound:loose] ~ [ch:Bound:exact] +- 0.12", true),
             ("[ch:Bound:exact] ~ [ch:Bound:loose] ± 0.12", true),
             ("[ch:Bound:loose] ~ [ch:Bound:exact] +- 0.11", false),
+            ("2.2 ~ [ch:Bound:loose] +- 0.12", true),
+            ("2.2 ~ [ch:Bound:loose] +- 0.11", false),
+            ("[ch:Bound:exact] ~ [ch:Bound:loose] +- 0.11", false),
+            ("1 / [ch:Bound:loose] <= 0.481", true),
+            ("1 / [ch:Bound:loose] < 0.4765", false),
+            ("min([ch:Bound:loose], 5) >= 2.1", false),
+            ("rises [ch:Up:b..c]", true),
+            ("rises [ch:Up:*]", false),
             ("[ch:Bound:loose] - [ch:Bound:loose] ~ 0 +- 0.04", true),
             ("[ch:Bound:loose] - [ch:Bound:loose] ~ 0 +- 0.03", false),
             ("falls [ch:Steps:*:gap]", true),
