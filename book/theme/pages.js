@@ -1,4 +1,4 @@
-// Previews of referenced equations, and keyboard access to what mdBook and long formulas leave out of its
+// Previews of referenced equations and of what checks a claim, and keyboard access to what mdBook and long formulas leave out of its
 // reach. Nothing is fetched.
 (() => {
     "use strict";
@@ -80,9 +80,22 @@
         opened.forEach((solution) => { solution.open = false; });
     });
 
-    // A reference shows its equation while it is pointed at or has the focus.
+    // A reference shows its equation, and the mark of a claim what checks it, while pointed at or with the focus.
     let preview = null;
+    let shown = null;
     let closing = 0;
+
+    function filled(link) {
+        const element = document.createElement("div");
+        element.className = "preview";
+        if (link.dataset.says) {
+            element.classList.add("words");
+            element.textContent = link.dataset.says;
+        } else {
+            element.innerHTML = equationOf(link.dataset.eq) ?? "";
+        }
+        return element.hasChildNodes() ? element : null;
+    }
 
     function equationOf(label) {
         const here = document.querySelector(`#eq-${label} .equation-body`);
@@ -102,22 +115,24 @@
     }
 
     function open(link) {
-        const html = equationOf(link.dataset.eq);
-        if (!html || preview?.dataset.eq === link.dataset.eq) {
-            clearTimeout(closing);
+        clearTimeout(closing);
+        if (preview && shown === link) {
             return;
         }
         close();
-        preview = document.createElement("div");
-        preview.className = "preview";
-        preview.id = "equation-preview";
-        preview.dataset.eq = link.dataset.eq;
+        preview = filled(link);
+        if (!preview) {
+            return;
+        }
+        shown = link;
+        preview.id = "preview";
         preview.setAttribute("role", "tooltip");
-        preview.innerHTML = html;
         preview.addEventListener("mouseenter", () => clearTimeout(closing));
         preview.addEventListener("mouseleave", closeSoon);
         document.body.append(preview);
-        link.setAttribute("aria-describedby", preview.id);
+        if (!link.dataset.says) {
+            link.setAttribute("aria-describedby", preview.id);
+        }
 
         const at = link.getBoundingClientRect();
         const box = preview.getBoundingClientRect();
@@ -129,7 +144,12 @@
         preview.style.top = `${window.scrollY + (fits ? below : at.top - box.height - 6)}px`;
     }
 
-    for (const link of document.querySelectorAll("a.eqref")) {
+    // The preview takes the place of the browser's own; aria-label says the same.
+    for (const mark of document.querySelectorAll("a.claim")) {
+        mark.dataset.says = mark.title;
+        mark.removeAttribute("title");
+    }
+    for (const link of document.querySelectorAll("a.eqref, a.claim")) {
         link.addEventListener("mouseenter", () => open(link));
         link.addEventListener("focus", () => open(link));
         link.addEventListener("mouseleave", closeSoon);

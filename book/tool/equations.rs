@@ -257,7 +257,7 @@ pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Re
         let page = &pages[equation.page];
         if last_page.replace(equation.page) != Some(equation.page) {
             rows.push_str(&format!(
-                "<tr class=\"table-group\"><th colspan=\"5\" scope=\"colgroup\"><a href=\"{}\">{}</a></th></tr>",
+                "<tr class=\"table-group\"><th colspan=\"4\" scope=\"colgroup\"><a href=\"{}\">{}</a></th></tr>",
                 escape(&from.link_to(page, None)),
                 escape(&page.title)
             ));
@@ -265,18 +265,17 @@ pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Re
         let name = &equation.label.name;
         let (kind, exact, test) = match &equation.standing {
             Standing::Tested(test) => {
-                let code = format!("<code>{}</code>", test.name);
                 let link = match repository.lines(&test.file, test.lines) {
-                    Some(url) => format!("<a href=\"{}\">{code}</a>", escape(&url)),
-                    None => code,
+                    Some(url) => format!("<a href=\"{}\">{name}</a>", escape(&url)),
+                    None => name.clone(),
                 };
                 (test.kind.clone().unwrap_or_default(), exactness(test).unwrap_or_default(), link)
             }
-            Standing::Definition => ("definition".to_owned(), String::new(), String::new()),
+            Standing::Definition => ("definition".to_owned(), String::new(), name.clone()),
             Standing::Nothing => Default::default(),
         };
         rows.push_str(&format!(
-            "<tr><td><a href=\"{}\">({})</a></td><td>{name}</td><td>{}</td><td>{}</td><td>{test}</td></tr>",
+            "<tr><td><a href=\"{}\">({})</a></td><td>{test}</td><td>{}</td><td>{}</td></tr>",
             escape(&from.link_to(page, Some(&Label::id(name)))),
             equation.number,
             escape(&kind),
@@ -287,7 +286,7 @@ pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Re
         return "<p>No equation is numbered yet.</p>".to_owned();
     }
     format!(
-        "<div class=\"table-wrapper\"><table class=\"equations\"><thead><tr><th>No.</th><th>Equation</th><th>Kind of test</th><th>Exactness</th><th>Test</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "<div class=\"table-wrapper\"><table class=\"equations\"><thead><tr><th>No.</th><th>Equation and test</th><th>Kind of test</th><th>Exactness</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 

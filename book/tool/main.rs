@@ -7,6 +7,7 @@
 
 mod book;
 mod citation;
+mod claims;
 mod equation_map;
 mod equations;
 mod exercise;

@@ -34,6 +34,19 @@ impl Slots {
         format!("{OPEN}{}\">{}</span>", self.0.len() - 1, literal(plain))
     }
 
+    /// A slot to be filled later, with [`set`](Self::set), and the Markdown that stands for it.
+    pub fn reserve(&mut self) -> (usize, String) {
+        let markdown = self.keep(String::new(), "");
+        (self.0.len() - 1, markdown)
+    }
+
+    /// Fills a reserved slot.
+    pub fn set(&mut self, slot: usize, html: String) {
+        if let Some(slot) = self.0.get_mut(slot) {
+            slot.html = html;
+        }
+    }
+
     /// Keeps `html` for the chapter's own page; the print page goes without it.
     pub fn keep_for_pages(&mut self, html: String) -> String {
         self.0.push(Slot { html, print: false });
@@ -126,6 +139,9 @@ mod tests {
             slots.fill(&format!("So ({formula}), {formula} and {formula}."), false),
             "So <span class=\"tied\">(<span class=\"katex\">x</span>),</span> <span class=\"katex\">x</span> and <span class=\"tied\"><span class=\"katex\">x</span>.</span>"
         );
+        let (later, markdown) = slots.reserve();
+        slots.set(later, "<b>4</b>".to_owned());
+        assert_eq!(slots.fill(&markdown, true), "<b>4</b>");
         let preview = slots.keep_for_pages("<b>3</b>".to_owned());
         assert_eq!(slots.fill(&preview, false), "<b>3</b>");
         assert_eq!(slots.fill(&preview, true), "");

@@ -76,7 +76,7 @@ fn an_undamaged_page_has_no_fault() {
 
 #[test]
 fn every_fault_that_a_page_can_show_is_found() {
-    let faults: [(&str, &[(&str, &str)]); 21] = [
+    let faults: [(&str, &[(&str, &str)]); 22] = [
         ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
         ("<script>throw new Error('broken')</script>", &[(EVERY, "a script fails: Error: broken")]),
         (
@@ -131,6 +131,10 @@ fn every_fault_that_a_page_can_show_is_found() {
         (
             "<a class='eqref' href='#top' data-eq='lost' id='top'>(9.9)</a>",
             &[(EVERY, "the reference (9.9) shows no preview")],
+        ),
+        (
+            "<a class='claim' href='#top' id='claim-9-9' aria-label='Checked'></a>",
+            &[(EVERY, "the reference claim claim-9-9 shows no preview")],
         ),
         (
             "<style>html { background: white !important }</style>",

@@ -302,6 +302,9 @@ fn directive(text: &str, open: usize) -> Result<(Range<usize>, String, Kind), &'
     let argument = found.get(2).map_or("", |part| part.as_str());
     let alone = (begins_line && text[end..line_end.max(end)].trim().is_empty())
         || CLOSINGS.is_match(&text[line_start..line_end]);
+    // The > of a quoted line is none of the directive's.
+    let quoted = margin.trim_start().starts_with('>');
+    let argument = if quoted { without_margin(argument) } else { argument.to_owned() };
     let margin = margin.split('{').next().unwrap_or_default();
     let kind = Kind::Directive {
         name: found[1].to_owned(),

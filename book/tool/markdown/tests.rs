@@ -80,6 +80,10 @@ fn directives_citations_and_figures_are_found() {
         ["directive eqref a-b false", "directive value x:y z:w|pm false"]
     );
     assert_eq!(items("See {{value x:a\nb:c}}."), ["directive value x:a b:c false"]);
+    assert_eq!(items("A {{holds [a:b:c]\n> 2}}."), ["directive holds [a:b:c] > 2 false"]);
+    assert_eq!(items("> A {{holds [a:b:c]\n> < 2}}."), ["directive holds [a:b:c] < 2 false"]);
+    assert_eq!(items("A {{holds 1 <min(2, 3) and 4> 3}}."), ["directive holds 1 <min(2, 3) and 4> 3 false"]);
+    assert_eq!(items("| a {{holds [a:b:*:c] < [d:e:f]}} |\n|---|\n").len(), 1);
     assert_eq!(items("> {{#listing a.rs:b}}\n"), ["directive #listing a.rs:b true"]);
     assert_eq!(items("{{#exercise On $\\bar{{x}}$}}\n"), ["directive #exercise On $\\bar{{x}}$ true"]);
     assert_eq!(items("{{/solution}} {{/exercise}}"), ["directive /solution  true", "directive /exercise  true"]);

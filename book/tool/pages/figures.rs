@@ -124,6 +124,8 @@ pub fn drawn(runs: &BTreeMap<String, PathBuf>, path: &str) -> Result<Option<Stri
 
 /// Alt text of a figure on a page of `file`: plain words, in which only values are replaced.
 ///
+/// Returns the text, and how many values it holds.
+///
 /// # Errors
 /// The line and a sentence, where it holds anything else, or says too little.
 pub fn alt_text(
@@ -131,11 +133,12 @@ pub fn alt_text(
     file: &str,
     snapshots: &Snapshots,
     problems: &mut Problems,
-) -> Result<String, (usize, String)> {
+) -> Result<(String, usize), (usize, String)> {
     let scan = scan(alt, file, problems);
     numbers::lint(alt, &scan, file, problems);
     let mut text = String::new();
     let mut from = 0;
+    let mut values = 0;
     for item in &scan.items {
         text.push_str(&alt.text[from..item.range.start]);
         from = item.range.end;
@@ -143,6 +146,7 @@ pub fn alt_text(
             Kind::Directive { name, argument, .. } if name == "value" => {
                 let value = snapshots.value(argument).map_err(|message| (item.line, message))?;
                 text.push_str(&value.0);
+                values += 1;
             }
             Kind::Directive { name, argument, .. } if name == "given" => text.push_str(argument),
             _ => {
@@ -157,5 +161,5 @@ pub fn alt_text(
         let message = format!("the alt text \"{text}\" is too short; say in a sentence what the figure shows");
         return Err((alt.line, message));
     }
-    Ok(text)
+    Ok((text, values))
 }

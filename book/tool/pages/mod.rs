@@ -5,9 +5,10 @@ mod figures;
 mod sources;
 mod writer;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::claims::Claims;
 use crate::exercise::Exercises;
 use crate::markdown::{Kind, Scan, scan};
 use crate::problem::Problems;
@@ -31,6 +32,8 @@ pub fn write_all(sources: &Sources<'_>, programs: &dyn Programs, cache: &Cache, 
     let mut written = Written { markdown: Vec::new(), slots: Slots::default() };
     let mut cited = cited_works(sources);
     let mut exercises = Exercises::default();
+    let mut claims = Claims::default();
+    let mut claim_tables = Vec::new();
     for (index, page) in sources.pages.iter().enumerate() {
         let mut writer = Writer {
             sources,
@@ -40,10 +43,18 @@ pub fn write_all(sources: &Sources<'_>, programs: &dyn Programs, cache: &Cache, 
             cited: &mut cited,
             slots: &mut written.slots,
             exercises: &mut exercises,
+            claims: &mut claims,
+            claim_tables: &mut claim_tables,
+            values: Cell::default(),
             previews: RefCell::default(),
             problems,
         };
         written.markdown.push(writer.page());
+    }
+    // A table may stand before the claims.
+    for (slot, page) in claim_tables {
+        let table = claims.table(sources.pages, &sources.pages[page], &sources.repository);
+        written.slots.set(slot, table);
     }
     written
 }

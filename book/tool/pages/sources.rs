@@ -38,6 +38,10 @@ pub struct Sources<'a> {
     pub references: References,
     /// The page that holds `{{#bibliography}}`.
     pub bibliography: Option<usize>,
+    /// The tests of claims.
+    pub claim_tests: RustTests,
+    /// The page that holds `{{#claims}}`.
+    pub claims: Option<usize>,
 }
 
 impl<'a> Sources<'a> {
@@ -68,6 +72,8 @@ impl<'a> Sources<'a> {
             snapshots,
             ladder,
             references,
+            claim_tests: RustTests::read(&layout.root, &layout.root.join("tests/claims"), problems),
+            claims: pages.iter().position(|page| holds(page, "#claims")),
             bibliography: pages.iter().position(|page| holds(page, "#bibliography")),
         }
     }

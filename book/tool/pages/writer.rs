@@ -1,13 +1,14 @@
 //! Writes one page: every item of the author's Markdown replaced.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::equations::{self, Label};
+use crate::claims::{self, Basis, Claims};
+use crate::equations::{self, Label, Standing};
 use crate::exercise::Exercises;
 use crate::ladder;
 use crate::markdown::{Fragment, Item, Kind, Scan, pattern, scan};
@@ -16,6 +17,7 @@ use crate::pages::blocks::{block, code_figure, placeholder};
 use crate::pages::figures;
 use crate::pages::sources::Sources;
 use crate::problem::Problems;
+use crate::relation;
 use crate::slots::{Slots, escape, literal};
 use crate::snapshot::Section;
 use crate::{equation_map, figure, listing, numbers};
@@ -38,6 +40,12 @@ pub struct Writer<'a> {
     pub slots: &'a mut Slots,
     /// The exercises so far.
     pub exercises: &'a mut Exercises,
+    /// The claims so far.
+    pub claims: &'a mut Claims,
+    /// The slots of the tables of all claims, and the pages that they stand on.
+    pub claim_tables: &'a mut Vec<(usize, usize)>,
+    /// How many numbers of the page come from reports.
+    pub values: Cell<usize>,
     /// Equations of other pages that this page refers to.
     pub previews: RefCell<BTreeSet<String>>,
     /// What is wrong.
@@ -60,6 +68,7 @@ impl Writer<'_> {
         if let Some((line, message)) = self.exercises.end_of_page() {
             self.fail(line, message);
         }
+        markdown.push_str(&self.checked());
         let previews = self.previews.take();
         if !previews.is_empty() {
             let templates: String = previews
@@ -71,6 +80,41 @@ impl Writer<'_> {
             markdown.push_str(&format!("\n\n<div hidden>{slot}</div>\n"));
         }
         markdown
+    }
+
+    /// What was checked on a chapter's page, for its end.
+    fn checked(&mut self) -> String {
+        if !self.page.prefix.starts_with(|c: char| c.is_ascii_digit()) {
+            return String::new();
+        }
+        let counted = |count: usize, one: &str, rest: &str| {
+            let s = if count == 1 { "" } else { "s" };
+            (count > 0).then(|| format!("{count} {one}{s}{rest}"))
+        };
+        let equations = self.sources.equations.all.iter().filter(|equation| equation.page == self.index);
+        let (tested, others): (Vec<_>, Vec<_>) =
+            equations.partition(|equation| matches!(equation.standing, Standing::Tested(_)));
+        let parts = [
+            counted(self.values.get(), "number", " taken from tested output"),
+            counted(tested.len(), "equation", if tested.len() == 1 { " with its test" } else { " with their tests" }),
+            counted(others.len(), "definition", ""),
+            counted(self.claims.of_page(self.index), "claim", ""),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        if parts.is_empty() {
+            return String::new();
+        }
+        let slot = self.slots.keep(format!("Checked in this chapter: {}.", parts.join(", ")), "");
+        format!("\n\n<p class=\"checked\">{slot}</p>\n")
+    }
+
+    /// The mark of a claim.
+    fn claim(&mut self, basis: Basis) -> Result<String, String> {
+        let sources = self.sources;
+        let table = sources.claims.ok_or("no page lists the claims; add {{#claims}} to one, like equations.md")?;
+        let claim = self.claims.add(self.page, self.index, basis);
+        let row = self.page.link_to(&sources.pages[table], Some(&claim.row()));
+        Ok(self.slots.keep(claim.mark(&row, &sources.repository), ""))
     }
 
     fn fail(&mut self, line: usize, message: impl Into<String>) {
@@ -174,7 +218,16 @@ impl Writer<'_> {
             }
             "value" => {
                 let (value, origin) = sources.snapshots.value(argument)?;
+                self.values.set(self.values.get() + 1);
                 Ok(format!("<span class=\"value\" title=\"{}\">{}</span>", escape(&origin), literal(&value)))
+            }
+            "holds" => {
+                let relation = relation::check(argument, &sources.snapshots)?;
+                self.claim(Basis::Relation(relation))
+            }
+            "claim" => {
+                let test = claims::test(argument, &sources.claim_tests)?;
+                self.claim(Basis::Test(test))
             }
             "quoted" | "given" => {
                 if argument.chars().any(|c| c.is_ascii_digit()) {
@@ -226,6 +279,11 @@ impl Writer<'_> {
                 &item.margin,
                 &equations::table(&sources.equations, sources.pages, self.page, &sources.repository),
             )),
+            "#claims" => {
+                let (slot, markdown) = self.slots.reserve();
+                self.claim_tables.push((slot, self.index));
+                Ok(block(&item.margin, &format!("<div>{markdown}</div>")))
+            }
             "#equation-map" => {
                 let map = equation_map::map(&sources.equations, sources.pages, self.page);
                 Ok(block(&item.margin, &map))
@@ -241,7 +299,7 @@ impl Writer<'_> {
                 "mdBook's {{{{{name}}}}} is not used here; show code with {{{{#listing file:anchor}}}} and output with {{{{#output chapter:section}}}}"
             )),
             _ => Err(format!(
-                "there is no directive {{{{{name}}}}}; there are eqref, figref, value, quoted, given, #listing, #output, #exercise, #solution, #equations, #equation-map and #bibliography"
+                "there is no directive {{{{{name}}}}}; there are eqref, figref, value, quoted, given, holds, claim, #listing, #output, #exercise, #solution, #equations, #equation-map, #claims and #bibliography"
             )),
         }
     }
@@ -255,7 +313,8 @@ impl Writer<'_> {
         caption: &Fragment,
     ) -> Result<String, (usize, String)> {
         let here = |message: String| (item.line, message);
-        let alt = figures::alt_text(alt, &self.page.file, &self.sources.snapshots, self.problems)?;
+        let (alt, values) = figures::alt_text(alt, &self.page.file, &self.sources.snapshots, self.problems)?;
+        self.values.set(self.values.get() + values);
         if caption.text.trim().is_empty() {
             return Err(here(format!("the figure {path} has no caption; add one in quotes behind the address")));
         }
@@ -299,6 +358,7 @@ impl Writer<'_> {
             };
             filled.push_str(&tex[from..whole.start()]);
             filled.push_str(&self.sources.snapshots.value(address.as_str().trim())?.0);
+            self.values.set(self.values.get() + 1);
             from = whole.end();
         }
         filled.push_str(&tex[from..]);

@@ -94,6 +94,32 @@ fn a_missing_value_is_refused() {
 }
 
 #[test]
+fn a_relation_that_does_not_hold_or_cannot_be_read_is_refused() {
+    fault("So.{{holds [ch02_elbo:The bound:test bound] < 2.1}}", "2.098 ± 0.020 < 2.1 (2.078 to 2.118 against 2.1)");
+    fault("So.{{holds falls [ch02_elbo:Schedules:*:validation]}}", "2.11 > 2.13 (from “linear, validation” to");
+    fault("So.{{holds [ch02_elbo:The bound:tset bound] < 3}}", "no row \"tset bound\"");
+    fault("So.{{holds [ch09:The bound:test bound] < 3}}", "no report tests/snapshots/ch09.snap");
+    fault("So.{{holds rises [ch02_elbo:Schedules:*:test]}}", "no rows with a column \"test\"");
+    fault("So.{{holds [ch02_elbo:The bound:test bound] is small}}", "nothing is compared");
+    fault("So.{{holds}}", "missing at the end");
+}
+
+#[test]
+fn a_claim_without_a_test_that_runs_is_refused() {
+    fault("So.{{claim nobody-tests-me}}", "add a #[test] fn nobody_tests_me to tests/claims");
+    fault("So.{{claim ignored-claim}}", "the test ignored_claim is ignored (tests/claims/main.rs:10)");
+    fault("So.{{claim helper}}", "the function helper (tests/claims/main.rs:15) lacks #[test]");
+    // A test of an equation is no test of a claim.
+    fault("So.{{claim elbo-gap}}", "add a #[test] fn elbo_gap to tests/claims");
+    fault("{{claim}}", "a claim names its test");
+    let fixture = Fixture::new();
+    fixture.edit("book/src/equations.md", "{{#claims}}", "");
+    let problems = fixture.problems();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems.iter().all(|problem| problem.contains("no page lists the claims; add {{#claims}}")));
+}
+
+#[test]
 fn a_dead_link_or_fragment_is_refused() {
     fault("See [that](ch07.md).", "leads nowhere: the book has no ch07.html");
     fault("See [that](ch01_latent.md#no-such-heading).", "no heading or element with the id no-such-heading");

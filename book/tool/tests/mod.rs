@@ -205,13 +205,61 @@ fn the_appendix_lists_and_maps_every_equation() {
     let rows = texts(&page, "table.equations tbody tr:not(.table-group)");
     assert_eq!(rows.len(), 5);
     let gap = rows.iter().find(|row| row.contains("elbo-gap")).expect("a row");
-    assert_eq!(gap, "(2.2)elbo-gapclosed formwithin 1e-10elbo_gap");
+    assert_eq!(gap, "(2.2)elbo-gapclosed formwithin 1e-10");
     assert!(rows.iter().any(|row| row.contains("Monte Carlowithin 5.0 standard errors")), "{rows:?}");
     let nodes = texts(&page, ".map-body li");
     assert_eq!(nodes.len(), 5);
     assert_eq!(nodes[3], "(2.2) elbo-gap from (2.1) (1.2)");
     // One arc inside each chapter's chain; the premise of chapter 1 is named beside its row.
     assert_eq!(select(&page, ".map-body path.head").len(), 3);
+}
+
+#[test]
+fn claims_are_marked_behind_their_sentences_and_listed() {
+    let (fixture, page) = right("ch02_elbo.html");
+    let marks = select(&page, "p > a.claim");
+    let attributes = |name: &str| marks.iter().map(|mark| mark.attr(name).unwrap_or_default()).collect::<Vec<_>>();
+    assert_eq!(attributes("id"), ["claim-2-1", "claim-2-2", "claim-2-3"]);
+    let lines = "https://example.org/small-book/blob/main/tests/claims/main.rs#L3-L8";
+    assert_eq!(attributes("href"), ["equations.html#claim-2-1-checked", lines, lines]);
+    let relation = "Checked. “test bound” is greater than “cosine, train”, and rises at every step from “linear, validation” to “cosine, validation”: 2.098 ± 0.020 > 2.07; 2.11 < 2.13 (ch02_elbo, Schedules; ch02_elbo, The bound)";
+    let test = "Checked. The gap of any bound is positive, or zero. cargo test --test claims gap_is_positive";
+    assert_eq!(attributes("title"), [relation, test, test]);
+    assert_eq!(attributes("aria-label"), [relation, test, test]);
+    assert!(marks.iter().all(|mark| mark.text().next().is_none()), "the sign is the stylesheet's");
+    assert_eq!(
+        texts(&page, ".checked"),
+        [
+            "Checked in this chapter: 4 numbers taken from tested output, 2 equations with their tests, 1 definition, 3 claims."
+        ]
+    );
+    let appendix = Html::parse_document(&fixture.page("equations.html"));
+    assert_eq!(
+        texts(&appendix, "table.claims tbody tr"),
+        [
+            "The evidence lower bound",
+            "2.1relation“test bound” is greater than “cosine, train”, and rises at every step from “linear, validation” to “cosine, validation” 2.098 ± 0.020 > 2.07; 2.11 < 2.13 ch02_elbo, Schedules; ch02_elbo, The bound",
+            "2.2testThe gap of any bound is positive, or zero. gap_is_positive",
+            "2.3testThe gap of any bound is positive, or zero. gap_is_positive",
+        ]
+    );
+    assert_eq!(select(&appendix, "tr#claim-2-1-checked a")[0].attr("href"), Some("ch02_elbo.html#claim-2-1"));
+    assert!(select(&appendix, ".checked").is_empty(), "only chapters count");
+    let other = Html::parse_document(&fixture.page("ch01_latent.html"));
+    assert_eq!(
+        texts(&other, ".checked"),
+        ["Checked in this chapter: 1 number taken from tested output, 1 equation with its test, 1 definition."]
+    );
+}
+
+#[test]
+fn a_table_of_claims_may_stand_before_them() {
+    let fixture = Fixture::new();
+    fixture.edit("book/src/equations.md", "{{#claims}}", "");
+    fixture.edit("book/src/preface.md", "# Preface", "# Preface\n\n{{#claims}}");
+    assert_eq!(fixture.problems(), Vec::<String>::new());
+    let preface = Html::parse_document(&fixture.page("preface.html"));
+    assert_eq!(select(&preface, "table.claims tbody tr[id]").len(), 3);
 }
 
 #[test]
@@ -239,7 +287,17 @@ fn search_knows_labels_and_words_but_no_markup_of_formulas() {
     let index = fs::read_to_string(index).expect("the search index");
     assert!(index.contains("elbo-gap (2.2)"), "labels are indexed with their numbers");
     assert!(index.contains("latent z from a prior"), "formulas are indexed as their symbols");
-    for markup in ["katex", "mathbb", "application/x-tex", "1998/Math", "data-slot"] {
+    for markup in [
+        "is greater than",
+        "gap_is_positive",
+        "Checked",
+        "claim-",
+        "katex",
+        "mathbb",
+        "application/x-tex",
+        "1998/Math",
+        "data-slot",
+    ] {
         assert!(!index.contains(markup), "{markup} is in the search index");
     }
 }
@@ -251,6 +309,8 @@ fn the_print_page_holds_every_chapter_and_no_previews() {
     assert_eq!(select(&print, ".equation[id]").len(), 5);
     assert_eq!(select(&print, "figure.figure svg").len(), 1);
     assert_eq!(select(&print, "template[data-preview]").len(), 0);
+    assert_eq!(select(&print, "a.claim").len(), 3);
+    assert_eq!(select(&print, "table.claims tr[id]").len(), 3);
     assert_eq!(select(&print, "a.eqref")[0].attr("href"), Some("#eq-elbo"));
 }
 
