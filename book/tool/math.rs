@@ -10,6 +10,9 @@ use regex::{Captures, Regex};
 use crate::markdown::pattern;
 use crate::problem::Problems;
 
+/// katex-rs 0.3 leaves no room for the sign of a root before a lone symbol.
+static BARE_ROOT: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\sqrt\s*(?:\[[^\]]*\]\s*)?[^\s{\[]"));
+
 /// The renderer, with the macros that the whole book shares.
 pub struct Math {
     context: KatexContext,
@@ -63,6 +66,12 @@ impl Math {
     /// # Errors
     /// Where KaTeX refuses the input, with its message and the line of the fault.
     pub fn render(&self, tex: &str, display: bool) -> Result<Rendered, MathError> {
+        if let Some(bare) = BARE_ROOT.find(tex) {
+            return Err(MathError {
+                message: "the root of a symbol without braces would be drawn over it; write \\sqrt{T}".to_owned(),
+                line: tex[..bare.start()].matches('\n').count(),
+            });
+        }
         let mut macros = MacroMap::default();
         for (name, body) in &self.macros {
             macros.insert(name.clone(), MacroDefinition::String(body.clone()));
@@ -193,6 +202,18 @@ mod tests {
         assert_eq!(error.line, 1, "{}", error.message);
         let error = math.render(r"\nosuchthing", false).expect_err("an unknown command");
         assert!(error.message.contains("\\nosuchthing"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_root_needs_braces() {
+        let (math, _) = math("");
+        for (tex, line) in [(r"\sqrt T", 0), ("a\n+ \\sqrt2", 1), (r"\sqrt[3] x", 0)] {
+            let error = math.render(tex, false).expect_err(tex);
+            assert!(error.line == line && error.message.contains("write \\sqrt{T}"), "{tex}: {}", error.message);
+        }
+        for tex in [r"\sqrt{T}", r"\sqrt {2}", r"\sqrt[3]{x}"] {
+            assert!(math.render(tex, false).is_ok(), "{tex}");
+        }
     }
 
     #[test]
