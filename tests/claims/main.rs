@@ -5,6 +5,7 @@
 //! independently; its comment says what is compared with what, and a constant states how closely.
 
 mod ch01;
+mod ch02;
 
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]
 #[path = "../equations/support.rs"]
