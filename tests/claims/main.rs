@@ -7,6 +7,7 @@
 mod ch01;
 mod ch02;
 mod ch03;
+mod ch04;
 
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]
 #[path = "../equations/support.rs"]
