@@ -8,6 +8,7 @@ mod ch01;
 mod ch02;
 mod ch03;
 mod ch04;
+mod ch05;
 
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]
 #[path = "../equations/support.rs"]
