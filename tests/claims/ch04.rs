@@ -6,6 +6,7 @@ use elbo_to_diffusion::oracle::{
 };
 use rand_chacha::ChaCha8Rng;
 
+use crate::recorded::rows;
 use crate::support::{Outcome, assert_close, log_normal, normal, normal_matrix, normals, random_covariance, rng};
 
 /// p(z_t|z_{t-1}), by Bayes' rule, where p(z_{t-1}|z_t) is Gaussian with independent dimensions: with two summits for a
@@ -162,20 +163,12 @@ fn gap_of_one_bad_level() -> Outcome {
     Ok(())
 }
 
-/// The rows of numbers below the two header lines of an anchor in benches/recorded/seeds.txt.
-pub fn recorded(anchor: &str) -> Vec<Vec<f64>> {
-    let text = include_str!("../../benches/recorded/seeds.txt");
-    let after = text.split(&format!("# ANCHOR: {anchor}\n")).nth(1).unwrap_or_default();
-    let rows = after.lines().skip(2).take_while(|line| !line.starts_with('#'));
-    rows.map(|line| line.split_whitespace().map(|cell| cell.parse().expect("a number")).collect()).collect()
-}
-
 /// The -ELBO and -L_200 of five recorded pairs of models: all hierarchies against all autoencoders. The gain is the
 /// difference of its columns.
 #[test]
 fn depth_pays_with_every_seed() {
     const TOLERANCE: f64 = 0.0015;
-    let rows = recorded("ch04");
+    let rows = rows("ch04");
     assert_eq!(rows.len(), 5);
     for columns in [(3, 7), (4, 8)] {
         let best_vae = rows.iter().map(|row| row[columns.0]).fold(f64::MAX, f64::min);
@@ -195,7 +188,7 @@ fn depth_pays_with_every_seed() {
 #[test]
 fn lower_levels_settle_more() {
     const TOP: std::ops::RangeInclusive<f64> = 0.1..=0.4;
-    let rows = recorded("ch04_levels");
+    let rows = rows("ch04_levels");
     assert_eq!(rows.len(), 5);
     for row in rows {
         assert!(TOP.contains(&row[1]) && row[1] < row[2] && row[2] < row[3], "{row:?}");

@@ -10,6 +10,7 @@ use elbo_to_diffusion::{
 };
 use rand::RngExt;
 
+use crate::recorded::rows;
 use crate::support::{Outcome, assert_close, assert_estimates, normal, random_table, rng};
 
 /// x_k = (2 k + 1)/17 - 1.
@@ -214,4 +215,13 @@ fn reading_off_test_digits() -> Result<()> {
     assert_close(cost.mean(), 0.57, TOLERANCE);
     assert!(2 * extreme > 8 * test.len() * test.dim());
     Ok(())
+}
+
+/// Chapter 5's test bounds with five recorded seeds, against 1.998: at most a hundredth away.
+#[test]
+fn seeds_of_diffusion() {
+    const TOLERANCE: f64 = 0.01;
+    let rows = rows("ch05");
+    assert_eq!(rows.len(), 5);
+    rows.iter().for_each(|row| assert_close(row[3], 1.998, TOLERANCE));
 }

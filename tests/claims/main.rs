@@ -9,6 +9,8 @@ mod ch02;
 mod ch03;
 mod ch04;
 mod ch05;
+mod ch06;
+mod recorded;
 
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]
 #[path = "../equations/support.rs"]
