@@ -10,6 +10,7 @@ mod ch03;
 mod ch04;
 mod ch05;
 mod ch06;
+mod ch07;
 mod recorded;
 
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]
