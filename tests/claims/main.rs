@@ -4,6 +4,7 @@
 //! between printed numbers (those the build of the book evaluates). Each test compares two sides that are computed
 //! independently; its comment says what is compared with what, and a constant states how closely.
 
+mod appendices;
 mod ch01;
 mod ch02;
 mod ch03;
