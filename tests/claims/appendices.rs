@@ -1,0 +1,174 @@
+//! The appendices: errata in the oracle, and what the pages say of runs that were recorded.
+
+use elbo_to_diffusion::oracle::{
+    Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, Process, ScalarMixture, Step, vector,
+};
+
+use crate::{
+    recorded::{line, numbers_in},
+    support::{Outcome, assert_close, normal, rng},
+};
+
+/// The printed form of a model with a negative coefficient, against its ELBO, both from the oracle: above it. With the
+/// right coefficient it is below.
+#[test]
+fn printed_form_above_the_elbo() -> Outcome {
+    const LEAST: f64 = 0.05;
+    let process = Process::linear_gamma(-3.0, 3.0, 4)?;
+    let excess = |sign: f64| {
+        let steps = process.steps().into_iter().rev();
+        let steps = steps.map(|s| LinearConditional::scalar(sign * s.alpha().sqrt(), 0.0, s.beta()));
+        let reverse = Chain::new(Gaussian::standard(1)?, steps.collect::<Result<_, _>>()?)?;
+        let bound = DiffusionBound::new(&process, &reverse, &vector(&[0.8]))?;
+        Ok::<_, elbo_to_diffusion::oracle::Error>(bound.printed_elbo() - bound.consistency_elbo())
+    };
+    assert!(excess(-1.0)? > LEAST && excess(1.0)? < -LEAST);
+    Ok(())
+}
+
+/// The variance of z_t given z_{t+1} that the printed form asks for, from the covariance of the fresh pair for data from
+/// N(0, 1), over that of the true step: three, to the size of a step.
+#[test]
+fn three_times_the_variance() {
+    const TOLERANCE: f64 = 0.05;
+    for gamma in [-2.0, 0.0, 2.0] {
+        let (first, second) = (Step::new(gamma, gamma + 0.01), Step::new(gamma + 0.01, gamma + 0.02));
+        // All variances are 1. A fresh z_t shares z_{t-1} alone with z_{t+1}.
+        let with_own = second.alpha().sqrt();
+        let with_fresh = first.alpha() * second.alpha().sqrt();
+        let left = |covariance: f64| 1.0 - covariance * covariance;
+        assert_close(left(with_fresh) / left(with_own), 3.0, TOLERANCE);
+    }
+}
+
+/// Langevin steps with the score of a mixture of two bumps, from one point: after many steps the share of walkers on the
+/// heavier bump and their variance are those of the mixture within standard errors, and nothing has come to rest.
+#[test]
+fn langevin_converges_in_law() -> Outcome {
+    const STANDARD_ERRORS: f64 = 4.5;
+    const STEP: f64 = 0.02;
+    let target = ScalarMixture::new(&[0.3, 0.7], &[-1.0, 1.0], &[0.3, 0.3])?;
+    let mut rng = rng(1801);
+    let (mut right, mut square, mut moved) = (Estimate::default(), Estimate::default(), Estimate::default());
+    for _ in 0..4000 {
+        let mut z = -1.0;
+        let mut before = z;
+        for _ in 0..1000 {
+            before = z;
+            z += 0.5 * STEP * target.score(z) + STEP.sqrt() * normal(&mut rng);
+        }
+        right.push(f64::from(u8::from(z > 0.0)));
+        square.push((z - target.mean()).powi(2));
+        moved.push((z - before).abs());
+    }
+    // P(z > 0) by the normal distribution function of each bump, from a sum of its density.
+    let grid = (0..100_000).map(|i| (f64::from(i) + 0.5) * 1e-4);
+    let share: f64 = grid.map(|z| target.log_prob(z).exp() * 1e-4).sum();
+    assert!(right.z_score(share).abs() < STANDARD_ERRORS, "{} {share}", right.mean());
+    assert!(square.z_score(target.variance()).abs() < STANDARD_ERRORS, "{}", square.mean());
+    assert!(moved.mean() > 0.1);
+    Ok(())
+}
+
+const UNET: &str = include_str!("../../benches/recorded/unet_h100.txt");
+const MNIST: &str = include_str!("../../benches/recorded/mnist.txt");
+const FULL: &str = include_str!("../../benches/recorded/full.txt");
+const PEERS: &str = include_str!("../../benches/recorded/peers.txt");
+const PROFILE: &str = include_str!("../../benches/recorded/profile.txt");
+const CHAPTER_7: &str = include_str!("../snapshots/ch07_three_parameterizations.snap");
+
+/// Training steps and sampling calls per second of the record, here over PyTorch without compilation: a fifth and three
+/// fifths.
+#[test]
+fn burn_and_pytorch_on_one_card() {
+    const TOLERANCE: f64 = 0.03;
+    let (here, peer) = (line(UNET, "here, wgpu (Vulkan)"), line(UNET, "PyTorch 2.11"));
+    assert_close(here[0] / peer[0], 0.2, TOLERANCE);
+    assert_close(here[1] / peer[1], 0.6, TOLERANCE);
+}
+
+/// The recorded test bounds of the two autoencoders of MNIST, in nats: five apart, two in the KL and three in the
+/// reconstruction.
+#[test]
+fn mnist_hierarchy_leads() {
+    const TOLERANCE: f64 = 0.15;
+    let (vae, hvae) = (line(MNIST, "VAE, test"), line(MNIST, "HVAE, test"));
+    for (column, lead) in [(0, 3.0), (1, 2.0), (2, 5.0)] {
+        assert_close(vae[column] - hvae[column], lead, TOLERANCE);
+    }
+}
+
+/// The recorded bounds of the three schedules on MNIST: within one standard error of the cosine's, the largest; and the
+/// variances of one draw, learned over linear, a quarter.
+#[test]
+fn mnist_schedules_agree() {
+    const TOLERANCE: f64 = 0.03;
+    let [linear, cosine, learned] = ["linear", "cosine", "learned"].map(|name| line(MNIST, name));
+    assert!((cosine[0] - linear[0]).abs() < cosine[1] && (learned[0] - linear[0]).abs() < 3.0 * linear[1]);
+    assert_close(learned[2] / linear[2], 0.25, TOLERANCE);
+    assert!(cosine[2] > 30.0 * linear[2]);
+}
+
+/// The recorded bounds of chapter 7 with convolutions, against those of the dense network in its report and against
+/// independent pixels at 2.396.
+#[test]
+fn convolutions_help_every_output() {
+    const INDEPENDENT: f64 = 2.396;
+    let names = [
+        "softmax x, bound",
+        "softmax x, simple",
+        "eps, bound, clipped",
+        "eps, bound",
+        "v, bound",
+        "v, simple",
+        "eps, simple, cosine times",
+        "x, bound",
+        "score, bound",
+        "score, simple",
+        "x, simple",
+    ];
+    let bounds = names.map(|name| line(FULL, name)[0]);
+    for (name, bound) in names.into_iter().zip(bounds) {
+        assert!(bound < line(CHAPTER_7, name)[0], "{name}");
+    }
+    // The list is in their order, but for eps and v with the weights of the bound, which are near each other.
+    let [odds, simple_odds, _, eps, v, ..] = bounds;
+    assert!(odds < simple_odds && simple_odds < eps.min(v) && eps.max(v) < INDEPENDENT);
+    assert!((eps - v).abs() < 0.01);
+    assert!(bounds.iter().all(|bound| *bound <= bounds[10]));
+}
+
+/// The medians of the recorded rounds of the reference workload, here over PyTorch and JAX.
+#[test]
+fn here_and_elsewhere() {
+    const SMALL_LEAD: std::ops::Range<f64> = 1.0..1.15;
+    let of = |name: &str| numbers_in(PEERS, name);
+    assert!((1.7..2.0).contains(&of("training steps/s, here over PyTorch: median")[0]));
+    assert!((1.5..1.7).contains(&of("sampled images/s, here over PyTorch: median")[0]));
+    assert_close(of("peak memory (MB), here over PyTorch: median")[0], 1.0 / 8.0, 0.01);
+    let jax = of("training steps/s, here over JAX: median");
+    assert!(SMALL_LEAD.contains(&jax[0]) && jax[1] < 1.0);
+    assert!(of("sampled images/s, here over JAX: median")[1] > SMALL_LEAD.end);
+    let [here, peer] = ["here", "PyTorch"].map(|name| of(&format!("test bound (bits/dim), {name}: median"))[0]);
+    assert!((here - peer).abs() < 0.01);
+}
+
+/// The recorded time of a training step over that of its matrix products at the rate of two cores: between 2 and 2.5.
+#[test]
+fn a_step_and_its_products() {
+    const RATIO: std::ops::Range<f64> = 2.0..2.5;
+    let products = numbers_in(PROFILE, "these at the rate of two cores")[0];
+    let step = *numbers_in(PROFILE, "a training step of W1, two threads").last().unwrap_or(&f64::NAN);
+    assert!(RATIO.contains(&(step / products)));
+}
+
+/// The recorded speeds before and after the loop over the levels: three fifths of the time for a sample, a quarter more
+/// training steps on MNIST.
+#[test]
+fn the_loop_over_the_levels() {
+    const TOLERANCE: f64 = 0.03;
+    let samples = line(PROFILE, "chapter 5, sampled images/s");
+    assert_close(samples[0] / samples[1], 0.6, TOLERANCE);
+    let steps = line(PROFILE, "chapter 6 on MNIST, training steps in 25 s");
+    assert_close(steps[1] / steps[0], 1.25, TOLERANCE);
+}
