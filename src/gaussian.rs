@@ -33,13 +33,6 @@ impl DiagonalGaussian {
     }
     // ANCHOR_END: rsample
 
-    /// KL(self || other), summed over dimensions, [B]. Equation `gaussian-kl-general` for diagonal covariances.
-    pub fn kl(&self, other: &Self) -> Tensor<1> {
-        let log_ratio = self.log_var.clone() - other.log_var.clone();
-        let distance = (self.mean.clone() - other.mean.clone()).square() * other.log_var.clone().neg().exp();
-        ((log_ratio.clone().exp() + distance - log_ratio - 1.0) * 0.5).sum_dim(1).squeeze_dim(1)
-    }
-
     // ANCHOR: kl_standard
     /// KL(self || N(0, I)), summed over dimensions, [B]. Equation `gaussian-kl`; Kingma and Welling (2014),
     /// appendix B.

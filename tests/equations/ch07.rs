@@ -113,7 +113,6 @@ fn error_scale() -> Outcome {
 
 /// The mean of q(z_{t-1}|z_t, x) in its x, eps and score forms, against conditioning the joint
 /// covariance.
-/// Identity: 34.
 /// Kind: closed form.
 #[test]
 fn mu_forms() -> Outcome {
@@ -160,7 +159,6 @@ fn sigma_q2(step: &Step) -> f64 {
 
 /// (1-alpha_t)^2/(2 sigma_q^2 (1-abar_t) alpha_t) against (SNR(t-1)/SNR(t) - 1)/2 and
 /// expm1(gamma_t - gamma_{t-1})/2; times |eps - eps_hat|^2, against the KL of conditioned posteriors.
-/// Identity: 31.
 /// Kind: closed form.
 #[test]
 fn eps_weight() -> Outcome {
@@ -179,7 +177,6 @@ fn eps_weight() -> Outcome {
 
 /// (1-alpha_t)^2/(2 sigma_q^2 alpha_t) against (1-abar_t) expm1(gamma_t - gamma_{t-1})/2; times the
 /// squared difference of the scores of q(z_t|x), against the KL of conditioned posteriors.
-/// Identity: 32.
 /// Kind: closed form.
 #[test]
 fn score_weight() -> Outcome {
@@ -198,7 +195,6 @@ fn score_weight() -> Outcome {
 
 /// (1-abar_t) times the x weight; |v - v_hat|^2 against (1 + SNR)|x - x_hat|^2; weight times
 /// |v - v_hat|^2 against the KL of conditioned posteriors.
-/// Identity: 33.
 /// Kind: closed form.
 #[test]
 fn v_weight() -> Outcome {
@@ -221,7 +217,6 @@ fn v_weight() -> Outcome {
 
 /// One random network output read as x_hat, as eps_hat, as a score and as v_hat: for each reading
 /// the four weighted losses (the other three converted), against the KL of conditioned posteriors.
-/// Identity: 34.
 /// Kind: closed form.
 #[test]
 fn four_losses() -> Outcome {
@@ -262,7 +257,6 @@ fn four_losses() -> Outcome {
 
 /// (z, v) against the rotation of (x, eps) by phi = atan(sqrt(1-abar)/sqrt(abar)), and x, eps from
 /// z, v against the rotation back.
-/// Identity: 54.
 /// Kind: closed form.
 #[test]
 fn v_rotation() {
@@ -312,7 +306,6 @@ fn tweedie() -> Outcome {
 
 /// (z + (1-abar) grad log q(z)) / sqrt(abar) against E[x|z] by the responsibilities of the mixture
 /// and the posterior of each component; the score against differences of log q(z).
-/// Identity: 44.
 /// Kind: closed form, finite differences.
 #[test]
 fn tweedie_diffusion() -> Outcome {
@@ -341,7 +334,6 @@ fn tweedie_diffusion() -> Outcome {
 }
 
 /// ((1-abar)/abar)(I + (1-abar) Hess log q(z)) against the covariance of the mixture q(x|z).
-/// Identity: 45.
 /// Kind: closed form.
 #[test]
 fn tweedie_covariance() -> Outcome {
@@ -362,7 +354,6 @@ fn tweedie_covariance() -> Outcome {
 
 /// -eps/sqrt(1-abar) against the gradient of log q(z|x), from the oracle's Gaussian and from finite
 /// differences of the log density, at z = sqrt(abar) x + sqrt(1-abar) eps.
-/// Identity: 46.
 /// Kind: closed form, finite differences.
 #[test]
 fn conditional_score() -> Outcome {
@@ -396,7 +387,6 @@ fn given_z(data: &ScalarMixture, level: Level, z: f64, f: impl Fn(f64, f64) -> f
 
 /// The score of q(z) against E[score of q(z|x) | z] = -E[eps|z]/sqrt(1-abar), the expectation by
 /// quadrature over x.
-/// Identity: 46.
 /// Kind: quadrature.
 #[test]
 fn marginal_score() -> Outcome {
@@ -419,7 +409,6 @@ fn marginal_score() -> Outcome {
 /// The marginal score is NOT -eps/sqrt(1-abar) point by point: for draws of (x, eps) the two differ
 /// by more than 0.01 in at least nine draws of ten, and their mean squared difference is
 /// SNR/(1-abar) mmse, which is not zero: Monte Carlo against quadrature.
-/// Identity: 46.
 /// Kind: negative, Monte Carlo.
 #[test]
 fn marginal_score_pointwise() -> Outcome {
@@ -452,7 +441,6 @@ fn over_pairs(data: &ScalarMixture, level: Level, rule: &Rule, f: impl Fn(f64, f
 
 /// E|s(z) - grad log q(z|x)|^2 against E|s(z) - grad log q(z)|^2 + C for three functions s, with one
 /// C: the mean squared conditional score less the mean squared marginal score.
-/// Identity: 47.
 /// Kind: quadrature.
 #[test]
 fn denoising_score_matching() -> Outcome {
@@ -477,7 +465,6 @@ fn denoising_score_matching() -> Outcome {
 /// The score weight times C_t = E|grad log q(z|x) - grad log q(z)|^2, by quadrature over (x, eps),
 /// against (SNR(t-1) - SNR(t))/2 mmse(t) from the posterior variance: what even the perfect score
 /// leaves of the KL.
-/// Identity: 47.
 /// Kind: quadrature.
 #[test]
 fn score_excess() -> Outcome {

@@ -19,7 +19,6 @@ fn printed_form(powers: &Powers, reverse: &Reverse, x: f64) -> f64 {
 /// -sum_{t=1}^{T-1} a_{t+1} sqrt(alpha_{t+1}) (1 - alpha_t) / c_{t+1}, against the difference between the printed form,
 /// from the joint law with z_t drawn afresh, and E_q log p(x, z_1..z_T) + H(q), from the covariance of the whole chain;
 /// over random reverse chains, T = 2 to 100.
-/// Identity: 25.
 /// Kind: closed form.
 #[test]
 fn consistency_error() -> Outcome {
@@ -39,7 +38,6 @@ fn consistency_error() -> Outcome {
 
 /// -sum_{k=1}^{T-1} k/(k+2) = 2 H_{T+1} - T - 2, against the printed form less log p(x), for N(0, 1) data, its exact
 /// reverse chain and abar_t = 1 - t/(T+1).
-/// Identity: 25.
 /// Kind: negative, closed form.
 #[test]
 fn consistency_counterexample() -> Outcome {
@@ -190,7 +188,6 @@ fn ancestral_eps() -> Outcome {
 /// The guided field, score of q(z_t) plus w times the score of q(y|z_t), against the score of the diffused density
 /// p(x) p(y|x)^w, by quadrature over x and finite differences in z: equal for w = 0 and 1, and more than one unit apart
 /// for w = 3. Two normals with variance 1/4 at -1 and 1; y says that x is of the second.
-/// Identity: 56.
 /// Kind: negative, quadrature.
 #[test]
 fn guided_score() -> Outcome {

@@ -17,7 +17,6 @@ fn steps(heights: &[f64], rates: &[f64], offsets: &[f64]) -> Vec<SigmoidStep> {
 /// gamma'(t) of the monotone network as the page writes it, against central differences of
 /// gamma(t), for random parameters of every sign; above zero on 2001 points; and gamma(0), gamma(1)
 /// are the end points bit for bit.
-/// Identity: 37.
 /// Kind: finite differences.
 #[test]
 fn monotone_derivative() -> Outcome {
@@ -78,7 +77,6 @@ fn draw(
 /// sample variance for three schedules: the mean is one number, the variance is not. A monotone
 /// network trained by gradient descent on the variance keeps the mean and comes within 10 % of the
 /// least second moment, ((1/2) int sqrt(E|eps - eps_hat|^4) dgamma)^2, which it cannot pass.
-/// Identity: 41.
 /// Kind: Monte Carlo, quadrature, gradient descent.
 #[test]
 fn schedule_variance() -> Outcome {
