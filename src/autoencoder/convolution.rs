@@ -7,7 +7,7 @@ use burn::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::Size;
+use super::size::Size;
 use crate::{
     kernels::silu,
     network::layers::{Convolution, Linear, double, dropout, halve, linear, residual, rms_norm},

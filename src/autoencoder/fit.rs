@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Autoencoder, Batch};
+use super::model::{Autoencoder, Batch};
 use crate::{
     data::Images,
     random::Stream,

@@ -7,7 +7,10 @@ use burn::{
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 
-use super::convolution::{Inward, Outward};
+use super::{
+    convolution::{Inward, Outward},
+    size::Size,
+};
 use crate::{
     data::{Images, Marginals},
     error::Result,
@@ -21,17 +24,6 @@ use crate::{
 const CURVES: usize = 2;
 /// What each count of a level is raised by, so that no level is impossible.
 const PSEUDO_COUNT: f64 = 0.1;
-
-/// The size of the hidden layers of a network.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Size {
-    /// Width of the hidden layers, h.
-    pub hidden: usize,
-    /// Number of residual blocks.
-    pub blocks: usize,
-    /// Probability that dropout sets an activation to zero.
-    pub dropout: f64,
-}
 
 /// From some numbers, or the pixels of an image, to others.
 #[derive(Module, Debug)]

@@ -7,7 +7,11 @@ use burn::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Autoencoder, Batch, CategoricalDecoder, GaussianNetwork, Size, Terms};
+use super::{
+    model::{Autoencoder, Batch, Terms},
+    network::{CategoricalDecoder, GaussianNetwork},
+    size::Size,
+};
 use crate::{data::Images, gaussian::DiagonalGaussian, random::normal};
 
 // ANCHOR: vae

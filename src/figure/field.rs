@@ -2,7 +2,7 @@
 
 use plotters::prelude::*;
 
-use super::{FONT, GRID, INK, MUTED, SERIES, TEXT, drawing};
+use super::palette::{FONT, GRID, INK, MUTED, SERIES, TEXT, drawing};
 use crate::error::{Error, Result};
 
 /// One picture: arrows over a density.

@@ -2,7 +2,10 @@
 
 use plotters::prelude::*;
 
-use super::{FONT, INK, MUTED, PAPER, TEXT, drawing, merge_rectangles};
+use super::{
+    palette::{FONT, INK, MUTED, PAPER, TEXT, drawing},
+    rectangles::merge_rectangles,
+};
 use crate::error::Result;
 
 /// A labelled row of square images; each pixel is a darkness in [0, 1].

@@ -5,7 +5,10 @@ use plotters::{
     prelude::*,
 };
 
-use super::{FONT, GRID, INK, MUTED, SERIES, TEXT, drawing, merge_rectangles};
+use super::{
+    palette::{FONT, GRID, INK, MUTED, SERIES, TEXT, drawing},
+    rectangles::merge_rectangles,
+};
 use crate::error::{Error, Result};
 
 /// How a series is drawn.

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::{
-    Axis, FONT, INK, MUTED, Plot, Series, TEXT,
     contour::contours,
-    plot::{FINE, Frame},
+    palette::{FONT, INK, MUTED, TEXT},
+    plot::{Axis, FINE, Frame, Plot, Series},
 };
 use crate::error::{Error, Result};
 

@@ -3,8 +3,13 @@
 //! Both decompositions, term by term, each in closed form; and the exact ELBO from the covariance
 //! of the whole chain, which knows neither. Nats throughout.
 
-use super::error::{Error, same};
-use super::{Chain, Gaussian, LinearConditional, Process, Vector};
+use super::{
+    algebra::Vector,
+    chain::Chain,
+    error::{Error, same},
+    gaussian::{Gaussian, LinearConditional},
+    process::Process,
+};
 
 /// The terms of both decompositions of the ELBO at one x.
 #[derive(Clone, Debug, PartialEq)]

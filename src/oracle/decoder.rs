@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::{Rule, log_sum_exp};
+use super::{algebra::log_sum_exp, quadrature::Rule};
 
 /// E -log p(x|z_1) in nats for a pixel that is uniform over the levels x_k = 2 (k + 1/2) / K - 1, with z_1 at noise level
 /// gamma. It is the conditional entropy H(x|z_1). Kingma et al. (2021), section 3.3; equation `reconstruction-cost`.

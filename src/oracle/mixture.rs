@@ -7,9 +7,13 @@
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::error::{Error, probabilities, same};
-use super::gaussian::symmetric;
-use super::{Gaussian, Level, LinearConditional, Matrix, Rule, Vector, log_sum_exp};
+use super::{
+    algebra::{Matrix, Vector, log_sum_exp},
+    error::{Error, probabilities, same},
+    gaussian::{Gaussian, LinearConditional, symmetric},
+    process::Level,
+    quadrature::Rule,
+};
 
 /// A mixture of normals on the line. Variances may be zero: then the component is a point, and
 /// only its noised versions have a density.

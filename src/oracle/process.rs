@@ -4,10 +4,12 @@
 //! Formulas are in gamma = -log SNR, with expm1 and sigmoid where a difference of near-equal
 //! numbers would lose digits. The data itself is the level gamma = minus infinity.
 
-use nalgebra::DVector;
-
-use super::error::{Error, same};
-use super::{Chain, Gaussian, LinearConditional, Vector};
+use super::{
+    algebra::Vector,
+    chain::Chain,
+    error::{Error, same},
+    gaussian::{Gaussian, LinearConditional},
+};
 
 /// 1 / (1 + e^-a), without overflow and to full relative precision at both ends.
 pub fn sigmoid(a: f64) -> f64 {
@@ -236,7 +238,7 @@ impl Process {
     pub fn conditionals(&self, d: usize) -> Result<Vec<LinearConditional>, Error> {
         self.steps()
             .into_iter()
-            .map(|step| LinearConditional::isotropic(step.alpha().sqrt(), DVector::zeros(d), step.beta()))
+            .map(|step| LinearConditional::isotropic(step.alpha().sqrt(), Vector::zeros(d), step.beta()))
             .collect()
     }
 

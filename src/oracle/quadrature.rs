@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 
 use nalgebra::SymmetricEigen;
 
-use super::Matrix;
+use super::algebra::Matrix;
 
 /// Nodes and weights: an integral is the weighted sum of the integrand at the nodes.
 #[derive(Clone, Debug, PartialEq)]

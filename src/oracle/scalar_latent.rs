@@ -5,7 +5,7 @@
 
 use std::f64::consts::TAU;
 
-use super::Rule;
+use super::quadrature::Rule;
 
 // ANCHOR: q
 /// q(z) = N(z; mean, exp(log_std)^2). Its two numbers are phi.
