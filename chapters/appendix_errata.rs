@@ -6,7 +6,7 @@ use elbo_to_diffusion::{
     chapter::{self, Chapter, Number, Spec},
     error::Result,
     figure::{Axis, Plot, Series, Style},
-    oracle::{DiffusionBound, Gaussian, Process, process::Level, vector},
+    oracle::{DiffusionBound, Gaussian, Process, process::NoiseLevel, vector},
 };
 
 /// Where the bounds are taken.
@@ -132,7 +132,7 @@ fn schedules(chapter: &mut Chapter) -> Result<()> {
         ("squared for square root, T = 200", betas(200, 2)?),
         ("gamma from -8 to 5", Process::linear_gamma(-8.0, 5.0, 200)?),
     ] {
-        let last = process.levels().last().copied().unwrap_or(Level::DATA);
+        let last = process.noise_levels().last().copied().unwrap_or(NoiseLevel::DATA);
         // KL(q(z_T|x) || N(0, 1)) for one dimension, averaged over data of variance 1.
         let prior = -0.5 * last.noise().ln();
         let cells = [(last.abar(), 5), (last.abar().sqrt(), 3), (-last.gamma, 2), (prior, 5)];

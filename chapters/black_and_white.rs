@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
-    autoencoder::{Autoencoder, Fit, ImportanceWeighted, NegativeElbo, Size},
+    autoencoder::{Autoencoder, Fit, Importance, ImportanceWeighted, NegativeElbo, Size},
     chapter::{Chapter, DataChoice, Number, Preset},
     data::{Images, Marginals},
     error::{Error, Result},
@@ -91,7 +91,7 @@ pub fn run<M: Autoencoder>(
         let tight = ImportanceWeighted::estimate(
             &model,
             &images.first(REPORTED),
-            Draws { passes: 100, seed },
+            Importance { draws: 100, seed },
             &chapter.device,
         )?;
         let nats = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), elbo.standard_error, tight.nats];
@@ -110,6 +110,6 @@ pub fn run<M: Autoencoder>(
     let noise = &mut rng(seed, Stream::Sampling, 0);
     let means = download(means(&model, noise))?;
     let mut rows = ImageRow::from_values("Means of the pixels, for draws from the prior", &means, test.dim()).wrap(16);
-    rows.extend(ImageRow::from_levels("Test images", test.iter().take(16), test.level_count()).wrap(16));
+    rows.extend(ImageRow::from_grey_levels("Test images", test.iter().take(16), test.level_count()).wrap(16));
     chapter.figure("samples", &image_rows(&rows, test.side())?)
 }

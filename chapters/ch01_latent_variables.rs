@@ -204,8 +204,8 @@ fn classes(chapter: &mut Chapter, data: &Dataset) -> Result<()> {
     let darkness = |c: usize| best.mean_levels(c).iter().map(|mean| mean / (levels - 1) as f64).collect();
     let rows = [
         ImageRow { label: "The mean image of each class".into(), images: (0..best.classes()).map(darkness).collect() },
-        ImageRow::from_levels("One draw from each class", drawn.iter().map(Vec::as_slice), levels),
-        ImageRow::from_levels(
+        ImageRow::from_grey_levels("One draw from each class", drawn.iter().map(Vec::as_slice), levels),
+        ImageRow::from_grey_levels(
             "The training image most at home in it",
             (0..best.classes()).filter_map(most_at_home),
             levels,

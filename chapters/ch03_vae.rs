@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use burn::module::Module;
 use elbo_to_diffusion::{
-    autoencoder::{CategoricalDecoder, Fit, GaussianNetwork, ImportanceWeighted, NegativeElbo, Size, Vae},
+    autoencoder::{CategoricalDecoder, Fit, GaussianNetwork, Importance, ImportanceWeighted, NegativeElbo, Size, Vae},
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Images, Marginals},
     error::Result,
@@ -169,7 +169,8 @@ fn tolerance(name: &str) -> f64 {
 
 fn tighter_bounds(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Result<()> {
     let (seed, device) = (chapter.seed(), chapter.device.clone());
-    let importance = |model, passes| ImportanceWeighted::estimate(model, &data.test, Draws { passes, seed }, &device);
+    let importance =
+        |model, draws| ImportanceWeighted::estimate(model, &data.test, Importance { draws, seed }, &device);
     let (wide, narrow) = (importance(wide, 500)?, importance(plane, 100)?);
     let posteriors = evidence::posteriors(plane, &data.test, &device)?;
     let log_evidence: Vec<f64> = posteriors.iter().map(|posterior| posterior.log_evidence).collect();

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
     autoencoder::{
-        Autoencoder, CategoricalDecoder, Fit, GaussianNetwork, Hvae, HvaeConfig, ImportanceWeighted, NegativeElbo,
-        Size, Vae,
+        Autoencoder, CategoricalDecoder, Fit, GaussianNetwork, Hvae, HvaeConfig, Importance, ImportanceWeighted,
+        NegativeElbo, Size, Vae,
     },
     chapter::{self, Chapter, Flag, Number, Spec},
     data::{Dataset, Images},
@@ -128,7 +128,7 @@ fn bounds_of(
     let mut test = 0.0;
     for (part, images) in [("validation", &data.validation), ("test", &data.test)] {
         let elbo = NegativeElbo::estimate(model, images, Draws { passes: 64, seed }, &chapter.device)?;
-        let tight = ImportanceWeighted::estimate(model, images, Draws { passes: 200, seed }, &chapter.device)?;
+        let tight = ImportanceWeighted::estimate(model, images, Importance { draws: 200, seed }, &chapter.device)?;
         let terms = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), tight.nats];
         test = elbo.total();
         rows.push((
@@ -187,7 +187,7 @@ fn draw(chapter: &Chapter, data: &Dataset, vae: &Vae, model: &Hvae) -> Result<()
     let level_count = data.test.level_count();
     let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
     let (levels, top) = (model.encoders.len(), config().latents[model.encoders.len() - 1]);
-    let sheet = |label: &str, pixels: &[u8]| ImageRow::from_levels(label, pixels.chunks(dim), level_count);
+    let sheet = |label: &str, pixels: &[u8]| ImageRow::from_grey_levels(label, pixels.chunks(dim), level_count);
 
     let z = model.descend(levels, 1, normal([32, top], noise, device), noise);
     let from_hvae = model.decoder.sample(z, noise)?;

@@ -135,7 +135,7 @@ fn judge(
     let (shape, gammas) = ([SAMPLES, data.train.dim()], linear.grid(100));
     let z = ancestral(shape, &gammas, on_all_threads(x_hat), noise, &chapter.device, |_, _, _| {});
     let digits = decode(z, linear.gamma_min, &data.train.level_values())?;
-    let samples = ImageRow::from_levels(name, digits.chunks(data.train.dim()), data.train.level_count());
+    let samples = ImageRow::from_grey_levels(name, digits.chunks(data.train.dim()), data.train.level_count());
     Ok(Judged { name, bits, error, samples })
 }
 

@@ -90,7 +90,7 @@ pub fn one_posterior_per_image(
         let rows = |tensor: Tensor<2>| tensor.narrow(0, from, to - from);
         let q = DiagonalGaussian { mean: rows(q.mean.val()), log_var: rows(q.log_var.val()) };
         let z = q.rsample(normal(q.mean.dims(), &mut shard.rng(seed, Stream::Training), &device));
-        let log_likelihood = decoder.log_likelihood(batches[shard.index].level.clone(), z, None);
+        let log_likelihood = decoder.log_likelihood(batches[shard.index].grey_levels.clone(), z, None);
         (q.kl_standard() - log_likelihood).mean()
     };
     let training =
@@ -103,7 +103,7 @@ pub fn one_posterior_per_image(
         let mut total = 0.0;
         for _ in 0..64 {
             let z = q.rsample(normal(q.mean.dims(), noise, &chapter.device));
-            let log_likelihood = model.decoder.log_likelihood(batch.level.clone(), z, None);
+            let log_likelihood = model.decoder.log_likelihood(batch.grey_levels.clone(), z, None);
             total += mean(&download(q.kl_standard() - log_likelihood)?) / 64.0;
         }
         Ok(total)

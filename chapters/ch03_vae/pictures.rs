@@ -17,7 +17,7 @@ pub fn draw(chapter: &Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Resul
     let row = |label: &str, z: Tensor<2>, model: &Vae| -> Result<ImageRow> {
         Ok(ImageRow::from_values(label, &download(model.decoder.mean(z, &values))?, dim))
     };
-    let digits = |label: &str, images: &Images| ImageRow::from_levels(label, images.iter(), level_count);
+    let digits = |label: &str, images: &Images| ImageRow::from_grey_levels(label, images.iter(), level_count);
 
     // Reconstructions: each test digit, and what the decoder expects at the mean of its posterior.
     let few = data.test.range(0, 12);
@@ -34,7 +34,8 @@ pub fn draw(chapter: &Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Resul
     let pixels = wide.decoder.sample(z.clone(), &mut rng(chapter.seed(), Stream::Sampling, 1))?;
     chapter.show(&pixels, side, level_count);
     let mut rows =
-        ImageRow::from_levels("Samples: z from N(0, I), then x from p(x|z)", pixels.chunks(dim), level_count).wrap(16);
+        ImageRow::from_grey_levels("Samples: z from N(0, I), then x from p(x|z)", pixels.chunks(dim), level_count)
+            .wrap(16);
     rows.extend(row("E[x|z] at the same z", z, wide)?.wrap(16));
     chapter.figure("samples", &image_rows(&rows, side)?)?;
     let ends = code(wide, &few);
@@ -59,6 +60,6 @@ pub fn draw(chapter: &Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Resul
         best.filter(|(_, distance)| *distance < 0.2).map_or_else(|| vec![0; dim], |(i, _)| data.test.image(i).to_vec())
     };
     let placed: Vec<Vec<u8>> = grid.iter().map(nearest).collect();
-    let placed = ImageRow::from_levels("", placed.iter().map(Vec::as_slice), level_count);
+    let placed = ImageRow::from_grey_levels("", placed.iter().map(Vec::as_slice), level_count);
     chapter.figure("plane_of_test_digits", &image_rows(&placed.wrap(CELLS), side)?)
 }

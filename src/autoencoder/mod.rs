@@ -12,7 +12,7 @@
 //! | `fit` | the training objective |
 //! | `estimate` | -ELBO and the importance-weighted bound of a set of images |
 //!
-//! Shapes: B images of d pixels with K levels; k latent dimensions. Everything is in nats, one number per image.
+//! Shapes: B images of d pixels with V grey levels; k latent dimensions. Everything is in nats, one number per image.
 
 mod convolution;
 mod estimate;
@@ -27,7 +27,7 @@ mod tests;
 mod vae;
 
 pub use self::{
-    estimate::{ImportanceWeighted, NegativeElbo},
+    estimate::{Importance, ImportanceWeighted, NegativeElbo},
     fit::Fit,
     hierarchy::{Hvae, HvaeConfig},
     linear::LinearVae,

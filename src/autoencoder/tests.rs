@@ -143,7 +143,8 @@ fn the_bounds_lie_in_order_below_the_evidence() {
         log_p += log_sum_exp(&terms) / images.len() as f64;
     }
     let elbo = NegativeElbo::estimate(&model, &images, Draws { passes: 400, seed: 1 }, &device).expect("an estimate");
-    let tight = ImportanceWeighted::estimate(&model, &images, Draws { passes: 2000, seed: 2 }, &device).expect("one");
+    let tight =
+        ImportanceWeighted::estimate(&model, &images, Importance { draws: 2000, seed: 2 }, &device).expect("one");
     assert!(elbo.total() > -log_p + 4.0 * elbo.standard_error, "-ELBO {} and -log p {}", elbo.total(), -log_p);
     assert!(tight.nats < elbo.total());
     assert!((tight.nats + log_p).abs() < 4.0 * tight.standard_error, "-L_2000 {} and -log p {}", tight.nats, -log_p);
@@ -158,6 +159,26 @@ fn an_estimate_does_not_depend_on_the_grouping_of_the_noise_between_threads() {
     let estimate = || NegativeElbo::estimate(&model, &data.validation, draws, &device).expect("an estimate");
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
     assert_eq!(pool(1).install(estimate), pool(3).install(estimate));
+}
+
+#[test]
+fn numbers_of_draws_that_say_nothing_are_refused() {
+    let (data, device) = (data(), Device::flex());
+    let model = small_hvae(&[3, 2]);
+    let (images, none) = (data.test.range(0, 3), data.test.range(0, 0));
+    let elbo = |images, passes| NegativeElbo::estimate(&model, images, Draws { passes, seed: 1 }, &device);
+    let tight = |images, draws| ImportanceWeighted::estimate(&model, images, Importance { draws, seed: 1 }, &device);
+    for passes in [0, 1] {
+        let error = elbo(&images, passes).expect_err("too few passes").to_string();
+        assert!(error.contains("2 or more") && error.contains(&passes.to_string()), "{error}");
+    }
+    assert!(tight(&images, 0).expect_err("no draws").to_string().contains("at least 1"));
+    assert!(elbo(&none, 2).is_err() && tight(&none, 1).is_err());
+    // The least that is allowed gives finite numbers.
+    let (elbo, tight) = (elbo(&images, 2).expect("an estimate"), tight(&images, 1).expect("an estimate"));
+    assert!(elbo.total().is_finite() && elbo.standard_error > 0.0);
+    assert!(tight.nats.is_finite() && (tight.effective_draws - 1.0).abs() < 1e-12);
+    assert!((0.0..1e-6).contains(&tight.standard_error), "{}", tight.standard_error);
 }
 
 #[test]

@@ -17,13 +17,13 @@ pub struct ImageRow {
 }
 
 impl ImageRow {
-    /// Images given by their levels, 0 to `level_count` - 1.
-    pub fn from_levels<'a>(
+    /// Images of V `grey_levels`, each pixel given by the index of its own, 0 to V - 1.
+    pub fn from_grey_levels<'a>(
         label: impl Into<String>,
         images: impl IntoIterator<Item = &'a [u8]>,
-        level_count: usize,
+        grey_levels: usize,
     ) -> Self {
-        let darkness = |&k: &u8| f64::from(k) / (level_count - 1).max(1) as f64;
+        let darkness = |&v: &u8| f64::from(v) / grey_levels.saturating_sub(1).max(1) as f64;
         Self { label: label.into(), images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect() }
     }
 

@@ -48,7 +48,7 @@ impl DiffusionBound {
         let (first, last) = match (laws.first(), laws.last()) {
             (Some(first), Some(last)) => (first, last),
             _ => {
-                return Err(Error::Dimension { what: "the number of levels", expected: 1, found: 0 });
+                return Err(Error::Dimension { what: "the number of noise levels", expected: 1, found: 0 });
             }
         };
         // forward.steps()[i] is q(z_{i+2}|z_{i+1}); models[i] is p(z_{i+1}|z_{i+2}).

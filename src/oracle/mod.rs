@@ -50,6 +50,6 @@ pub use gaussian::{Gaussian, LinearConditional};
 pub use linear_gaussian::LinearGaussian;
 pub use mixture::{Mixture, ScalarMixture};
 pub use monte_carlo::Estimate;
-pub use process::{Level, Process, Step};
+pub use process::{NoiseLevel, Process, Step};
 pub use quadrature::Rule;
 pub use scalar_latent::{PowerMeter, ScalarLatent, ScalarNormal, Thermometers};

@@ -1,7 +1,7 @@
 //! Chapter 7: three parameterizations of one denoiser, and Tweedie's formula.
 
 use elbo_to_diffusion::oracle::{
-    Error, Estimate, Gaussian, Level, Matrix, Mixture, Process, Rule, ScalarMixture, Step, Vector, matrix, vector,
+    Error, Estimate, Gaussian, Matrix, Mixture, NoiseLevel, Process, Rule, ScalarMixture, Step, Vector, matrix, vector,
 };
 
 use crate::support::{
@@ -50,7 +50,7 @@ fn eps_from_x() {
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(701);
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let (abar, noise) = (level.abar(), level.noise());
         let (x, eps) = (normal(&mut rng), normal(&mut rng));
         let z = abar.sqrt() * x + noise.sqrt() * eps;
@@ -263,7 +263,7 @@ fn v_rotation() {
     const TOLERANCE: f64 = 1e-14;
     let mut rng = rng(707);
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let (signal, noise) = (level.abar().sqrt(), level.noise().sqrt());
         let (x, eps) = (normal(&mut rng), normal(&mut rng));
         let (z, v) = (signal * x + noise * eps, signal * eps - noise * x);
@@ -313,7 +313,7 @@ fn tweedie_diffusion() -> Outcome {
     const SLOPE_TOLERANCE: f64 = 1e-6;
     let (data, mut rng) = (mixture_2d()?, rng(708));
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level)?;
         for _ in 0..10 {
             let z = marginal.sample(&mut rng);
@@ -340,7 +340,7 @@ fn tweedie_covariance() -> Outcome {
     const TOLERANCE: f64 = 1e-11;
     let (data, mut rng) = (mixture_2d()?, rng(709));
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level)?;
         for _ in 0..10 {
             let z = marginal.sample(&mut rng);
@@ -360,7 +360,7 @@ fn conditional_score() -> Outcome {
     const TOLERANCE: f64 = 1e-10;
     let mut rng = rng(710);
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let (x, eps) = (normals(&mut rng, 2), normals(&mut rng, 2));
         let z = &x * level.abar().sqrt() + &eps * level.noise().sqrt();
         let formula = -&eps / level.noise().sqrt();
@@ -376,7 +376,7 @@ fn conditional_score() -> Outcome {
 
 /// E of f(x, eps) over q(x|z), by quadrature over x of p(x) q(z|x), with eps the noise that takes
 /// x to z.
-fn given_z(data: &ScalarMixture, level: Level, z: f64, f: impl Fn(f64, f64) -> f64) -> f64 {
+fn given_z(data: &ScalarMixture, level: NoiseLevel, z: f64, f: impl Fn(f64, f64) -> f64) -> f64 {
     // q(z|x) as a function of x is centred on z/sqrt(abar) with deviation 1/sqrt(SNR).
     let (centre, reach) = (z / level.abar().sqrt(), 10.0 / level.snr().sqrt());
     let rule = Rule::gauss_legendre(600, (centre - reach).max(-7.0), (centre + reach).min(7.0));
@@ -393,7 +393,7 @@ fn marginal_score() -> Outcome {
     const TOLERANCE: f64 = 1e-10;
     let data = mixture_1d()?;
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level);
         for z in [-1.4, -0.3, 0.2, 0.9] {
             let score = marginal.score(z);
@@ -416,7 +416,7 @@ fn marginal_score_pointwise() -> Outcome {
     const LEAST_DIFFERENCE: f64 = 0.01;
     let (data, hermite, mut rng) = (mixture_1d()?, Rule::gauss_hermite(120), rng(711));
     for gamma in [-4.0, -1.0, 0.5, 3.0] {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level);
         let (mut apart, draws) = (0, 20_000);
         let squares = Estimate::of(draws, || {
@@ -434,7 +434,7 @@ fn marginal_score_pointwise() -> Outcome {
 }
 
 /// E over (x, eps) of f(z, x, eps), by Gauss-Hermite over the noise and each component of the data.
-fn over_pairs(data: &ScalarMixture, level: Level, rule: &Rule, f: impl Fn(f64, f64, f64) -> f64) -> f64 {
+fn over_pairs(data: &ScalarMixture, level: NoiseLevel, rule: &Rule, f: impl Fn(f64, f64, f64) -> f64) -> f64 {
     let average = |m: f64, v: f64| rule.normal(m, v.sqrt(), |x| rule.integrate(|eps| f(level.noised(x, eps), x, eps)));
     data.components().map(|(w, m, v)| w * average(m, v)).sum()
 }
@@ -447,7 +447,7 @@ fn denoising_score_matching() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
     let (data, pairs, line) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_legendre(400, -8.0, 8.0));
     for gamma in [-2.0, 0.0, 3.0] {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level);
         let over_z = |f: &dyn Fn(f64) -> f64| line.integrate(|z| marginal.log_prob(z).exp() * f(z));
         // E|grad log q(z|x)|^2 = E eps^2/(1 - abar) = 1/(1 - abar).

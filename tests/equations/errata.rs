@@ -2,7 +2,7 @@
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
 use elbo_to_diffusion::oracle::{
-    Chain, DiffusionBound, Error, Gaussian, Level, Process, Rule, ScalarMixture, matrix, vector,
+    Chain, DiffusionBound, Error, Gaussian, NoiseLevel, Process, Rule, ScalarMixture, matrix, vector,
 };
 
 use crate::ch05::bound::{consistency, expected_prior_kl, reconstruction};
@@ -45,7 +45,7 @@ fn consistency_counterexample() -> Outcome {
     let x = 0.8;
     for steps in [2, 3, 5, 20, 100, 1000] {
         let process = linear_abar(steps)?;
-        for (t, level) in process.levels().iter().enumerate() {
+        for (t, level) in process.noise_levels().iter().enumerate() {
             assert_close(level.abar(), 1.0 - t as f64 / (steps + 1) as f64, TOLERANCE);
         }
         let sum: f64 = (1..steps).map(|k| k as f64 / (k + 2) as f64).sum();
@@ -195,13 +195,13 @@ fn guided_score() -> Outcome {
     let data = ScalarMixture::new(&[0.5, 0.5], &[-1.0, 1.0], &[0.25, 0.25])?;
     let class = ScalarMixture::new(&[1.0], &[1.0], &[0.25])?;
     // log q(y|z_t) up to a constant is log q(z_t|y) - log q(z_t).
-    let log_class = |z: f64, level: Level| class.marginal(level).log_prob(z) - data.marginal(level).log_prob(z);
+    let log_class = |z: f64, level: NoiseLevel| class.marginal(level).log_prob(z) - data.marginal(level).log_prob(z);
     let grid = Rule::gauss_legendre(300, -6.0, 6.0);
     let mut largest: f64 = 0.0;
     for abar in [0.9, 0.5, 0.2] {
-        let level = Level::from_abar(abar);
+        let level = NoiseLevel::from_abar(abar);
         for w in [0.0, 1.0, 3.0] {
-            let tilted = |x: f64| (data.log_prob(x) + w * log_class(x, Level::DATA)).exp();
+            let tilted = |x: f64| (data.log_prob(x) + w * log_class(x, NoiseLevel::DATA)).exp();
             let diffused =
                 |z: f64| grid.integrate(|x| tilted(x) * log_normal(z, abar.sqrt() * x, 1.0 - abar).exp()).ln();
             for z in [-2.0, -1.0, 0.0, 1.0] {

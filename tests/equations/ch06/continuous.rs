@@ -2,7 +2,7 @@
 
 use std::f64::consts::{E, PI};
 
-use elbo_to_diffusion::oracle::{Level, Rule, ScalarMixture};
+use elbo_to_diffusion::oracle::{NoiseLevel, Rule, ScalarMixture};
 
 use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
 use crate::support::{Outcome, assert_close, assert_relative, log_normal};
@@ -49,13 +49,13 @@ fn continuous_loss() -> Outcome {
     let (x, hermite) = (0.35, Rule::gauss_hermite(150));
     // Right for other data than x came from: two bumps instead of three.
     let denoiser = ScalarMixture::new(&[0.4, 0.6], &[-0.8, 0.7], &[0.1, 0.15])?;
-    let x_hat = |z: f64, gamma: f64| denoiser.posterior(z, Level::new(gamma)).mean();
+    let x_hat = |z: f64, gamma: f64| denoiser.posterior(z, NoiseLevel::new(gamma)).mean();
     let x_error = |gamma: f64| -> f64 {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         hermite.integrate(|eps| (x - x_hat(level.noised(x, eps), gamma)).powi(2))
     };
     let eps_error = |gamma: f64| -> f64 {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         hermite.integrate(|eps| {
             let z = level.noised(x, eps);
             let eps_hat = (z - level.abar().sqrt() * x_hat(z, gamma)) / level.noise().sqrt();
@@ -169,7 +169,7 @@ fn variance_exploding() -> Outcome {
     let data = data()?;
     let rule = Rule::gauss_legendre(900, -4.0, 4.0);
     for gamma in [-3.0, -1.0, 0.0, 2.0, 5.0] {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         for z in [-1.5, -0.2, 0.6, 2.0] {
             let preserving = data.posterior(z, level).mean();
             let exploding = z / level.abar().sqrt();
@@ -193,7 +193,7 @@ fn pointwise_immse() -> Outcome {
     let log_snr = Rule::gauss_legendre(400, -26.0, 26.0);
     for x in [-1.3, -0.4, 0.1, 0.9, 2.0] {
         let integral = log_snr.integrate(|log_snr| {
-            let (level, snr) = (Level::new(-log_snr), log_snr.exp());
+            let (level, snr) = (NoiseLevel::new(-log_snr), log_snr.exp());
             let error = eps_rule.integrate(|eps| {
                 let x_hat = data.posterior(level.noised(x, eps), level).mean();
                 log_normal(eps, 0.0, 1.0).exp() * (x - x_hat).powi(2)
