@@ -1,5 +1,7 @@
 //! Chapter 7: three (and one more) ways to read the output of the same network.
 
+#[path = "ch07_three_parameterizations/field.rs"]
+mod field;
 #[path = "ch07_three_parameterizations/heads.rs"]
 mod heads;
 #[path = "ch07_three_parameterizations/identities.rs"]

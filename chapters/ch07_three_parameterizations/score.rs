@@ -4,7 +4,6 @@ use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     chapter::{Chapter, Number},
     error::Result,
-    figure::{Field, fields},
     host::{download, upload},
     network::{Layers, Regressor, TrunkConfig},
     oracle::{Gaussian, Mixture, NoiseLevel, vector},
@@ -14,6 +13,8 @@ use elbo_to_diffusion::{
 };
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+
+use super::field::{Field, fields};
 
 /// Three blobs in the plane, whose score is known exactly at every noise level.
 fn blobs() -> Result<Mixture> {

@@ -8,7 +8,6 @@
 //! | `model` | what every autoencoder offers: the terms of its ELBO |
 //! | `vae` | the autoencoder with one level of latents |
 //! | `hierarchy` | the Markovian hierarchy z_1, ..., z_T |
-//! | `linear` | the linear VAE, which has an exact answer |
 //! | `fit` | the training objective |
 //! | `estimate` | -ELBO and the importance-weighted bound of a set of images |
 //!
@@ -18,7 +17,6 @@ mod convolution;
 mod estimate;
 mod fit;
 mod hierarchy;
-mod linear;
 mod model;
 mod network;
 mod size;
@@ -30,7 +28,6 @@ pub use self::{
     estimate::{Importance, ImportanceWeighted, NegativeElbo},
     fit::Fit,
     hierarchy::{Hvae, HvaeConfig},
-    linear::LinearVae,
     model::{Autoencoder, Batch, Terms},
     network::{CategoricalDecoder, GaussianNetwork},
     size::Size,

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::{
-    palette::{FONT, INK, MUTED, PAPER, TEXT, drawing},
+    palette::{FONT, INK, MUTED, PAPER, TEXT, cannot_draw},
     rectangles::merge_rectangles,
 };
 use crate::error::Result;
@@ -59,7 +59,8 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
         let (mut top, mut placed) = (MARGIN, Vec::new());
         for row in rows {
             if !row.label.is_empty() {
-                area.draw(&Text::new(row.label.clone(), (MARGIN as i32, top as i32), font.clone())).map_err(drawing)?;
+                area.draw(&Text::new(row.label.clone(), (MARGIN as i32, top as i32), font.clone()))
+                    .map_err(cannot_draw)?;
                 top += label_height(row);
             }
             placed.extend(row.images.iter().enumerate().map(|(i, image)| (image, MARGIN + i * cell, top)));
@@ -71,7 +72,7 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
                 draw_layer(&area, layer, image, side, pixel, (left, top))?;
             }
         }
-        area.present().map_err(drawing)?;
+        area.present().map_err(cannot_draw)?;
     }
     Ok(merge_rectangles(&svg))
 }
@@ -99,14 +100,14 @@ fn draw_layer(
     };
     let size = side * pixel;
     match layer {
-        Layer::Paper => area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(drawing),
-        Layer::Frame => area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(drawing),
+        Layer::Paper => area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(cannot_draw),
+        Layer::Frame => area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(cannot_draw),
         Layer::Ink => image.iter().enumerate().try_for_each(|(i, &darkness)| {
             // Thirty-two steps of grey are more than the data has, and few enough to join pixels of one shade.
             let darkness = (darkness * 32.0).round() / 32.0;
             if darkness > 0.0 {
                 let style = INK.mix(darkness).filled();
-                area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(drawing)?;
+                area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(cannot_draw)?;
             }
             Ok(())
         }),

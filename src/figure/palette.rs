@@ -23,11 +23,11 @@ pub const SERIES: [RGBColor; 6] = [
 ];
 
 /// Text height of axis numbers and legends.
-pub(super) const TEXT: u32 = 17;
+pub const TEXT: u32 = 17;
 /// The font family of all text.
-pub(super) const FONT: &str = "sans-serif";
+pub const FONT: &str = "sans-serif";
 
-/// A drawing error of plotters as this crate's error.
-pub(super) fn drawing(error: impl std::fmt::Display) -> Error {
+/// An error of plotters as this crate's error.
+pub fn cannot_draw(error: impl std::fmt::Display) -> Error {
     Error::failure(format!("cannot draw the figure: {error}"))
 }

@@ -20,7 +20,6 @@
 //! | [`estimators`] | Monte Carlo estimators of that ELBO, whose variances are known |
 //! | [`mixture`] | Gaussian mixtures under the forward process, in one and in d dimensions |
 //! | [`discrete`] | finite latents: evidence, posterior, ELBO, L_K, ELBO surgery |
-//! | [`scalar_latent`] | one latent number with a normal q: the ELBO and its gradient |
 //! | [`quadrature`] | Gauss-Hermite and Gauss-Legendre rules |
 //! | [`monte_carlo`] | means with standard errors |
 
@@ -35,7 +34,6 @@ pub mod mixture;
 pub mod monte_carlo;
 pub mod process;
 pub mod quadrature;
-pub mod scalar_latent;
 
 mod algebra;
 mod error;
@@ -52,4 +50,3 @@ pub use mixture::{Mixture, ScalarMixture};
 pub use monte_carlo::Estimate;
 pub use process::{NoiseLevel, Process, Step};
 pub use quadrature::Rule;
-pub use scalar_latent::{PowerMeter, ScalarLatent, ScalarNormal, Thermometers};
