@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
-    autoencoder::{Autoencoder, Fit, ImportanceWeighted, NegativeElbo, Size},
+    autoencoder::{Autoencoder, Fit, Importance, ImportanceWeighted, NegativeElbo, Size},
     chapter::{Chapter, DataChoice, Number, Preset},
     data::{Images, Marginals},
     error::{Error, Result},
@@ -52,8 +52,33 @@ pub fn asked_for(chapter: &Chapter) -> Result<bool> {
     }
 }
 
+/// The black and white images.
+struct Drawn {
+    train: Images,
+    validation: Images,
+    test: Images,
+}
+
+/// What a model costs, in nats per image.
+struct Bounds {
+    elbo: NegativeElbo,
+    /// -L_100 of the first [`REPORTED`] images.
+    tight: ImportanceWeighted,
+}
+
+/// What a trained model came to.
+struct Found {
+    validation: Bounds,
+    test: Bounds,
+    /// Nats per test image of a model of independent pixels.
+    independent: f64,
+    weights: usize,
+    /// Means of the pixels for draws from the prior.
+    means: Vec<f64>,
+}
+
 /// Trains `fresh(networks, images, rng, device)` and reports on it. `means(model, noise)` are the means of
-/// the pixels for draws from the prior, with [`INKS`] for the two levels.
+/// the pixels for draws from the prior, with [`INKS`] for the two grey levels.
 pub fn run<M: Autoencoder>(
     chapter: &mut Chapter,
     fresh: impl FnOnce(Networks, &Images, &mut ChaCha8Rng, &Device) -> M,
@@ -63,37 +88,52 @@ pub fn run<M: Autoencoder>(
         Preset::Quick => Networks::Dense,
         Preset::Full => Networks::Convolutional,
     };
-    let data = chapter.dataset()?;
-    // Drawn once and for all: another seed trains another model on the same images.
-    let drawn = |images: &Images, part: u64| images.binarized(&mut rng(0, Stream::Binarisation, part));
-    let (train, validation, test) = (drawn(&data.train, 0), drawn(&data.validation, 1), drawn(&data.test, 2));
+    let images = binarized(chapter)?;
     let (seed, tape) = (chapter.seed(), chapter.device.clone().autodiff());
-    let fresh = fresh(networks, &train, &mut rng(seed, Stream::Initialisation, 0), &tape);
+    let fresh = fresh(networks, &images.train, &mut rng(seed, Stream::Initialisation, 0), &tape);
     let model = match chapter.load_weights(&fresh)? {
         Some(model) => model,
-        None => {
-            // ANCHOR: fit
-            let steps = chapter.steps(if networks == Networks::Dense { 2000 } else { 30_000 });
-            let mut fit = Fit::new(steps, 0.01);
-            fit.training.learning_rate = 2e-3;
-            fit.training.ema_decay = 0.999;
-            fit.kl_warmup = steps / 10;
-            // ANCHOR_END: fit
-            let loss = fit.loss(&train, seed, &chapter.device);
-            chapter.train("training", &fit.training, &fresh, loss)?.model
-        }
+        None => train(chapter, networks, &images.train, &fresh)?,
     };
     chapter.save_weights(&model)?;
-
-    let mut rows = Vec::new();
-    for (part, images) in [("validation", &validation), ("test", &test)] {
+    let bounds = |images: &Images| -> Result<Bounds> {
         let elbo = NegativeElbo::estimate(&model, images, Draws { passes: 4, seed }, &chapter.device)?;
-        let tight = ImportanceWeighted::estimate(
-            &model,
-            &images.first(REPORTED),
-            Draws { passes: 100, seed },
-            &chapter.device,
-        )?;
+        let (importance, few) = (Importance { draws: 100, seed }, images.first(REPORTED));
+        Ok(Bounds { elbo, tight: ImportanceWeighted::estimate(&model, &few, importance, &chapter.device)? })
+    };
+    let found = Found {
+        validation: bounds(&images.validation)?,
+        test: bounds(&images.test)?,
+        independent: Marginals::fit(&images.train, 0.1).nats(&images.test),
+        weights: model.num_params(),
+        means: download(means(&model, &mut rng(seed, Stream::Sampling, 0)))?,
+    };
+    report(chapter, &images.test, &found)
+}
+
+/// Draws the images once and for all: another seed trains another model on the same images.
+fn binarized(chapter: &Chapter) -> Result<Drawn> {
+    let data = chapter.dataset()?;
+    let drawn = |images: &Images, part: u64| images.binarized(&mut rng(0, Stream::Binarisation, part));
+    Ok(Drawn { train: drawn(&data.train, 0), validation: drawn(&data.validation, 1), test: drawn(&data.test, 2) })
+}
+
+fn train<M: Autoencoder>(chapter: &mut Chapter, networks: Networks, images: &Images, fresh: &M) -> Result<M> {
+    // ANCHOR: fit
+    let steps = chapter.steps(if networks == Networks::Dense { 2000 } else { 30_000 });
+    let mut fit = Fit::new(steps, 0.01);
+    fit.training.learning_rate = 2e-3;
+    fit.training.ema_decay = 0.999;
+    fit.kl_warmup = steps / 10;
+    // ANCHOR_END: fit
+    let loss = fit.loss(images, chapter.seed(), &chapter.device);
+    Ok(chapter.train("training", &fit.training, fresh, loss)?.model)
+}
+
+/// Prints the bounds, and draws the means of the pixels.
+fn report(chapter: &mut Chapter, test: &Images, found: &Found) -> Result<()> {
+    let mut rows = Vec::new();
+    for (part, Bounds { elbo, tight }) in [("validation", &found.validation), ("test", &found.test)] {
         let nats = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), elbo.standard_error, tight.nats];
         rows.push((part.to_string(), nats.map(|nats| Number::within(nats, 0.5, 2)).to_vec()));
         chapter.metric(&format!("{part}_nats"), elbo.total());
@@ -103,13 +143,11 @@ pub fn run<M: Autoencoder>(
     report.section("Black and white MNIST (nats)");
     let columns = ["", "reconstruction", "KL", "-ELBO", "standard error", &format!("-L_100 of {REPORTED} images")];
     report.table(&columns, &rows);
-    let independent = Marginals::fit(&train, 0.1).nats(&test);
-    report.row("independent pixels, test", &Number::within(independent, 0.1, 1), "nats");
-    report.row("weights", &Number::count(model.num_params()), "");
+    report.row("independent pixels, test", &Number::within(found.independent, 0.1, 1), "nats");
+    report.row("weights", &Number::count(found.weights), "");
 
-    let noise = &mut rng(seed, Stream::Sampling, 0);
-    let means = download(means(&model, noise))?;
-    let mut rows = ImageRow::from_values("Means of the pixels, for draws from the prior", &means, test.dim()).wrap(16);
-    rows.extend(ImageRow::from_levels("Test images", test.iter().take(16), test.level_count()).wrap(16));
+    let label = "Means of the pixels, for draws from the prior";
+    let mut rows = ImageRow::from_values(label, &found.means, test.dim()).wrap(16);
+    rows.extend(ImageRow::from_grey_levels("Test images", test.iter().take(16), test.level_count()).wrap(16));
     chapter.figure("samples", &image_rows(&rows, test.side())?)
 }

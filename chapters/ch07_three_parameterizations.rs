@@ -1,5 +1,7 @@
 //! Chapter 7: three (and one more) ways to read the output of the same network.
 
+#[path = "ch07_three_parameterizations/field.rs"]
+mod field;
 #[path = "ch07_three_parameterizations/heads.rs"]
 mod heads;
 #[path = "ch07_three_parameterizations/identities.rs"]
@@ -135,7 +137,7 @@ fn judge(
     let (shape, gammas) = ([SAMPLES, data.train.dim()], linear.grid(100));
     let z = ancestral(shape, &gammas, on_all_threads(x_hat), noise, &chapter.device, |_, _, _| {});
     let digits = decode(z, linear.gamma_min, &data.train.level_values())?;
-    let samples = ImageRow::from_levels(name, digits.chunks(data.train.dim()), data.train.level_count());
+    let samples = ImageRow::from_grey_levels(name, digits.chunks(data.train.dim()), data.train.level_count());
     Ok(Judged { name, bits, error, samples })
 }
 

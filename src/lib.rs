@@ -14,10 +14,9 @@
 //! | [`network`] | what networks are made of |
 //! | [`vdm`] | **the variational diffusion model: schedule, process, terms of the bound, denoiser, sampler** |
 //! | [`evaluation`] | estimates on a set of images, on all threads, compared in pairs |
-//! | [`class_mixture`] | a mixture of classes of images, with an exact likelihood |
 //! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
-//! | [`autoencoder`] | variational autoencoders: one level, a hierarchy, linear |
+//! | [`autoencoder`] | variational autoencoders: one level of latents, and a hierarchy |
 //! | [`weights`] | trained weights as safetensors files |
 //! | [`checkpoint`] | the state of a run in files |
 //! | [`figure`] | figures as SVG |
@@ -50,7 +49,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 pub mod autoencoder;
 pub mod chapter;
 pub mod checkpoint;
-pub mod class_mixture;
 pub mod data;
 pub mod error;
 pub mod evaluation;

@@ -9,7 +9,7 @@ use elbo_to_diffusion::{
     data::digits::digits,
     evaluation::on_all_threads,
     host::{download, upload},
-    oracle::{Gaussian, Level, ScalarMixture, Vector, matrix, vector},
+    oracle::{Gaussian, NoiseLevel, ScalarMixture, Vector, matrix, vector},
     random::{Stream, normal, rng},
     vdm::{ForwardPosterior, Linear, Schedule, ancestral, decode, diffuse, signal_power},
 };
@@ -109,7 +109,7 @@ fn every_latent_of_a_mixture_has_the_law_of_the_chain() {
     const STEP: f64 = 0.005;
     let data = ScalarMixture::new(&[0.3, 0.7], &[-1.0, 0.8], &[0.01, 0.05]).expect("a mixture");
     let gammas = SCHEDULE.grid(7);
-    let x_hat = |z: f64, gamma: f64| data.posterior(z, Level::new(gamma)).mean();
+    let x_hat = |z: f64, gamma: f64| data.posterior(z, NoiseLevel::new(gamma)).mean();
     let denoise = |z: Tensor<2>, gamma: Tensor<1>| {
         let gamma = shared(&gamma);
         let estimates = download(z.clone()).expect("the CPU delivers").into_iter().map(|z| x_hat(z, gamma));

@@ -12,16 +12,20 @@ use elbo_to_diffusion::{
     oracle::Estimate,
 };
 
-/// What the encoder does with its latents: the mean KL of each dimension, the mean sigma, and how many dimensions are
-/// active, that is, have a posterior mean that varies over the images by more than 0.01. Burda et al. (2016), appendix C.
-struct Latents {
+/// What the encoder does with its latents.
+pub struct Latents {
+    /// The mean KL of each dimension in nats, the largest first.
     kl: Vec<f64>,
+    /// The mean sigma.
     sigma: f64,
+    /// How many dimensions have a posterior mean that varies over the images by more than 0.01. Burda et al. (2016),
+    /// appendix C.
     active: usize,
 }
 
 impl Latents {
-    fn of(model: &Vae, images: &Images, device: &Device) -> Result<Self> {
+    /// Those of these images.
+    pub fn of(model: &Vae, images: &Images, device: &Device) -> Result<Self> {
         let q = model.encoder.given(images.values(device), None);
         let k = q.mean.dims()[1];
         let (means, log_vars) = (download(q.mean)?, download(q.log_var)?);
@@ -40,43 +44,65 @@ impl Latents {
     }
 }
 
-pub fn active_latents(chapter: &mut Chapter, data: &Dataset, wide: &Vae) -> Result<()> {
-    let latents = Latents::of(wide, &data.test, &chapter.device)?;
-    chapter.report.section("Active latents");
-    chapter.report.row("active of 16", &Number::within(latents.active as f64, 1.0, 0), "");
-    chapter.report.row("largest KL", &Number::within(latents.kl[0], 0.05, 2), "nats");
-    chapter.report.row("smallest KL", &Number::within(latents.kl[15], 0.05, 2), "nats");
-    Ok(())
+/// A model trained with another weight of the KL, on the validation images.
+pub struct Weighted {
+    weight: f64,
+    elbo: NegativeElbo,
+    latents: Latents,
 }
 
-pub fn weight_of_the_kl(chapter: &mut Chapter, data: &Dataset, fresh: impl Fn() -> Vae, steps: usize) -> Result<()> {
-    let device = chapter.device.clone();
-    let (mut rows, mut series) = (Vec::new(), Vec::new());
-    for kl_weight in [0.0, 1.0, 4.0, 10.0] {
-        let fit = Fit { kl_warmup: 0, kl_weight, ..Fit::new(steps, 0.3) };
+/// Trains one model for each of four weights.
+pub fn weigh_the_kl(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    fresh: impl Fn() -> Vae,
+    steps: usize,
+) -> Result<Vec<Weighted>> {
+    let (draws, device) = (Draws { passes: 16, seed: chapter.seed() }, chapter.device.clone());
+    let mut found = Vec::new();
+    for weight in [0.0, 1.0, 4.0, 10.0] {
+        let fit = Fit { kl_warmup: 0, kl_weight: weight, ..Fit::new(steps, 0.3) };
         let loss = fit.loss(&data.train, chapter.seed(), &device);
-        let model = chapter.train(&format!("weight {kl_weight}"), &fit.training, &fresh(), loss)?.model;
-        let elbo =
-            NegativeElbo::estimate(&model, &data.validation, Draws { passes: 16, seed: chapter.seed() }, &device)?;
+        let model = chapter.train(&format!("weight {weight}"), &fit.training, &fresh(), loss)?.model;
+        let elbo = NegativeElbo::estimate(&model, &data.validation, draws, &device)?;
         let latents = Latents::of(&model, &data.validation, &device)?;
-        if kl_weight > 0.0 {
-            let per_dimension = (1..).zip(&latents.kl).map(|(j, &kl)| (f64::from(j), kl));
-            series.push(Series::new(format!("weight {kl_weight}"), Style::LineAndDots, per_dimension));
-        }
-        let bits = |nats: f64| Number::within(data.bits_per_dim(nats), 0.005, 3);
-        rows.push((
-            format!("{kl_weight}"),
-            vec![
-                Number::within(latents.sigma, 0.005, 3),
-                bits(elbo.reconstruction),
-                bits(elbo.kl[0]),
-                bits(elbo.total()),
-                Number::within(latents.active as f64, 1.0, 0),
-            ],
-        ));
+        found.push(Weighted { weight, elbo, latents });
     }
+    Ok(found)
+}
+
+/// Prints what the model with 16 latents uses.
+pub fn report_active(chapter: &mut Chapter, latents: &Latents) {
+    let report = &mut chapter.report;
+    report.section("Active latents");
+    report.row("active of 16", &Number::within(latents.active as f64, 1.0, 0), "");
+    report.row("largest KL", &Number::within(latents.kl[0], 0.05, 2), "nats");
+    report.row("smallest KL", &Number::within(latents.kl[15], 0.05, 2), "nats");
+}
+
+/// Prints what each weight does, and draws the KL of each dimension.
+pub fn report_weights(chapter: &mut Chapter, data: &Dataset, found: &[Weighted]) -> Result<()> {
+    let bits = |nats: f64| Number::within(data.bits_per_dim(nats), 0.005, 3);
+    let rows = found.iter().map(|Weighted { weight, elbo, latents }| {
+        let cells = vec![
+            Number::within(latents.sigma, 0.005, 3),
+            bits(elbo.reconstruction),
+            bits(elbo.kl[0]),
+            bits(elbo.total()),
+            Number::within(latents.active as f64, 1.0, 0),
+        ];
+        (format!("{weight}"), cells)
+    });
     chapter.report.section("The weight of the KL (bits/dim)");
-    chapter.report.table(&["weight", "mean sigma", "reconstruction", "KL", "-ELBO", "active latents"], &rows);
+    let header = ["weight", "mean sigma", "reconstruction", "KL", "-ELBO", "active latents"];
+    chapter.report.table(&header, &rows.collect::<Vec<_>>());
+
+    // With weight 0 the KL is no part of the loss, nor of the figure.
+    let priced = found.iter().filter(|found| found.weight > 0.0);
+    let curve = |Weighted { weight, latents, .. }: &Weighted| {
+        let per_dimension = (1..).zip(&latents.kl).map(|(j, &kl)| (f64::from(j), kl));
+        Series::new(format!("weight {weight}"), Style::LineAndDots, per_dimension)
+    };
     let (x, y) = (Axis::linear("latent dimension, sorted"), Axis::linear("KL (nats)"));
-    chapter.figure("kl_per_dimension", &Plot { x, y, series }.draw()?)
+    chapter.figure("kl_per_dimension", &Plot { x, y, series: priced.map(curve).collect() }.draw()?)
 }

@@ -74,8 +74,8 @@ pub fn fewer_latents(chapter: &mut Chapter, data: &Dataset, fewer: &[(usize, Bou
 pub fn samples(chapter: &Chapter, data: &Dataset, digits: &[u8]) -> Result<()> {
     let (side, greys) = (data.train.side(), data.train.level_count());
     chapter.show(digits, side, greys);
-    let mut rows = ImageRow::from_levels("Samples from the model", digits.chunks(side * side), greys).wrap(16);
-    let real = ImageRow::from_levels("Digits from the training set", data.train.iter().take(SAMPLES), greys);
+    let mut rows = ImageRow::from_grey_levels("Samples from the model", digits.chunks(side * side), greys).wrap(16);
+    let real = ImageRow::from_grey_levels("Digits from the training set", data.train.iter().take(SAMPLES), greys);
     rows.extend(real.wrap(16));
     chapter.figure("samples", &image_rows(&rows, side)?)
 }

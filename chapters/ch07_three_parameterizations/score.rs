@@ -4,16 +4,17 @@ use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     chapter::{Chapter, Number},
     error::Result,
-    figure::{Field, fields},
     host::{download, upload},
     network::{Layers, Regressor, TrunkConfig},
-    oracle::{Gaussian, Level, Mixture, vector},
+    oracle::{Gaussian, Mixture, NoiseLevel, vector},
     random::{Stream, normal, rng},
     training::{Shard, Training},
     vdm::diffuse,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+
+use super::field::{Field, fields};
 
 /// Three blobs in the plane, whose score is known exactly at every noise level.
 fn blobs() -> Result<Mixture> {
@@ -24,7 +25,7 @@ fn blobs() -> Result<Mixture> {
 // ANCHOR: tweedie
 pub fn tweedie(chapter: &mut Chapter) -> Result<()> {
     const DRAWS: usize = 50_000;
-    let (data, level) = (blobs()?, Level::new(-1.5));
+    let (data, level) = (blobs()?, NoiseLevel::new(-1.5));
     let marginal = data.marginal(level)?;
     let noise = &mut rng(chapter.seed(), Stream::Exact, 1);
     let (mut gap, mut squared, mut mmse, mut product) = (0.0_f64, 0.0, 0.0, 0.0);
@@ -53,7 +54,7 @@ pub fn tweedie(chapter: &mut Chapter) -> Result<()> {
 }
 
 /// Draws the exact score beside one that a network learned, and compares them where z lies and on an even grid.
-fn score_field(chapter: &mut Chapter, data: &Mixture, level: Level, noise: &mut ChaCha8Rng) -> Result<()> {
+fn score_field(chapter: &mut Chapter, data: &Mixture, level: NoiseLevel, noise: &mut ChaCha8Rng) -> Result<()> {
     let (marginal, network) = (data.marginal(level)?, score_network(chapter, data, level)?);
     let exact = |z: &[[f64; 2]]| -> Result<Vec<[f64; 2]>> {
         z.iter().map(|z| Ok(marginal.score(&vector(z)).map(|s| [s[0], s[1]])?)).collect()
@@ -88,7 +89,7 @@ fn score_field(chapter: &mut Chapter, data: &Mixture, level: Level, noise: &mut 
 
 // ANCHOR: score_network
 /// Learns eps_hat at one noise level by regression on eps alone: the exact score is never shown to it.
-fn score_network(chapter: &mut Chapter, data: &Mixture, level: Level) -> Result<Regressor> {
+fn score_network(chapter: &mut Chapter, data: &Mixture, level: NoiseLevel) -> Result<Regressor> {
     const N: usize = 128;
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let trunk =

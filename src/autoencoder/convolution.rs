@@ -7,7 +7,7 @@ use burn::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::Size;
+use super::size::Size;
 use crate::{
     kernels::silu,
     network::layers::{Convolution, Linear, double, dropout, halve, linear, residual, rms_norm},
@@ -86,7 +86,7 @@ impl Inward {
         }
     }
 
-    /// From [B, d] to [B, outputs].
+    /// From `[B, d]` to `[B, outputs]`.
     pub(super) fn forward(&self, x: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         let [batch, d] = x.dims();
         let mut h = self.input.forward(x.reshape([batch, 1, d.isqrt(), d.isqrt()]));
@@ -131,7 +131,7 @@ impl Outward {
         }
     }
 
-    /// From [B, inputs] to [B, d outputs], pixel after pixel.
+    /// From `[B, inputs]` to `[B, d outputs]`, pixel after pixel.
     pub(super) fn forward(&self, u: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         let (batch, depth) = (u.dims()[0], self.stages.len());
         let side = self.side >> depth;

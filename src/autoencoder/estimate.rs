@@ -2,10 +2,10 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Autoencoder, Batch};
+use super::model::{Autoencoder, Batch};
 use crate::{
     data::Images,
-    error::Result,
+    error::{Error, Result},
     evaluation::{Draws, in_groups},
     host::download,
     oracle::{Estimate, log_sum_exp},
@@ -16,16 +16,20 @@ use crate::{
 pub struct NegativeElbo {
     /// -E log p(x | z_1).
     pub reconstruction: f64,
-    /// The term of each level, z_1 first.
+    /// The term of each level of latents, z_1 first.
     pub kl: Vec<f64>,
     /// Standard error of the total that comes from the finite number of draws of z.
     pub standard_error: f64,
 }
 
 impl NegativeElbo {
-    /// The mean over the images and `draws.passes` draws (at least 2) of the latents of each.
+    /// The mean over the images and `draws.passes` draws of the latents of each.
+    ///
+    /// # Errors
+    /// A sentence where there are fewer than 2 passes, or no image.
     pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
-        let groups = in_groups(images, draws.seed, |images, noise| {
+        let draws = draws.check()?;
+        let groups = in_groups(some(images)?, draws.seed, |images, noise| {
             let batch = &Batch::new(images, device);
             let rows = (0..draws.passes).flat_map(|_| {
                 let terms = model.terms(batch, noise, None);
@@ -33,13 +37,14 @@ impl NegativeElbo {
             });
             read_rows(rows.collect())
         })?;
-        let levels = groups.first().map_or(0, |group| group.len() / draws.passes);
-        let mut means = vec![0.0; levels];
+        // The reconstruction, and one for each level of latents.
+        let terms = groups.first().map_or(0, |group| group.len() / draws.passes);
+        let mut means = vec![0.0; terms];
         let mut variance = 0.0;
         for rows in &groups {
             for image in 0..rows[0].len() {
                 let mut total = Estimate::default();
-                for pass in rows.chunks(levels) {
+                for pass in rows.chunks(terms) {
                     total.push(pass.iter().map(|row| row[image]).sum());
                     means.iter_mut().zip(pass).for_each(|(mean, row)| *mean += row[image]);
                 }
@@ -57,13 +62,22 @@ impl NegativeElbo {
     }
 }
 
+/// How many draws the importance-weighted bound takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Importance {
+    /// K, the draws of the latents of each image, at least 1.
+    pub draws: usize,
+    /// Seed of the noise.
+    pub seed: u64,
+}
+
 /// -L_K in nats per image: the importance-weighted bound. Equation `importance-weighted-bound`; Burda et al. (2016).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImportanceWeighted {
-    /// The mean of -log (1/K) sum_k w_k.
+    /// The mean of -log (1/K) sum_j w_j.
     pub nats: f64,
-    /// Its standard error that comes from the finite number of draws of z, by the delta method: the variance of
-    /// log (1/K) sum w is close to 1/ESS - 1/K.
+    /// Its standard error that comes from the finite number of draws of z, by the delta method: for large K, the
+    /// variance of log (1/K) sum w is close to 1/ESS - 1/K. For K = 1 this is 0, and says nothing.
     pub standard_error: f64,
     /// The effective number of draws among the K. Equation `effective-sample-size`.
     pub effective_draws: f64,
@@ -71,12 +85,25 @@ pub struct ImportanceWeighted {
 
 impl ImportanceWeighted {
     // ANCHOR: importance
-    /// The mean over the images, with K = `draws.passes` draws of the latents of each.
-    pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
-        let groups = in_groups(images, draws.seed, |images, noise| {
-            read_rows(model.log_weights(&Batch::new(images, device), draws.passes, noise))
+    /// The mean over the images.
+    ///
+    /// # Errors
+    /// A sentence where K is 0, or there is no image.
+    pub fn estimate(
+        model: &impl Autoencoder,
+        images: &Images,
+        Importance { draws, seed }: Importance,
+        device: &Device,
+    ) -> Result<Self> {
+        if draws == 0 {
+            let sentence = "an importance-weighted bound needs at least 1 draw; ask for more";
+            return Err(Error::usage(sentence));
+        }
+        let groups = in_groups(some(images)?, seed, |images, noise| {
+            let log_weights = model.log_weights(&Batch::new(images, device), draws, noise);
+            read_rows(log_weights)
         })?;
-        let (n, k) = (images.len() as f64, draws.passes as f64);
+        let (n, k) = (images.len() as f64, draws as f64);
         let (mut nats, mut variance, mut effective) = (0.0, 0.0, 0.0);
         for rows in &groups {
             for image in 0..rows[0].len() {
@@ -85,13 +112,22 @@ impl ImportanceWeighted {
                 let log_sum = log_sum_exp(&log_weights);
                 let ess = (2.0 * log_sum - log_sum_exp(&log_squares)).exp();
                 nats -= (log_sum - k.ln()) / n;
-                variance += 1.0 / ess - 1.0 / k;
+                // Rounding makes equal weights worth a little more than K draws.
+                variance += (1.0 / ess - 1.0 / k).max(0.0);
                 effective += ess / n;
             }
         }
         Ok(Self { nats, standard_error: variance.sqrt() / n, effective_draws: effective })
     }
     // ANCHOR_END: importance
+}
+
+/// The images, of which there is at least one.
+fn some(images: &Images) -> Result<&Images> {
+    if images.is_empty() {
+        return Err(Error::usage("a bound is a mean over images, and there are none; give at least one"));
+    }
+    Ok(images)
 }
 
 /// Reads tensors of one number per image from the device.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::{Autoencoder, Batch};
+use super::model::{Autoencoder, Batch};
 use crate::{
     data::Images,
     random::Stream,
@@ -33,7 +33,8 @@ impl Fit {
     // ANCHOR_END: settings
 
     // ANCHOR: loss
-    /// The loss of one shard of a random batch: E[-log p(x|z)] + weight KL, in bits per dimension.
+    /// The loss of one shard of a random batch: E[-log p(x|z)] + weight KL, in bits per
+    /// dimension.
     pub fn loss<'a, M: Autoencoder>(
         &'a self,
         images: &'a Images,
@@ -43,13 +44,16 @@ impl Fit {
         let device = device.clone().autodiff();
         let bits_per_dim = 1.0 / (images.dim() as f64 * std::f64::consts::LN_2);
         move |model, shard| {
-            let images = images.sample(self.batch / SHARDS, &mut shard.rng(seed, Stream::Batch));
+            let chosen = &mut shard.rng(seed, Stream::Batch);
+            let images = images.sample(self.batch / SHARDS, chosen);
             let noise = &mut shard.rng(seed, Stream::Training);
             let dropout = &mut shard.rng(seed, Stream::Dropout);
             let terms = model.terms(&Batch::new(&images, &device), noise, Some(dropout));
-            let weight = self.kl_weight * (shard.step as f64 / (self.kl_warmup + 1) as f64).min(1.0);
-            let loss = terms.kl.into_iter().fold(-terms.log_likelihood, |loss, kl| loss + kl * weight);
-            loss.mean() * bits_per_dim
+            let risen = shard.step as f64 / (self.kl_warmup + 1) as f64;
+            let weight = self.kl_weight * risen.min(1.0);
+            let reconstruction = -terms.log_likelihood;
+            let add = |loss, kl: Tensor<1>| loss + kl * weight;
+            terms.kl.into_iter().fold(reconstruction, add).mean() * bits_per_dim
         }
     }
     // ANCHOR_END: loss

@@ -7,12 +7,17 @@ use burn::{
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Autoencoder, Batch, CategoricalDecoder, GaussianNetwork, Size, Terms};
+use super::{
+    model::{Autoencoder, Batch, Terms},
+    network::{CategoricalDecoder, GaussianNetwork},
+    size::Size,
+};
 use crate::{data::Images, gaussian::DiagonalGaussian, random::normal};
 
 // ANCHOR: hvae
-/// p(z_T) = N(0, I), p(z_{t-1}|z_t) and p(x|z_1) by decoders; q(z_1|x) and q(z_t|z_{t-1}) by encoders. Every step sees
-/// its neighbour alone. Equations `mhvae-joint` and `mhvae-posterior`; Luo (2022), eqs. 23 and 24.
+/// p(z_T) = N(0, I), p(z_{t-1}|z_t) and p(x|z_1) by decoders; q(z_1|x) and
+/// q(z_t|z_{t-1}) by encoders. Every step sees its neighbour alone. Equations
+/// `mhvae-joint` and `mhvae-posterior`; Luo (2022), eqs. 23 and 24.
 #[derive(Module, Debug)]
 pub struct Hvae {
     /// q(z_1 | x), q(z_2 | z_1), ..., q(z_T | z_{T-1}).
@@ -31,7 +36,7 @@ pub struct HvaeConfig {
     pub latents: Vec<usize>,
     /// The network of q(z_1 | x).
     pub encoder: Size,
-    /// The networks between two levels.
+    /// The networks between two levels of latents.
     pub between: Size,
     /// The network of p(x | z_1).
     pub decoder: Size,
@@ -51,8 +56,8 @@ impl HvaeConfig {
     }
 }
 
-/// A level of the hierarchy for one draw: q(z_t | below), the z_t drawn from it, and p(z_t | z_{t+1}).
-struct Level {
+/// A level of latents for one draw: q(z_t | below), the z_t drawn from it, and p(z_t | z_{t+1}).
+struct LatentLevel {
     q: DiagonalGaussian,
     z: Tensor<2>,
     p: DiagonalGaussian,
@@ -65,10 +70,10 @@ impl Hvae {
         bottom: DiagonalGaussian,
         noise: &mut ChaCha8Rng,
         mut dropout: Option<&mut ChaCha8Rng>,
-    ) -> Vec<Level> {
+    ) -> Vec<LatentLevel> {
         let mut draw = |q: DiagonalGaussian| {
             let z = q.rsample(normal(q.mean.dims(), noise, &q.mean.device()));
-            Level { p: DiagonalGaussian::standard(&z), q, z }
+            LatentLevel { p: DiagonalGaussian::standard(&z), q, z }
         };
         let mut levels = vec![draw(bottom)];
         for (t, (encoder, prior)) in self.encoders[1..].iter().zip(&self.priors).enumerate() {
@@ -80,10 +85,17 @@ impl Hvae {
     }
 
     // ANCHOR: descend
-    /// Ancestral sampling from level `from` down to level `to`: given z_from, [B, k_from], draws z_{t-1} ~ p(z_{t-1}|z_t)
-    /// until it has z_to. Levels count from 1; without a step to take, z comes back.
-    pub fn descend(&self, from: usize, to: usize, mut z: Tensor<2>, noise: &mut ChaCha8Rng) -> Tensor<2> {
-        for prior in self.priors.iter().take(from.saturating_sub(1)).skip(to.saturating_sub(1)).rev() {
+    /// Ancestral sampling from the latents z_from down to z_to: draws
+    /// z_{t-1} ~ p(z_{t-1}|z_t), step after step. Without a step to take, z comes back.
+    pub fn descend(
+        &self,
+        from: usize, // counted from 1
+        to: usize,
+        mut z: Tensor<2>, // z_from, [B, k_from]
+        noise: &mut ChaCha8Rng,
+    ) -> Tensor<2> {
+        let below = self.priors.iter().take(from.saturating_sub(1));
+        for prior in below.skip(to.saturating_sub(1)).rev() {
             let p = prior.given(z, None);
             z = p.rsample(normal(p.mean.dims(), noise, &p.mean.device()));
         }
@@ -94,17 +106,23 @@ impl Hvae {
 
 impl Autoencoder for Hvae {
     // ANCHOR: terms
-    fn terms(&self, batch: &Batch, noise: &mut ChaCha8Rng, mut dropout: Option<&mut ChaCha8Rng>) -> Terms {
+    fn terms(
+        &self,
+        batch: &Batch,
+        noise: &mut ChaCha8Rng,
+        mut dropout: Option<&mut ChaCha8Rng>, // for training
+    ) -> Terms {
         let bottom = self.encoders[0].given(batch.x.clone(), dropout.as_deref_mut());
         let levels = self.climb(bottom, noise, dropout.as_deref_mut());
         let top = levels.len() - 1;
-        let log_ratio = |(t, level): (usize, &Level)| match t {
-            // Only the top level's term has a closed form: below it, p depends on what was drawn above.
+        let log_ratio = |(t, level): (usize, &LatentLevel)| match t {
+            // The top alone has a closed form: below it, p depends on what was drawn.
             t if t == top => level.q.kl_standard(),
             _ => level.q.log_prob(level.z.clone()) - level.p.log_prob(level.z.clone()),
         };
         let kl = levels.iter().enumerate().map(log_ratio).collect();
-        let log_likelihood = self.decoder.log_likelihood(batch.level.clone(), levels[0].z.clone(), dropout);
+        let (grey_levels, z_1) = (batch.grey_levels.clone(), levels[0].z.clone());
+        let log_likelihood = self.decoder.log_likelihood(grey_levels, z_1, dropout);
         Terms { log_likelihood, kl }
     }
     // ANCHOR_END: terms
@@ -113,8 +131,9 @@ impl Autoencoder for Hvae {
         let bottom = self.encoders[0].given(batch.x.clone(), None);
         let draw = |_| {
             let levels = self.climb(bottom.clone(), noise, None);
-            let log_likelihood = self.decoder.log_likelihood(batch.level.clone(), levels[0].z.clone(), None);
-            let log_ratio = |weight, Level { q, z, p }| weight + p.log_prob(z.clone()) - q.log_prob(z);
+            let (grey_levels, z_1) = (batch.grey_levels.clone(), levels[0].z.clone());
+            let log_likelihood = self.decoder.log_likelihood(grey_levels, z_1, None);
+            let log_ratio = |weight, LatentLevel { q, z, p }| weight + p.log_prob(z.clone()) - q.log_prob(z);
             levels.into_iter().fold(log_likelihood, log_ratio)
         };
         (0..count).map(draw).collect()

@@ -2,75 +2,34 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `size` | the size of a network |
 //! | `convolution` | convolutional networks between an image and a few numbers |
 //! | `network` | the networks that output a Gaussian, and a categorical distribution per pixel |
+//! | `model` | what every autoencoder offers: the terms of its ELBO |
 //! | `vae` | the autoencoder with one level of latents |
 //! | `hierarchy` | the Markovian hierarchy z_1, ..., z_T |
-//! | `linear` | the linear VAE, which has an exact answer |
 //! | `fit` | the training objective |
 //! | `estimate` | -ELBO and the importance-weighted bound of a set of images |
 //!
-//! Shapes: B images of d pixels with K levels; k latent dimensions. Everything is in nats, one number per image.
+//! Shapes: B images of d pixels with V grey levels; k latent dimensions. Everything is in nats, one number per image.
 
 mod convolution;
 mod estimate;
 mod fit;
 mod hierarchy;
-mod linear;
+mod model;
 mod network;
+mod size;
 #[cfg(test)]
 mod tests;
 mod vae;
 
 pub use self::{
-    estimate::{ImportanceWeighted, NegativeElbo},
+    estimate::{Importance, ImportanceWeighted, NegativeElbo},
     fit::Fit,
     hierarchy::{Hvae, HvaeConfig},
-    linear::LinearVae,
-    network::{CategoricalDecoder, GaussianNetwork, Size},
+    model::{Autoencoder, Batch, Terms},
+    network::{CategoricalDecoder, GaussianNetwork},
+    size::Size,
     vae::Vae,
 };
-
-use burn::{
-    module::Module,
-    tensor::{Device, Int, Tensor},
-};
-use rand_chacha::ChaCha8Rng;
-
-use crate::data::Images;
-
-/// Images on the device.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// Pixel values x, [B, d].
-    pub x: Tensor<2>,
-    /// Index of each pixel's level, [B, d].
-    pub level: Tensor<2, Int>,
-}
-
-impl Batch {
-    /// These images.
-    pub fn new(images: &Images, device: &Device) -> Self {
-        Self { x: images.values(device), level: images.levels(device) }
-    }
-}
-
-/// The terms of the ELBO for one draw of the latents of each image.
-#[derive(Clone, Debug)]
-pub struct Terms {
-    /// log p(x | z_1), [B].
-    pub log_likelihood: Tensor<1>,
-    /// What each level subtracts, z_1 first, [B] each. Their sum estimates KL(q(z_1..z_T | x) || p(z_1..z_T)).
-    pub kl: Vec<Tensor<1>>,
-}
-
-/// A latent-variable model with an encoder, whose ELBO can be estimated and differentiated.
-pub trait Autoencoder: Module + Sync {
-    /// The terms of the ELBO for latents drawn from the encoder with `noise`. With a second generator, units are
-    /// dropped out (training).
-    fn terms(&self, batch: &Batch, noise: &mut ChaCha8Rng, dropout: Option<&mut ChaCha8Rng>) -> Terms;
-
-    /// log p(x, z) - log q(z | x) for `count` independent draws of z from the encoder, [B] each. Their mean is the
-    /// ELBO, and the mean of their exponential is p(x).
-    fn log_weights(&self, batch: &Batch, count: usize, noise: &mut ChaCha8Rng) -> Vec<Tensor<1>>;
-}

@@ -36,21 +36,15 @@ fn the_diagonal_gaussian_agrees_with_the_oracle() {
     let rows = |values: [f32; 6]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [2, 3]), &device);
     let (mean, log_var) = ([0.3, -1.2, 0.7, 0.0, 2.0, -0.4], [0.1, -1.5, 0.8, -0.2, 0.4, 0.0]);
     let q = DiagonalGaussian { mean: rows(mean), log_var: rows(log_var) };
-    let p = DiagonalGaussian { mean: rows([0.0, 0.5, -0.5, 1.0, 1.0, 1.0]), log_var: rows([0.3; 6]) };
     let z = [0.9, -0.8, 0.1, -1.0, 1.5, 0.2];
-    let (log_prob, kl, kl_standard) = (values(q.log_prob(rows(z))), values(q.kl(&p)), values(q.kl_standard()));
-    let exact = |law: &DiagonalGaussian, row: usize| {
-        let row = |tensor: &Tensor<2>| Vector::from_vec(values(tensor.clone())[3 * row..3 * row + 3].to_vec());
-        let variances = row(&law.log_var).map(f64::exp);
-        Gaussian::new(row(&law.mean), Matrix::from_diagonal(&variances)).expect("a Gaussian")
-    };
+    let (log_prob, kl) = (values(q.log_prob(rows(z))), values(q.kl_standard()));
     for row in 0..2 {
-        let z = Vector::from_iterator(3, z[3 * row..3 * row + 3].iter().map(|&v| f64::from(v)));
-        let (q, p) = (exact(&q, row), exact(&p, row));
+        let of_row = |values: [f32; 6]| Vector::from_iterator(3, values[3 * row..][..3].iter().map(|&v| f64::from(v)));
+        let covariance = Matrix::from_diagonal(&of_row(log_var).map(f64::exp));
+        let q = Gaussian::new(of_row(mean), covariance).expect("a Gaussian");
         let standard = Gaussian::standard(3).expect("a Gaussian");
-        assert!((log_prob[row] - q.log_prob(&z).expect("three numbers")).abs() < 1e-5);
-        assert!((kl[row] - q.kl(&p).expect("three dimensions")).abs() < 1e-5);
-        assert!((kl_standard[row] - q.kl(&standard).expect("three dimensions")).abs() < 1e-5);
+        assert!((log_prob[row] - q.log_prob(&of_row(z)).expect("three numbers")).abs() < 1e-5);
+        assert!((kl[row] - q.kl(&standard).expect("three dimensions")).abs() < 1e-5);
     }
 }
 
@@ -149,7 +143,8 @@ fn the_bounds_lie_in_order_below_the_evidence() {
         log_p += log_sum_exp(&terms) / images.len() as f64;
     }
     let elbo = NegativeElbo::estimate(&model, &images, Draws { passes: 400, seed: 1 }, &device).expect("an estimate");
-    let tight = ImportanceWeighted::estimate(&model, &images, Draws { passes: 2000, seed: 2 }, &device).expect("one");
+    let tight =
+        ImportanceWeighted::estimate(&model, &images, Importance { draws: 2000, seed: 2 }, &device).expect("one");
     assert!(elbo.total() > -log_p + 4.0 * elbo.standard_error, "-ELBO {} and -log p {}", elbo.total(), -log_p);
     assert!(tight.nats < elbo.total());
     assert!((tight.nats + log_p).abs() < 4.0 * tight.standard_error, "-L_2000 {} and -log p {}", tight.nats, -log_p);
@@ -167,19 +162,23 @@ fn an_estimate_does_not_depend_on_the_grouping_of_the_noise_between_threads() {
 }
 
 #[test]
-fn the_exact_elbo_of_the_linear_vae_is_the_mean_of_its_draws() {
+fn numbers_of_draws_that_say_nothing_are_refused() {
     let (data, device) = (data(), Device::flex());
-    let images = data.train.range(0, 20);
-    let model = LinearVae::new(images.dim(), 3, &mut generator(10), &device);
-    let (exact, kl) = model.exact_elbo(&images).expect("an ELBO");
-    let noise = &mut generator(11);
-    let mut estimate = Estimate::default();
-    for _ in 0..2000 {
-        estimate.push(values(model.elbo(images.values(&device), noise).mean())[0]);
+    let model = small_hvae(&[3, 2]);
+    let (images, none) = (data.test.range(0, 3), data.test.range(0, 0));
+    let elbo = |images, passes| NegativeElbo::estimate(&model, images, Draws { passes, seed: 1 }, &device);
+    let tight = |images, draws| ImportanceWeighted::estimate(&model, images, Importance { draws, seed: 1 }, &device);
+    for passes in [0, 1] {
+        let error = elbo(&images, passes).expect_err("too few passes").to_string();
+        assert!(error.contains("2 or more") && error.contains(&passes.to_string()), "{error}");
     }
-    assert!(estimate.z_score(exact).abs() < 4.0, "{} and {exact}", estimate.mean());
-    assert_eq!(kl.len(), 3);
-    assert!(kl.iter().all(|&kl| kl > 0.0));
+    assert!(tight(&images, 0).expect_err("no draws").to_string().contains("at least 1"));
+    assert!(elbo(&none, 2).is_err() && tight(&none, 1).is_err());
+    // The least that is allowed gives finite numbers.
+    let (elbo, tight) = (elbo(&images, 2).expect("an estimate"), tight(&images, 1).expect("an estimate"));
+    assert!(elbo.total().is_finite() && elbo.standard_error > 0.0);
+    assert!(tight.nats.is_finite() && (tight.effective_draws - 1.0).abs() < 1e-12);
+    assert!((0.0..1e-6).contains(&tight.standard_error), "{}", tight.standard_error);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use plotters::prelude::*;
 
-use super::{FONT, INK, MUTED, PAPER, TEXT, drawing, merge_rectangles};
+use super::{
+    palette::{FONT, INK, MUTED, PAPER, TEXT, cannot_draw},
+    rectangles::merge_rectangles,
+};
 use crate::error::Result;
 
 /// A labelled row of square images; each pixel is a darkness in [0, 1].
@@ -14,13 +17,13 @@ pub struct ImageRow {
 }
 
 impl ImageRow {
-    /// Images given by their levels, 0 to `level_count` - 1.
-    pub fn from_levels<'a>(
+    /// Images of V `grey_levels`, each pixel given by the index of its own, 0 to V - 1.
+    pub fn from_grey_levels<'a>(
         label: impl Into<String>,
         images: impl IntoIterator<Item = &'a [u8]>,
-        level_count: usize,
+        grey_levels: usize,
     ) -> Self {
-        let darkness = |&k: &u8| f64::from(k) / (level_count - 1).max(1) as f64;
+        let darkness = |&v: &u8| f64::from(v) / grey_levels.saturating_sub(1).max(1) as f64;
         Self { label: label.into(), images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect() }
     }
 
@@ -56,7 +59,8 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
         let (mut top, mut placed) = (MARGIN, Vec::new());
         for row in rows {
             if !row.label.is_empty() {
-                area.draw(&Text::new(row.label.clone(), (MARGIN as i32, top as i32), font.clone())).map_err(drawing)?;
+                area.draw(&Text::new(row.label.clone(), (MARGIN as i32, top as i32), font.clone()))
+                    .map_err(cannot_draw)?;
                 top += label_height(row);
             }
             placed.extend(row.images.iter().enumerate().map(|(i, image)| (image, MARGIN + i * cell, top)));
@@ -68,7 +72,7 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
                 draw_layer(&area, layer, image, side, pixel, (left, top))?;
             }
         }
-        area.present().map_err(drawing)?;
+        area.present().map_err(cannot_draw)?;
     }
     Ok(merge_rectangles(&svg))
 }
@@ -96,14 +100,14 @@ fn draw_layer(
     };
     let size = side * pixel;
     match layer {
-        Layer::Paper => area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(drawing),
-        Layer::Frame => area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(drawing),
+        Layer::Paper => area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(cannot_draw),
+        Layer::Frame => area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(cannot_draw),
         Layer::Ink => image.iter().enumerate().try_for_each(|(i, &darkness)| {
             // Thirty-two steps of grey are more than the data has, and few enough to join pixels of one shade.
             let darkness = (darkness * 32.0).round() / 32.0;
             if darkness > 0.0 {
                 let style = INK.mix(darkness).filled();
-                area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(drawing)?;
+                area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(cannot_draw)?;
             }
             Ok(())
         }),

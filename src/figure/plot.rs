@@ -5,7 +5,10 @@ use plotters::{
     prelude::*,
 };
 
-use super::{FONT, GRID, INK, MUTED, SERIES, TEXT, drawing, merge_rectangles};
+use super::{
+    palette::{FONT, GRID, INK, MUTED, SERIES, TEXT, cannot_draw},
+    rectangles::merge_rectangles,
+};
 use crate::error::{Error, Result};
 
 /// How a series is drawn.
@@ -80,12 +83,14 @@ impl Axis {
     }
 }
 
-/// plotters places everything on whole units, so charts are drawn in units of a quarter pixel: curves stay smooth.
-pub(super) const FINE: u32 = 4;
+/// Units of a chart in a pixel. plotters places everything on whole units, so curves stay smooth.
+pub const FINE: u32 = 4;
 
-/// The plotting area within an SVG: from left to right, and from top to bottom.
-pub(super) struct Frame {
+/// The plotting area within an SVG, in units of which [`FINE`] are a pixel.
+pub struct Frame {
+    /// Its left and its right end.
     pub x: (f64, f64),
+    /// Its upper and its lower end.
     pub y: (f64, f64),
 }
 
@@ -111,8 +116,8 @@ impl Plot {
         Ok(self.draw_framed()?.0)
     }
 
-    /// The SVG, and the rectangle of the plotting area in it.
-    pub(super) fn draw_framed(&self) -> Result<(String, Frame)> {
+    /// The SVG, and where the plotting area lies in it. Fails as [`Self::draw`] does.
+    pub fn draw_framed(&self) -> Result<(String, Frame)> {
         let points = || self.series.iter().flat_map(|s| &s.points).copied();
         if points().next().is_none() {
             return Err(Error::failure("cannot draw the figure: it has no points"));
@@ -153,7 +158,7 @@ impl Plot {
                 .x_label_area_size(FINE * 44)
                 .y_label_area_size(FINE * 62)
                 .build_cartesian_2d(x, y)
-                .map_err(drawing)?;
+                .map_err(cannot_draw)?;
             chart
                 .configure_mesh()
                 .x_desc(&self.x.label)
@@ -169,25 +174,27 @@ impl Plot {
                 .bold_line_style(GRID.stroke_width(FINE))
                 .light_line_style(GRID.mix(0.0))
                 .draw()
-                .map_err(drawing)?;
+                .map_err(cannot_draw)?;
             for (i, series) in self.series.iter().enumerate() {
                 let (points, color) = (series.points.iter().copied(), self.color(i));
                 match series.style {
                     Style::Reference => {
                         let dashes = DashedLineSeries::new(points, FINE * 6, FINE * 4, color.stroke_width(FINE * 2));
-                        chart.draw_series(dashes).map_err(drawing)?;
+                        chart.draw_series(dashes).map_err(cannot_draw)?;
                     }
                     Style::Line | Style::LineAndDots => {
-                        chart.draw_series(LineSeries::new(points, color.stroke_width(FINE * 2))).map_err(drawing)?;
+                        chart
+                            .draw_series(LineSeries::new(points, color.stroke_width(FINE * 2)))
+                            .map_err(cannot_draw)?;
                     }
                     Style::Dots => {}
                 }
                 if matches!(series.style, Style::Dots | Style::LineAndDots) {
                     let dots = series.points.iter().map(|&p| Circle::new(p, FINE * 3, color.filled()));
-                    chart.draw_series(dots).map_err(drawing)?;
+                    chart.draw_series(dots).map_err(cannot_draw)?;
                 }
             }
-            area.present().map_err(drawing)?;
+            area.present().map_err(cannot_draw)?;
             let (x, y) = chart.plotting_area().get_pixel_range();
             Frame { x: (f64::from(x.start), f64::from(x.end)), y: (f64::from(y.start), f64::from(y.end)) }
         };
@@ -216,25 +223,25 @@ impl Plot {
             let middle = top + unit * TEXT as i32 / 2;
             let color = self.color(i);
             match series.style {
-                Style::Dots => {
-                    area.draw(&Circle::new((left + unit * 10, middle), unit * 3, color.filled())).map_err(drawing)?
-                }
+                Style::Dots => area
+                    .draw(&Circle::new((left + unit * 10, middle), unit * 3, color.filled()))
+                    .map_err(cannot_draw)?,
                 Style::Reference => {
                     for dash in 0..2 {
                         let x = left + unit * dash * 12;
                         let line =
                             PathElement::new([(x, middle), (x + unit * 8, middle)], color.stroke_width(FINE * 2));
-                        area.draw(&line).map_err(drawing)?;
+                        area.draw(&line).map_err(cannot_draw)?;
                     }
                 }
                 Style::Line | Style::LineAndDots => {
                     let line =
                         PathElement::new([(left, middle), (left + unit * 20, middle)], color.stroke_width(FINE * 2));
-                    area.draw(&line).map_err(drawing)?;
+                    area.draw(&line).map_err(cannot_draw)?;
                 }
             }
             let text = TextStyle::from((FONT, FINE * TEXT).into_font()).color(&INK);
-            area.draw(&Text::new(series.name.clone(), (left + unit * 26, top), text)).map_err(drawing)?;
+            area.draw(&Text::new(series.name.clone(), (left + unit * 26, top), text)).map_err(cannot_draw)?;
         }
         Ok(())
     }

@@ -3,8 +3,13 @@
 //! Both decompositions, term by term, each in closed form; and the exact ELBO from the covariance
 //! of the whole chain, which knows neither. Nats throughout.
 
-use super::error::{Error, same};
-use super::{Chain, Gaussian, LinearConditional, Process, Vector};
+use super::{
+    algebra::Vector,
+    chain::Chain,
+    error::{Error, same},
+    gaussian::{Gaussian, LinearConditional},
+    process::Process,
+};
 
 /// The terms of both decompositions of the ELBO at one x.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +48,7 @@ impl DiffusionBound {
         let (first, last) = match (laws.first(), laws.last()) {
             (Some(first), Some(last)) => (first, last),
             _ => {
-                return Err(Error::Dimension { what: "the number of levels", expected: 1, found: 0 });
+                return Err(Error::Dimension { what: "the number of noise levels", expected: 1, found: 0 });
             }
         };
         // forward.steps()[i] is q(z_{i+2}|z_{i+1}); models[i] is p(z_{i+1}|z_{i+2}).

@@ -8,9 +8,12 @@ use std::ops::Range;
 
 use rand::Rng;
 
-use super::error::{Error, same};
-use super::gaussian::stack;
-use super::{Gaussian, LinearConditional, LinearGaussian, Matrix, Vector};
+use super::{
+    algebra::{Matrix, Vector},
+    error::{Error, same},
+    gaussian::{Gaussian, LinearConditional, stack, symmetric},
+    linear_gaussian::LinearGaussian,
+};
 
 /// p(u_0) p(u_1|u_0) ... p(u_n|u_{n-1}), every factor a linear Gaussian.
 #[derive(Clone, Debug)]
@@ -91,7 +94,7 @@ impl Chain {
             covariance.view_mut((0, to.start), (cross.ncols(), cross.nrows())).copy_from(&cross.transpose());
             covariance.view_mut((to.start, to.start), own.shape()).copy_from(&own);
         }
-        Gaussian::new(mean, super::gaussian::symmetric(covariance))
+        Gaussian::new(mean, symmetric(covariance))
     }
 
     /// The same joint law, factorised from the other end: p(u_n) p(u_{n-1}|u_n) ... p(u_0|u_1).

@@ -1,4 +1,4 @@
-//! Finite latents, solved by enumeration: z in {0..K-1}, x in {0..M-1}, tables for p(z) and p(x|z).
+//! Finite latents, solved by enumeration: z in {0..S-1}, x in {0..M-1}, tables for p(z) and p(x|z).
 
 use super::error::{Error, probabilities, same};
 
@@ -10,11 +10,11 @@ pub struct FiniteLatent {
 }
 
 impl FiniteLatent {
-    /// The model with this prior `[K]` and these rows p(x|z) `[K][M]`.
+    /// The model with this prior `[S]` and these rows p(x|z) `[S][M]`.
     ///
     /// # Errors
     /// [`Error::NotProbabilities`] where the prior or a row is no distribution;
-    /// [`Error::Dimension`] where there are not K rows of one length.
+    /// [`Error::Dimension`] where there are not S rows of one length.
     pub fn new(prior: &[f64], likelihood: &[Vec<f64>]) -> Result<Self, Error> {
         probabilities("the prior", prior)?;
         same("the number of rows of p(x|z)", prior.len(), likelihood.len())?;
@@ -26,7 +26,7 @@ impl FiniteLatent {
         Ok(Self { prior: prior.to_vec(), likelihood: likelihood.to_vec() })
     }
 
-    /// The number of states K of z.
+    /// The number of states S of z.
     pub fn states(&self) -> usize {
         self.prior.len()
     }
@@ -36,12 +36,12 @@ impl FiniteLatent {
         self.likelihood.first().map_or(0, Vec::len)
     }
 
-    /// p(z), `[K]`.
+    /// p(z), `[S]`.
     pub fn prior(&self) -> &[f64] {
         &self.prior
     }
 
-    /// p(x, z) for every z, `[K]`.
+    /// p(x, z) for every z, `[S]`.
     ///
     /// # Errors
     /// [`Error::Index`] where x is not below M.
@@ -62,7 +62,7 @@ impl FiniteLatent {
         Ok(self.joint(x)?.iter().sum::<f64>().ln())
     }
 
-    /// The posterior p(z|x), `[K]`.
+    /// The posterior p(z|x), `[S]`.
     ///
     /// # Errors
     /// [`Error::Index`] where x is not below M; [`Error::NotProbabilities`] where p(x) = 0.
@@ -74,42 +74,42 @@ impl FiniteLatent {
         Ok(posterior)
     }
 
-    /// The ELBO of any q `[K]`: E_q log p(x, z) / q(z), in nats. Minus infinity where q puts mass
+    /// The ELBO of any q `[S]`: E_q log p(x, z) / q(z), in nats. Minus infinity where q puts mass
     /// where p(x, z) has none.
     ///
     /// # Errors
     /// [`Error::Index`] where x is not below M; [`Error::Dimension`] or
-    /// [`Error::NotProbabilities`] for a q that is no distribution over the K states.
+    /// [`Error::NotProbabilities`] for a q that is no distribution over the S states.
     pub fn elbo(&self, x: usize, q: &[f64]) -> Result<f64, Error> {
         Ok(-kl(q, &self.joint(x)?)?)
     }
 
-    /// The importance-weighted bound L_k = E log (1/k) sum_i p(x, z_i)/q(z_i), by enumerating all
-    /// K^k sequences of draws from q (Burda et al. 2016, eq 8), in nats.
+    /// The importance-weighted bound L_K = E log (1/K) sum_j p(x, z_j)/q(z_j), by enumerating all
+    /// S^K sequences of K `draws` from q (Burda et al. 2016, eq 8), in nats.
     ///
     /// # Errors
-    /// As [`FiniteLatent::elbo`]; [`Error::OutOfRange`] where k is 0 or K^k exceeds 2^24.
-    pub fn importance_weighted_bound(&self, x: usize, q: &[f64], samples: usize) -> Result<f64, Error> {
+    /// As [`FiniteLatent::elbo`]; [`Error::OutOfRange`] where K is 0 or S^K exceeds 2^24.
+    pub fn importance_weighted_bound(&self, x: usize, q: &[f64], draws: usize) -> Result<f64, Error> {
         let joint = self.joint(x)?;
         same("the length of q", self.states(), q.len())?;
         probabilities("q", q)?;
-        let sequences = u32::try_from(samples)
+        let sequences = u32::try_from(draws)
             .ok()
             .filter(|&power| power > 0)
             .and_then(|power| self.states().checked_pow(power))
             .filter(|&sequences| sequences <= 1 << 24)
-            .ok_or(Error::OutOfRange { what: "a number of samples k with 1 <= K^k <= 2^24", found: samples as f64 })?;
+            .ok_or(Error::OutOfRange { what: "a number of draws K with 1 <= S^K <= 2^24", found: draws as f64 })?;
         let mut bound = 0.0;
         for sequence in 0..sequences {
             let (mut probability, mut weight, mut rest) = (1.0, 0.0, sequence);
-            for _ in 0..samples {
+            for _ in 0..draws {
                 let z = rest % self.states();
                 rest /= self.states();
                 probability *= q[z];
                 weight += joint[z] / q[z];
             }
             if probability > 0.0 {
-                bound += probability * (weight / samples as f64).ln();
+                bound += probability * (weight / draws as f64).ln();
             }
         }
         Ok(bound)
@@ -137,7 +137,7 @@ pub fn entropy(q: &[f64]) -> Result<f64, Error> {
     Ok(-q.iter().filter(|q| **q > 0.0).map(|q| q * q.ln()).sum::<f64>())
 }
 
-/// The aggregate posterior q(z) = mean over n of q(z|x_n), from rows `[N][K]`.
+/// The aggregate posterior q(z) = mean over n of q(z|x_n), from rows `[N][S]`.
 ///
 /// # Errors
 /// [`Error::Dimension`] where the rows differ in length; [`Error::NotProbabilities`] where there is
@@ -185,8 +185,8 @@ mod tests {
         assert_eq!(model.log_prob(2).err(), Some(Error::Index { index: 2, length: 2 }));
         assert!(model.elbo(0, &[1.0]).is_err());
         assert!(model.elbo(0, &[2.0, -1.0]).is_err());
-        for samples in [0, 40, usize::MAX] {
-            assert!(model.importance_weighted_bound(0, &[0.5, 0.5], samples).is_err());
+        for draws in [0, 40, usize::MAX] {
+            assert!(model.importance_weighted_bound(0, &[0.5, 0.5], draws).is_err());
         }
         assert!(aggregate(&[]).is_err());
         Ok(())

@@ -9,8 +9,15 @@ use std::f64::consts::TAU;
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::error::{Error, same};
-use super::{Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, Process, vector};
+use super::{
+    algebra::vector,
+    bound::DiffusionBound,
+    chain::Chain,
+    error::{Error, same},
+    gaussian::{Gaussian, LinearConditional},
+    monte_carlo::Estimate,
+    process::Process,
+};
 
 /// A way to estimate the ELBO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

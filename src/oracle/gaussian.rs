@@ -7,8 +7,10 @@ use nalgebra::{Cholesky, Dyn};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::error::{Error, same};
-use super::{Matrix, Vector};
+use super::{
+    algebra::{Matrix, Vector},
+    error::{Error, same},
+};
 
 /// N(mean, covariance) in d dimensions, d at least 1.
 #[derive(Clone, Debug)]

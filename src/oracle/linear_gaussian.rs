@@ -2,14 +2,17 @@
 //!
 //! Everything is closed form: the evidence, the posterior, the ELBO of any Gaussian q, and the
 //! maximum of the likelihood (probabilistic PCA). A hierarchy z_1..z_T is the same model with a
-//! structured prior on the stacked latent: see [`Chain::latent_model`](super::Chain::latent_model).
+//! structured prior on the stacked latent: see `Chain::latent_model`.
 
 use std::f64::consts::TAU;
 
 use nalgebra::SymmetricEigen;
 
-use super::error::{Error, positive, same};
-use super::{Gaussian, LinearConditional, Matrix, Vector};
+use super::{
+    algebra::{Matrix, Vector},
+    error::{Error, positive, same},
+    gaussian::{Gaussian, LinearConditional, stack},
+};
 
 /// p(z) = any Gaussian in k dimensions, p(x|z) = N(W z + b, C) in d dimensions.
 #[derive(Clone, Debug)]
@@ -100,7 +103,7 @@ impl LinearGaussian {
         same("the length of x", d, x.len())?;
         let mut covariance = Matrix::zeros(k + d, k + d);
         covariance.view_mut((0, 0), (k, k)).copy_from(q.covariance());
-        let mean = super::gaussian::stack(q.mean(), x);
+        let mean = stack(q.mean(), x);
         Ok(self.joint.expected_log_prob(&mean, &covariance)? + q.entropy())
     }
 }

@@ -7,9 +7,13 @@
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::error::{Error, probabilities, same};
-use super::gaussian::symmetric;
-use super::{Gaussian, Level, LinearConditional, Matrix, Rule, Vector, log_sum_exp};
+use super::{
+    algebra::{Matrix, Vector, log_sum_exp},
+    error::{Error, probabilities, same},
+    gaussian::{Gaussian, LinearConditional, symmetric},
+    process::NoiseLevel,
+    quadrature::Rule,
+};
 
 /// A mixture of normals on the line. Variances may be zero: then the component is a point, and
 /// only its noised versions have a density.
@@ -76,14 +80,14 @@ impl ScalarMixture {
         }
     }
 
-    /// q(z): the law of z at this level.
-    pub fn marginal(&self, level: Level) -> Self {
+    /// q(z): the law of z at this noise level.
+    pub fn marginal(&self, level: NoiseLevel) -> Self {
         self.affine(level.abar().sqrt(), level.noise())
     }
 
-    /// q(x|z) at this level: again a mixture. Its mean is the ideal denoiser (Tweedie's left side),
+    /// q(x|z) at this noise level: again a mixture. Its mean is the ideal denoiser (Tweedie's left side),
     /// its variance the error that even the ideal denoiser makes.
-    pub fn posterior(&self, z: f64, level: Level) -> Self {
+    pub fn posterior(&self, z: f64, level: NoiseLevel) -> Self {
         let (signal, noise) = (level.abar().sqrt(), level.noise());
         let marginal = self.marginal(level);
         let gain = |v: f64| v / (signal * signal * v + noise);
@@ -109,9 +113,9 @@ impl ScalarMixture {
         self.slopes(x).1
     }
 
-    /// The smallest mean squared error of x from z at this level: E Var(x|z), by Gauss-Hermite
+    /// The smallest mean squared error of x from z at this noise level: E Var(x|z), by Gauss-Hermite
     /// under each component of q(z).
-    pub fn mmse(&self, level: Level, rule: &Rule) -> f64 {
+    pub fn mmse(&self, level: NoiseLevel, rule: &Rule) -> f64 {
         self.marginal(level)
             .components()
             .map(|(w, m, v)| w * rule.normal(m, v.sqrt(), |z| self.posterior(z, level).variance()))
@@ -200,21 +204,21 @@ impl Mixture {
         }))
     }
 
-    /// q(z): the law of z at this level.
+    /// q(z): the law of z at this noise level.
     ///
     /// # Errors
-    /// None for a level above the data.
-    pub fn marginal(&self, level: Level) -> Result<Self, Error> {
+    /// None for a noise level above the data.
+    pub fn marginal(&self, level: NoiseLevel) -> Result<Self, Error> {
         let noising = self.noising(level)?;
         let components = self.components.iter().map(|c| noising.marginal(c));
         Self::new(&self.weights, components.collect::<Result<_, _>>()?)
     }
 
-    /// q(x|z) at this level, for z `[d]`: again a mixture, by Bayes for each component.
+    /// q(x|z) at this noise level, for z `[d]`: again a mixture, by Bayes for each component.
     ///
     /// # Errors
     /// [`Error::Dimension`] where z has another length.
-    pub fn posterior(&self, z: &Vector, level: Level) -> Result<Self, Error> {
+    pub fn posterior(&self, z: &Vector, level: NoiseLevel) -> Result<Self, Error> {
         let noising = self.noising(level)?;
         let weights = self.marginal(level)?.responsibilities(z)?;
         let components = self.components.iter().map(|c| noising.reversed(c)?.given(z));
@@ -258,7 +262,7 @@ impl Mixture {
         self.components[pick(&self.weights, rng)].sample(rng)
     }
 
-    fn noising(&self, level: Level) -> Result<LinearConditional, Error> {
+    fn noising(&self, level: NoiseLevel) -> Result<LinearConditional, Error> {
         LinearConditional::isotropic(level.abar().sqrt(), Vector::zeros(self.dimension()), level.noise())
     }
 
@@ -307,14 +311,14 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::{Mixture, ScalarMixture};
-    use crate::oracle::{Error, Estimate, Gaussian, Level, vector};
+    use crate::oracle::{Error, Estimate, Gaussian, NoiseLevel, vector};
 
     #[test]
     fn one_dimension_agrees_with_d_dimensions() -> Result<(), Error> {
         let (weights, means, variances) = ([0.3, 0.7], [-0.5, 0.9], [0.2, 0.05]);
         let scalar = ScalarMixture::new(&weights, &means, &variances)?;
         let general = Mixture::new(&weights, vec![Gaussian::scalar(-0.5, 0.2)?, Gaussian::scalar(0.9, 0.05)?])?;
-        let level = Level::new(0.4);
+        let level = NoiseLevel::new(0.4);
         for z in [-2.0, 0.1, 1.0] {
             let (noised, wide, point) = (scalar.marginal(level), general.marginal(level)?, vector(&[z]));
             assert!((noised.log_prob(z) - wide.log_prob(&point)?).abs() < 1e-13);
@@ -351,7 +355,7 @@ mod tests {
         assert!(Mixture::new(&[0.5, 0.5], vec![line.clone(), plane]).is_err());
         let mixture = Mixture::new(&[1.0], vec![line])?;
         assert!(mixture.log_prob(&vector(&[0.0, 1.0])).is_err());
-        assert!(mixture.posterior(&vector(&[]), Level::new(0.0)).is_err());
+        assert!(mixture.posterior(&vector(&[]), NoiseLevel::new(0.0)).is_err());
         Ok(())
     }
 }

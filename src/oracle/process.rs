@@ -2,12 +2,15 @@
 //!
 //! The reference for the f32 tensor code, and the second side of the equations of chapters 5 to 7.
 //! Formulas are in gamma = -log SNR, with expm1 and sigmoid where a difference of near-equal
-//! numbers would lose digits. The data itself is the level gamma = minus infinity.
+//! numbers would lose digits. The data itself is the noise level
+//! gamma = minus infinity.
 
-use nalgebra::DVector;
-
-use super::error::{Error, same};
-use super::{Chain, Gaussian, LinearConditional, Vector};
+use super::{
+    algebra::Vector,
+    chain::Chain,
+    error::{Error, same},
+    gaussian::{Gaussian, LinearConditional},
+};
 
 /// 1 / (1 + e^-a), without overflow and to full relative precision at both ends.
 pub fn sigmoid(a: f64) -> f64 {
@@ -21,21 +24,21 @@ pub fn sigmoid(a: f64) -> f64 {
 
 /// A noise level, named by gamma = -log SNR: q(z|x) = N(sqrt(abar) x, (1 - abar) I).
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Level {
+pub struct NoiseLevel {
     /// -log SNR. Minus infinity is the data itself, plus infinity pure noise.
     pub gamma: f64,
 }
 
-impl Level {
+impl NoiseLevel {
     /// The data itself: abar = 1.
     pub const DATA: Self = Self { gamma: f64::NEG_INFINITY };
 
-    /// The level with this gamma.
+    /// The noise level with this gamma.
     pub fn new(gamma: f64) -> Self {
         Self { gamma }
     }
 
-    /// The level with this signal power abar in [0, 1]; NaN outside.
+    /// The noise level with this signal power abar in [0, 1]; NaN outside.
     pub fn from_abar(abar: f64) -> Self {
         Self { gamma: (-abar).ln_1p() - abar.ln() }
     }
@@ -63,25 +66,25 @@ impl Level {
     /// q(z|x) for x `[d]`.
     ///
     /// # Errors
-    /// [`Error::NotPositiveDefinite`] at the data level, where the law is a point.
+    /// [`Error::NotPositiveDefinite`] for the data itself, where the law is a point.
     pub fn given(self, x: &Vector) -> Result<Gaussian, Error> {
         Gaussian::isotropic(x * self.abar().sqrt(), self.noise())
     }
 }
 
-/// The step between two levels s < t (gamma_s < gamma_t), as used by both directions.
+/// The step between two noise levels s < t (gamma_s < gamma_t), as used by both directions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
-    /// The less noisy level.
-    pub s: Level,
-    /// The noisier level.
-    pub t: Level,
+    /// The lower noise level.
+    pub s: NoiseLevel,
+    /// The higher noise level.
+    pub t: NoiseLevel,
 }
 
 impl Step {
     /// The step from gamma_s to gamma_t.
     pub fn new(gamma_s: f64, gamma_t: f64) -> Self {
-        Self { s: Level::new(gamma_s), t: Level::new(gamma_t) }
+        Self { s: NoiseLevel::new(gamma_s), t: NoiseLevel::new(gamma_t) }
     }
 
     /// alpha = abar_t / abar_s.
@@ -137,10 +140,10 @@ impl Step {
     }
 }
 
-/// A discrete forward process: levels gamma_1 < ... < gamma_T.
+/// A discrete forward process: noise levels gamma_1 < ... < gamma_T.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
-    levels: Vec<Level>,
+    noise_levels: Vec<NoiseLevel>,
 }
 
 impl Process {
@@ -151,17 +154,17 @@ impl Process {
     /// and strictly increasing.
     pub fn new(gammas: &[f64]) -> Result<Self, Error> {
         if gammas.is_empty() {
-            return Err(Error::Dimension { what: "the number of levels (at least 1)", expected: 1, found: 0 });
+            return Err(Error::Dimension { what: "the number of noise levels (at least 1)", expected: 1, found: 0 });
         }
-        let mut levels = vec![Level::DATA];
+        let mut noise_levels = vec![NoiseLevel::DATA];
         for &gamma in gammas {
-            let previous = levels.last().map_or(f64::NEG_INFINITY, |level| level.gamma);
+            let previous = noise_levels.last().map_or(f64::NEG_INFINITY, |level| level.gamma);
             if !(gamma.is_finite() && gamma > previous) {
                 return Err(Error::OutOfRange { what: "finite values of gamma that strictly increase", found: gamma });
             }
-            levels.push(Level::new(gamma));
+            noise_levels.push(NoiseLevel::new(gamma));
         }
-        Ok(Self { levels })
+        Ok(Self { noise_levels })
     }
 
     /// gamma_1 = gamma_min to gamma_T = gamma_max in equal steps (T = 1: gamma_max alone).
@@ -216,17 +219,17 @@ impl Process {
 
     /// The number of steps T.
     pub fn step_count(&self) -> usize {
-        self.levels.len() - 1
+        self.noise_levels.len() - 1
     }
 
-    /// The levels 0..=T; level 0 is the data, so `levels()[t]` is that of z_t.
-    pub fn levels(&self) -> &[Level] {
-        &self.levels
+    /// The noise levels 0..=T; number 0 is the data, so `noise_levels()[t]` is that of z_t.
+    pub fn noise_levels(&self) -> &[NoiseLevel] {
+        &self.noise_levels
     }
 
-    /// The steps t = 1..=T, from level t-1 to level t; `steps()[t - 1]` is that into z_t.
+    /// The steps t = 1..=T, from noise level t-1 to t; `steps()[t - 1]` is that into z_t.
     pub fn steps(&self) -> Vec<Step> {
-        self.levels.windows(2).map(|pair| Step { s: pair[0], t: pair[1] }).collect()
+        self.noise_levels.windows(2).map(|pair| Step { s: pair[0], t: pair[1] }).collect()
     }
 
     /// The forward conditionals q(z_t|z_{t-1}), t = 1..=T (the first is q(z_1|x)), in d dimensions.
@@ -236,7 +239,7 @@ impl Process {
     pub fn conditionals(&self, d: usize) -> Result<Vec<LinearConditional>, Error> {
         self.steps()
             .into_iter()
-            .map(|step| LinearConditional::isotropic(step.alpha().sqrt(), DVector::zeros(d), step.beta()))
+            .map(|step| LinearConditional::isotropic(step.alpha().sqrt(), Vector::zeros(d), step.beta()))
             .collect()
     }
 
@@ -266,25 +269,25 @@ impl Process {
 
 #[cfg(test)]
 mod tests {
-    use super::{Level, Process, Step};
+    use super::{NoiseLevel, Process, Step};
     use crate::oracle::vector;
 
     #[test]
-    fn levels_and_steps_agree_with_products_of_alpha() {
+    fn noise_levels_and_steps_agree_with_products_of_alpha() {
         let process = Process::from_betas(&[0.1, 0.2, 0.5]).expect("betas in (0, 1)");
         let (mut abar, mut betas) = (1.0, [0.1, 0.2, 0.5].into_iter());
-        for (step, level) in process.steps().iter().zip(&process.levels()[1..]) {
+        for (step, level) in process.steps().iter().zip(&process.noise_levels()[1..]) {
             abar *= 1.0 - betas.next().unwrap_or(f64::NAN);
             assert!((level.abar() - abar).abs() < 1e-15);
             assert!((step.t.noise() - (1.0 - abar)).abs() < 1e-15);
             assert!((step.alpha() + step.beta() - 1.0).abs() < 1e-15);
-            assert!((Level::from_abar(abar).gamma - level.gamma).abs() < 1e-14);
+            assert!((NoiseLevel::from_abar(abar).gamma - level.gamma).abs() < 1e-14);
         }
     }
 
     #[test]
     fn the_step_from_the_data_is_a_point() {
-        let step = Step { s: Level::DATA, t: Level::new(0.3) };
+        let step = Step { s: NoiseLevel::DATA, t: NoiseLevel::new(0.3) };
         assert_eq!(step.posterior_variance(), 0.0);
         assert_eq!(step.posterior_coefficients(), (0.0, 1.0));
         assert_eq!(step.beta(), step.t.noise());
@@ -300,7 +303,7 @@ mod tests {
         }
         assert!(Process::linear_gamma(-8.0, 5.0, 0).is_err());
         let process = Process::linear_gamma(-8.0, 5.0, 3).expect("increasing");
-        assert_eq!((process.levels()[1].gamma, process.levels()[3].gamma), (-8.0, 5.0));
+        assert_eq!((process.noise_levels()[1].gamma, process.noise_levels()[3].gamma), (-8.0, 5.0));
         assert!(process.forward(&vector(&[])).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::f64::consts::PI;
 
 use nalgebra::SymmetricEigen;
 
-use super::Matrix;
+use super::algebra::Matrix;
 
 /// Nodes and weights: an integral is the weighted sum of the integrand at the nodes.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,17 +57,7 @@ impl Rule {
         Self { nodes, weights }
     }
 
-    /// The nodes, increasing where a < b.
-    pub fn nodes(&self) -> &[f64] {
-        &self.nodes
-    }
-
-    /// The weights, in the order of the nodes.
-    pub fn weights(&self) -> &[f64] {
-        &self.weights
-    }
-
-    /// The pairs (node, weight).
+    /// The pairs (node, weight); nodes increase where a < b.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         self.nodes.iter().copied().zip(self.weights.iter().copied())
     }

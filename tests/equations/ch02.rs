@@ -54,7 +54,6 @@ impl Example {
 
 /// The ELBO of 1000 random Gaussian q, by quadrature of its definition, against the closed-form
 /// log p(x): never above it, strictly below unless q is the posterior, and equal there.
-/// Identity: 3.
 /// Kind: inequality.
 #[test]
 fn jensen() -> Outcome {
@@ -72,7 +71,6 @@ fn jensen() -> Outcome {
 
 /// log p(x) from the marginal covariance against ELBO + KL(q || p(z|x)), for random Gaussian q:
 /// the ELBO by quadrature, the posterior by conditioning the joint covariance.
-/// Identity: 1.
 /// Kind: closed form.
 #[test]
 fn elbo_gap() -> Outcome {
@@ -92,7 +90,6 @@ fn elbo_gap() -> Outcome {
 
 /// log p(x) - ELBO(q) for q = the posterior with its mean moved by d, against (1/2) d^T P^-1 d
 /// with P the posterior covariance, here (I + W^T W / s2)^-1.
-/// Identity: 2.
 /// Kind: closed form.
 #[test]
 fn gap_shifted_posterior() -> Outcome {
@@ -113,7 +110,6 @@ fn gap_shifted_posterior() -> Outcome {
 
 /// log p(x) against ELBO + KL for a discrete latent with 7 states and random q, all sums written
 /// out; the evidence and the posterior come from the oracle's tables.
-/// Identity: 4.
 /// Kind: enumeration.
 #[test]
 fn elbo_discrete() -> Outcome {
@@ -146,7 +142,6 @@ fn q_of(phi: &[f64; 5]) -> Gaussian {
 /// d ELBO / d phi against -d KL(q || p(z|x)) / d phi at fixed theta, in each of the five
 /// parameters of q: both by finite differences, the ELBO from quadrature of its definition, the KL
 /// from the conditioned joint covariance.
-/// Identity: 5.
 /// Kind: finite differences.
 #[test]
 fn elbo_gradient_phi() -> Outcome {
@@ -172,7 +167,6 @@ fn elbo_gradient_phi() -> Outcome {
 /// d ELBO / d theta is NOT d log p(x) / d theta when q is not the posterior: theta is the first
 /// weight or the noise, q is fixed and off, and the slopes differ by more than 0.1. They agree
 /// where q is the posterior at that theta.
-/// Identity: 5.
 /// Kind: negative, finite differences.
 #[test]
 fn elbo_gradient_theta() -> Outcome {
@@ -215,7 +209,6 @@ fn elbo_gradient_theta() -> Outcome {
 
 /// L_K for K = 1..5, summed over how often each state is drawn (multinomial counts), against the
 /// enumeration of all 3^K sequences; then L_1 = ELBO <= L_2 <= ... <= L_5 <= log p(x).
-/// Identity: 6.
 /// Kind: enumeration, inequality.
 #[test]
 fn importance_weighted_chain() -> Outcome {
@@ -252,7 +245,6 @@ fn importance_weighted_chain() -> Outcome {
 /// The mean KL of q(z|x_n) to the prior, against I(n; z) + KL(q(z) || p(z)), with the mutual
 /// information from the joint table of n and z; and against the oracle, which finds the mutual
 /// information from entropies.
-/// Identity: 7.
 /// Kind: enumeration.
 #[test]
 fn elbo_surgery() -> Outcome {

@@ -13,7 +13,6 @@ use crate::support::{
 
 /// E_q log p(x|z) - KL(q || p(z)) and E_q log p(x, z) + H(q), each written out for a linear decoder
 /// and a Gaussian q with full covariance, against log p(x) - KL(q || p(z|x)) from the oracle.
-/// Identity: 8.
 /// Kind: closed form.
 #[test]
 fn vae_split() -> Outcome {
@@ -41,7 +40,6 @@ fn vae_split() -> Outcome {
 
 /// (1/2) sum (mu^2 + sigma^2 - 1 - ln sigma^2), dimension by dimension, against the mean of
 /// log q - log p by Gauss-Hermite quadrature with 80 nodes.
-/// Identity: 9.
 /// Kind: quadrature.
 #[test]
 fn gaussian_kl() {
@@ -60,7 +58,6 @@ fn gaussian_kl() {
 /// (1/2)[ln |S2|/|S1| - d + tr(S2^-1 S1) + (m2-m1)^T S2^-1 (m2-m1)], with determinants and an
 /// inverse, against the oracle's Cholesky form in five dimensions and against two-dimensional
 /// Gauss-Hermite quadrature of log N1 - log N2.
-/// Identity: 9.
 /// Kind: closed form, quadrature.
 #[test]
 fn gaussian_kl_general() -> Outcome {
@@ -158,7 +155,6 @@ fn slopes_of_mean(mu: f64, sigma: f64) -> (f64, f64) {
 
 /// E f'(mu + sigma eps) and E f'(mu + sigma eps) eps by quadrature, against the slopes of the
 /// closed-form mean of f = sin 2z + z^2.
-/// Identity: 10.
 /// Kind: quadrature.
 #[test]
 fn reparameterization_gradient() {
@@ -173,7 +169,6 @@ fn reparameterization_gradient() {
 
 /// E f(z) grad log q(z) for mu and sigma by quadrature, against the slopes of the closed-form mean
 /// of f = sin 2z + z^2: the same slopes as those of the reparameterization.
-/// Identity: 10.
 /// Kind: quadrature.
 #[test]
 fn score_function_gradient() {
@@ -191,7 +186,6 @@ fn score_function_gradient() {
 /// Var(score function) / Var(reparameterization). For f = sin 2z + z^2 at mu = 0.7, sigma = 1.6
 /// quadrature gives 3.8 (mu) and 8.3 (sigma); for f = |z|^2 at mu = 0 the ratio is (d+2)(d+4)/4,
 /// that is 3.75, 42 and 2652 for d = 1, 10, 100. All against sample variances.
-/// Identity: 11.
 /// Kind: Monte Carlo.
 #[test]
 fn gradient_variance() {
@@ -235,7 +229,6 @@ fn gradient_variance() {
 
 /// For f = cos(w z), z ~ N(mu, 1): the closed-form variances of both estimators of d/dmu, against
 /// quadrature. From w = 2 on the score function has the LOWER variance; below w = 1/2 the higher.
-/// Identity: 11.
 /// Kind: negative, quadrature.
 #[test]
 fn score_function_wins() {
@@ -282,7 +275,6 @@ fn ppca_likelihood_formula(covariance: &Matrix, k: usize) -> f64 {
 
 /// The closed-form maximum of the mean log-likelihood against the mean of log p(x_n) over the data
 /// at W = U (L - s2 I)^(1/2); there every partial derivative is zero, and nearby models are worse.
-/// Identity: 12.
 /// Kind: closed form, finite differences.
 #[test]
 fn ppca_likelihood() -> Outcome {
@@ -330,7 +322,6 @@ fn ppca_likelihood() -> Outcome {
 /// N(M^-1 W^T (x - b), s2 M^-1), M = W^T W + s2 I, against the PPCA likelihood from eigenvalues.
 /// Then a linear VAE with a diagonal encoder, trained by gradient ascent from random weights,
 /// comes within 1e-6 nats of the same number, and never above it.
-/// Identity: 12.
 /// Kind: closed form, gradient ascent.
 #[test]
 fn linear_vae() -> Outcome {

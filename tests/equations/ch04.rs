@@ -78,7 +78,6 @@ fn elbo_by_terms(model: &Chain, encoder: &Chain, x: &Vector) -> f64 {
 
 /// The Markovian ELBO term by term against E_q log p(x, z_{1:T}) + H(q) from the covariance of the
 /// whole joint law: three levels, random linear Gaussians.
-/// Identity: 13.
 /// Kind: closed form.
 #[test]
 fn mhvae_elbo() -> Outcome {
@@ -95,7 +94,6 @@ fn mhvae_elbo() -> Outcome {
 
 /// log p(x) - ELBO, the ELBO term by term, against KL(q(z_{1:T}|x) || p(z_{1:T}|x)) with the joint
 /// posterior by conditioning.
-/// Identity: 13.
 /// Kind: closed form.
 #[test]
 fn mhvae_gap() -> Outcome {
@@ -115,7 +113,6 @@ fn mhvae_gap() -> Outcome {
 /// The bottom-up Markov encoder of the model's own conditionals, q(z_1|x) = p(z_1|x) and
 /// q(z_t|z_{t-1}) = p(z_t|z_{t-1}): its ELBO against log p(x), gap zero. Also p(z_2|z_1, x) does
 /// not depend on x, which is why.
-/// Identity: 14.
 /// Kind: closed form.
 #[test]
 fn markov_encoder() -> Outcome {
@@ -140,7 +137,6 @@ fn markov_encoder() -> Outcome {
 
 /// With T = 1 the Markovian ELBO, term by term, against the VAE's
 /// E_q log p(x|z) - KL(q(z|x) || N(0, I)) written out.
-/// Identity: 15.
 /// Kind: closed form.
 #[test]
 fn mhvae_one_level() -> Outcome {

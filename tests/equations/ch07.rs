@@ -1,7 +1,7 @@
 //! Chapter 7: three parameterizations of one denoiser, and Tweedie's formula.
 
 use elbo_to_diffusion::oracle::{
-    Error, Estimate, Gaussian, Level, Matrix, Mixture, Process, Rule, ScalarMixture, Step, Vector, matrix, vector,
+    Error, Estimate, Gaussian, Matrix, Mixture, NoiseLevel, Process, Rule, ScalarMixture, Step, Vector, matrix, vector,
 };
 
 use crate::support::{
@@ -50,7 +50,7 @@ fn eps_from_x() {
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(701);
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let (abar, noise) = (level.abar(), level.noise());
         let (x, eps) = (normal(&mut rng), normal(&mut rng));
         let z = abar.sqrt() * x + noise.sqrt() * eps;
@@ -113,7 +113,6 @@ fn error_scale() -> Outcome {
 
 /// The mean of q(z_{t-1}|z_t, x) in its x, eps and score forms, against conditioning the joint
 /// covariance.
-/// Identity: 34.
 /// Kind: closed form.
 #[test]
 fn mu_forms() -> Outcome {
@@ -160,7 +159,6 @@ fn sigma_q2(step: &Step) -> f64 {
 
 /// (1-alpha_t)^2/(2 sigma_q^2 (1-abar_t) alpha_t) against (SNR(t-1)/SNR(t) - 1)/2 and
 /// expm1(gamma_t - gamma_{t-1})/2; times |eps - eps_hat|^2, against the KL of conditioned posteriors.
-/// Identity: 31.
 /// Kind: closed form.
 #[test]
 fn eps_weight() -> Outcome {
@@ -179,7 +177,6 @@ fn eps_weight() -> Outcome {
 
 /// (1-alpha_t)^2/(2 sigma_q^2 alpha_t) against (1-abar_t) expm1(gamma_t - gamma_{t-1})/2; times the
 /// squared difference of the scores of q(z_t|x), against the KL of conditioned posteriors.
-/// Identity: 32.
 /// Kind: closed form.
 #[test]
 fn score_weight() -> Outcome {
@@ -198,7 +195,6 @@ fn score_weight() -> Outcome {
 
 /// (1-abar_t) times the x weight; |v - v_hat|^2 against (1 + SNR)|x - x_hat|^2; weight times
 /// |v - v_hat|^2 against the KL of conditioned posteriors.
-/// Identity: 33.
 /// Kind: closed form.
 #[test]
 fn v_weight() -> Outcome {
@@ -221,7 +217,6 @@ fn v_weight() -> Outcome {
 
 /// One random network output read as x_hat, as eps_hat, as a score and as v_hat: for each reading
 /// the four weighted losses (the other three converted), against the KL of conditioned posteriors.
-/// Identity: 34.
 /// Kind: closed form.
 #[test]
 fn four_losses() -> Outcome {
@@ -262,14 +257,13 @@ fn four_losses() -> Outcome {
 
 /// (z, v) against the rotation of (x, eps) by phi = atan(sqrt(1-abar)/sqrt(abar)), and x, eps from
 /// z, v against the rotation back.
-/// Identity: 54.
 /// Kind: closed form.
 #[test]
 fn v_rotation() {
     const TOLERANCE: f64 = 1e-14;
     let mut rng = rng(707);
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let (signal, noise) = (level.abar().sqrt(), level.noise().sqrt());
         let (x, eps) = (normal(&mut rng), normal(&mut rng));
         let (z, v) = (signal * x + noise * eps, signal * eps - noise * x);
@@ -312,7 +306,6 @@ fn tweedie() -> Outcome {
 
 /// (z + (1-abar) grad log q(z)) / sqrt(abar) against E[x|z] by the responsibilities of the mixture
 /// and the posterior of each component; the score against differences of log q(z).
-/// Identity: 44.
 /// Kind: closed form, finite differences.
 #[test]
 fn tweedie_diffusion() -> Outcome {
@@ -320,7 +313,7 @@ fn tweedie_diffusion() -> Outcome {
     const SLOPE_TOLERANCE: f64 = 1e-6;
     let (data, mut rng) = (mixture_2d()?, rng(708));
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level)?;
         for _ in 0..10 {
             let z = marginal.sample(&mut rng);
@@ -341,14 +334,13 @@ fn tweedie_diffusion() -> Outcome {
 }
 
 /// ((1-abar)/abar)(I + (1-abar) Hess log q(z)) against the covariance of the mixture q(x|z).
-/// Identity: 45.
 /// Kind: closed form.
 #[test]
 fn tweedie_covariance() -> Outcome {
     const TOLERANCE: f64 = 1e-11;
     let (data, mut rng) = (mixture_2d()?, rng(709));
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level)?;
         for _ in 0..10 {
             let z = marginal.sample(&mut rng);
@@ -362,14 +354,13 @@ fn tweedie_covariance() -> Outcome {
 
 /// -eps/sqrt(1-abar) against the gradient of log q(z|x), from the oracle's Gaussian and from finite
 /// differences of the log density, at z = sqrt(abar) x + sqrt(1-abar) eps.
-/// Identity: 46.
 /// Kind: closed form, finite differences.
 #[test]
 fn conditional_score() -> Outcome {
     const TOLERANCE: f64 = 1e-10;
     let mut rng = rng(710);
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let (x, eps) = (normals(&mut rng, 2), normals(&mut rng, 2));
         let z = &x * level.abar().sqrt() + &eps * level.noise().sqrt();
         let formula = -&eps / level.noise().sqrt();
@@ -385,7 +376,7 @@ fn conditional_score() -> Outcome {
 
 /// E of f(x, eps) over q(x|z), by quadrature over x of p(x) q(z|x), with eps the noise that takes
 /// x to z.
-fn given_z(data: &ScalarMixture, level: Level, z: f64, f: impl Fn(f64, f64) -> f64) -> f64 {
+fn given_z(data: &ScalarMixture, level: NoiseLevel, z: f64, f: impl Fn(f64, f64) -> f64) -> f64 {
     // q(z|x) as a function of x is centred on z/sqrt(abar) with deviation 1/sqrt(SNR).
     let (centre, reach) = (z / level.abar().sqrt(), 10.0 / level.snr().sqrt());
     let rule = Rule::gauss_legendre(600, (centre - reach).max(-7.0), (centre + reach).min(7.0));
@@ -396,14 +387,13 @@ fn given_z(data: &ScalarMixture, level: Level, z: f64, f: impl Fn(f64, f64) -> f
 
 /// The score of q(z) against E[score of q(z|x) | z] = -E[eps|z]/sqrt(1-abar), the expectation by
 /// quadrature over x.
-/// Identity: 46.
 /// Kind: quadrature.
 #[test]
 fn marginal_score() -> Outcome {
     const TOLERANCE: f64 = 1e-10;
     let data = mixture_1d()?;
     for gamma in GAMMAS {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level);
         for z in [-1.4, -0.3, 0.2, 0.9] {
             let score = marginal.score(z);
@@ -419,7 +409,6 @@ fn marginal_score() -> Outcome {
 /// The marginal score is NOT -eps/sqrt(1-abar) point by point: for draws of (x, eps) the two differ
 /// by more than 0.01 in at least nine draws of ten, and their mean squared difference is
 /// SNR/(1-abar) mmse, which is not zero: Monte Carlo against quadrature.
-/// Identity: 46.
 /// Kind: negative, Monte Carlo.
 #[test]
 fn marginal_score_pointwise() -> Outcome {
@@ -427,7 +416,7 @@ fn marginal_score_pointwise() -> Outcome {
     const LEAST_DIFFERENCE: f64 = 0.01;
     let (data, hermite, mut rng) = (mixture_1d()?, Rule::gauss_hermite(120), rng(711));
     for gamma in [-4.0, -1.0, 0.5, 3.0] {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level);
         let (mut apart, draws) = (0, 20_000);
         let squares = Estimate::of(draws, || {
@@ -445,21 +434,20 @@ fn marginal_score_pointwise() -> Outcome {
 }
 
 /// E over (x, eps) of f(z, x, eps), by Gauss-Hermite over the noise and each component of the data.
-fn over_pairs(data: &ScalarMixture, level: Level, rule: &Rule, f: impl Fn(f64, f64, f64) -> f64) -> f64 {
+fn over_pairs(data: &ScalarMixture, level: NoiseLevel, rule: &Rule, f: impl Fn(f64, f64, f64) -> f64) -> f64 {
     let average = |m: f64, v: f64| rule.normal(m, v.sqrt(), |x| rule.integrate(|eps| f(level.noised(x, eps), x, eps)));
     data.components().map(|(w, m, v)| w * average(m, v)).sum()
 }
 
 /// E|s(z) - grad log q(z|x)|^2 against E|s(z) - grad log q(z)|^2 + C for three functions s, with one
 /// C: the mean squared conditional score less the mean squared marginal score.
-/// Identity: 47.
 /// Kind: quadrature.
 #[test]
 fn denoising_score_matching() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
     let (data, pairs, line) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_legendre(400, -8.0, 8.0));
     for gamma in [-2.0, 0.0, 3.0] {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level);
         let over_z = |f: &dyn Fn(f64) -> f64| line.integrate(|z| marginal.log_prob(z).exp() * f(z));
         // E|grad log q(z|x)|^2 = E eps^2/(1 - abar) = 1/(1 - abar).
@@ -477,7 +465,6 @@ fn denoising_score_matching() -> Outcome {
 /// The score weight times C_t = E|grad log q(z|x) - grad log q(z)|^2, by quadrature over (x, eps),
 /// against (SNR(t-1) - SNR(t))/2 mmse(t) from the posterior variance: what even the perfect score
 /// leaves of the KL.
-/// Identity: 47.
 /// Kind: quadrature.
 #[test]
 fn score_excess() -> Outcome {

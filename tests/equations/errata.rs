@@ -2,7 +2,7 @@
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
 use elbo_to_diffusion::oracle::{
-    Chain, DiffusionBound, Error, Gaussian, Level, Process, Rule, ScalarMixture, matrix, vector,
+    Chain, DiffusionBound, Error, Gaussian, NoiseLevel, Process, Rule, ScalarMixture, matrix, vector,
 };
 
 use crate::ch05::bound::{consistency, expected_prior_kl, reconstruction};
@@ -19,7 +19,6 @@ fn printed_form(powers: &Powers, reverse: &Reverse, x: f64) -> f64 {
 /// -sum_{t=1}^{T-1} a_{t+1} sqrt(alpha_{t+1}) (1 - alpha_t) / c_{t+1}, against the difference between the printed form,
 /// from the joint law with z_t drawn afresh, and E_q log p(x, z_1..z_T) + H(q), from the covariance of the whole chain;
 /// over random reverse chains, T = 2 to 100.
-/// Identity: 25.
 /// Kind: closed form.
 #[test]
 fn consistency_error() -> Outcome {
@@ -39,7 +38,6 @@ fn consistency_error() -> Outcome {
 
 /// -sum_{k=1}^{T-1} k/(k+2) = 2 H_{T+1} - T - 2, against the printed form less log p(x), for N(0, 1) data, its exact
 /// reverse chain and abar_t = 1 - t/(T+1).
-/// Identity: 25.
 /// Kind: negative, closed form.
 #[test]
 fn consistency_counterexample() -> Outcome {
@@ -47,7 +45,7 @@ fn consistency_counterexample() -> Outcome {
     let x = 0.8;
     for steps in [2, 3, 5, 20, 100, 1000] {
         let process = linear_abar(steps)?;
-        for (t, level) in process.levels().iter().enumerate() {
+        for (t, level) in process.noise_levels().iter().enumerate() {
             assert_close(level.abar(), 1.0 - t as f64 / (steps + 1) as f64, TOLERANCE);
         }
         let sum: f64 = (1..steps).map(|k| k as f64 / (k + 2) as f64).sum();
@@ -190,7 +188,6 @@ fn ancestral_eps() -> Outcome {
 /// The guided field, score of q(z_t) plus w times the score of q(y|z_t), against the score of the diffused density
 /// p(x) p(y|x)^w, by quadrature over x and finite differences in z: equal for w = 0 and 1, and more than one unit apart
 /// for w = 3. Two normals with variance 1/4 at -1 and 1; y says that x is of the second.
-/// Identity: 56.
 /// Kind: negative, quadrature.
 #[test]
 fn guided_score() -> Outcome {
@@ -198,13 +195,13 @@ fn guided_score() -> Outcome {
     let data = ScalarMixture::new(&[0.5, 0.5], &[-1.0, 1.0], &[0.25, 0.25])?;
     let class = ScalarMixture::new(&[1.0], &[1.0], &[0.25])?;
     // log q(y|z_t) up to a constant is log q(z_t|y) - log q(z_t).
-    let log_class = |z: f64, level: Level| class.marginal(level).log_prob(z) - data.marginal(level).log_prob(z);
+    let log_class = |z: f64, level: NoiseLevel| class.marginal(level).log_prob(z) - data.marginal(level).log_prob(z);
     let grid = Rule::gauss_legendre(300, -6.0, 6.0);
     let mut largest: f64 = 0.0;
     for abar in [0.9, 0.5, 0.2] {
-        let level = Level::from_abar(abar);
+        let level = NoiseLevel::from_abar(abar);
         for w in [0.0, 1.0, 3.0] {
-            let tilted = |x: f64| (data.log_prob(x) + w * log_class(x, Level::DATA)).exp();
+            let tilted = |x: f64| (data.log_prob(x) + w * log_class(x, NoiseLevel::DATA)).exp();
             let diffused =
                 |z: f64| grid.integrate(|x| tilted(x) * log_normal(z, abar.sqrt() * x, 1.0 - abar).exp()).ln();
             for z in [-2.0, -1.0, 0.0, 1.0] {

@@ -1,9 +1,14 @@
 //! Chapter 1.
 
-use elbo_to_diffusion::oracle::{Estimate, Rule, ScalarLatent, ScalarNormal, Thermometers};
+use elbo_to_diffusion::oracle::{Estimate, Rule};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+
+use crate::{
+    meters::Thermometers,
+    scalar_latent::{ScalarLatent, ScalarNormal},
+};
 
 const MODEL: Thermometers = Thermometers { w: [1.0, 0.5], noise: 0.25, x: [1.2, 0.3] };
 /// The model's posterior, N(0.9, 1/6).
@@ -12,7 +17,7 @@ fn posterior() -> ScalarNormal {
 }
 
 // ANCHOR: proposal
-/// The weights p(x, z) / q(z) of draws from q. Their mean estimates p(x), whatever q is.
+/// The weights p(x, z) / q(z) of draws from q. Their mean estimates p(x), whatever q.
 fn weights(q: ScalarNormal, draws: usize, rng: &mut impl Rng) -> Vec<f64> {
     let eps = StandardNormal.sample_iter(rng).take(draws);
     let z = eps.map(|eps: f64| q.mean + q.log_std.exp() * eps);

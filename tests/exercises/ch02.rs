@@ -1,6 +1,8 @@
 //! Chapter 2.
 
-use elbo_to_diffusion::oracle::{Error, FiniteLatent, Rule, ScalarNormal};
+use elbo_to_diffusion::oracle::{Error, FiniteLatent, Rule};
+
+use crate::scalar_latent::ScalarNormal;
 
 // ANCHOR: em
 /// How often each reading was seen.

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
     error::Error,
     host::{download, upload},
-    oracle::{Level, Rule, ScalarMixture},
+    oracle::{NoiseLevel, Rule, ScalarMixture},
     vdm::{
         Parameterization::{self, Eps, Score, V, X},
         diffuse,
@@ -70,7 +70,7 @@ fn clipping_helps_x_and_needs_a_new_eps() -> Result<(), Error> {
 
 // ANCHOR: skip
 /// E |x - skip z|^2: what is left for the network to predict if skip z is handed to it.
-fn left(data: &ScalarMixture, level: Level, skip: f64) -> f64 {
+fn left(data: &ScalarMixture, level: NoiseLevel, skip: f64) -> f64 {
     let rule = Rule::gauss_hermite(60);
     let given = |x: f64| rule.integrate(|eps| (x - skip * level.noised(x, eps)).powi(2));
     data.components().map(|(w, m, v)| w * rule.normal(m, v.sqrt(), given)).sum()
@@ -81,7 +81,7 @@ fn v_hands_over_as_much_of_z_as_is_best() -> Result<(), Error> {
     // Two bumps with mean 0 and variance 1.
     let data = ScalarMixture::new(&[0.5, 0.5], &[-0.8, 0.8], &[0.36, 0.36])?;
     for gamma in [-4.0, -1.0, 0.0, 2.0] {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let best = left(&data, level, level.abar().sqrt());
         // What is left has the variance 1 - abar: scaled by sqrt(1 - abar), the output is of unit size.
         assert!((best / level.noise() - 1.0).abs() < 1e-9);

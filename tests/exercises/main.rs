@@ -7,3 +7,9 @@ mod ch04;
 mod ch05;
 mod ch06;
 mod ch07;
+
+// The models that chapter 2 alone uses, and their unit tests.
+#[path = "../../chapters/ch02_elbo/meters.rs"]
+mod meters;
+#[path = "../../chapters/ch02_elbo/scalar_latent.rs"]
+mod scalar_latent;

@@ -78,7 +78,6 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
 
 /// Reconstruction - consistency prior + the sum of the log-ratio terms, each written out, against
 /// E_q log p(x, z_{1:T}) + H(q) from the covariance of the whole chain; T = 1, 2, 5, 20, 100, 1000.
-/// Identity: 24.
 /// Kind: closed form.
 #[test]
 fn elbo_consistency() -> Outcome {
@@ -96,7 +95,6 @@ fn elbo_consistency() -> Outcome {
 
 /// Reconstruction - prior - the sum of the denoising KLs, each written out, against
 /// E_q log p(x, z_{1:T}) + H(q) from the covariance of the whole chain; T = 1, 2, 5, 20, 100, 1000.
-/// Identity: 23.
 /// Kind: closed form.
 #[test]
 fn elbo_denoising() -> Outcome {
@@ -114,7 +112,6 @@ fn elbo_denoising() -> Outcome {
 
 /// With T = 1 both decompositions, against the ELBO of the linear-Gaussian VAE with the same
 /// decoder and the encoder q(z_1|x).
-/// Identity: 15.
 /// Kind: closed form.
 #[test]
 fn vdm_one_level() -> Outcome {
@@ -136,7 +133,6 @@ fn vdm_one_level() -> Outcome {
 
 /// (1/2)[abar_T |x|^2 - d abar_T - d ln(1 - abar_T)] against the KL of the oracle's Gaussians; and
 /// abar_T |x|^2/2 + d abar_T^2/4, which it approaches as abar_T -> 0.
-/// Identity: 27.
 /// Kind: closed form.
 #[test]
 fn prior_kl() -> Outcome {
@@ -159,7 +155,6 @@ fn prior_kl() -> Outcome {
 }
 
 /// |mu_q - mu|^2 / (2 sigma^2) against the oracle's KL of two Gaussians with one covariance.
-/// Identity: 29.
 /// Kind: closed form.
 #[test]
 fn equal_covariance_kl() -> Outcome {
@@ -176,7 +171,6 @@ fn equal_covariance_kl() -> Outcome {
 
 /// abar_{t-1}(1-alpha_t)^2 / (2 sigma_q^2 (1-abar_t)^2) |x - x_hat|^2, against the KL between the
 /// posteriors that conditioning the joint covariance gives for x and for x_hat.
-/// Identity: 29, 30.
 /// Kind: closed form.
 #[test]
 fn denoising_kl_x() -> Outcome {

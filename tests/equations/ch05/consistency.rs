@@ -23,7 +23,6 @@ pub(crate) fn printed_kl(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 
 /// printed form is log p(x) - sum_{k=1}^{T-1} k/(k+2): off by 1/3 at T = 2, and by almost one nat
 /// per step. For any linear-Gaussian reverse chain it is off by
 /// -sum_{t=1}^{T-1} a_{t+1} sqrt(alpha_{t+1}) (1 - alpha_t) / c_{t+1}.
-/// Identity: 25.
 /// Kind: negative, closed form.
 #[test]
 fn consistency_kl_wrong() -> Outcome {
@@ -75,7 +74,6 @@ fn consistency_kl_wrong() -> Outcome {
 /// The right form, per t: E KL(q(z_t|z_{t-1}, z_{t+1}) || p(z_t|z_{t+1})) less
 /// I(z_t; z_{t+1} | z_{t-1}) = (1/2) ln((1 - alpha_t alpha_{t+1})/(1 - alpha_{t+1})), against
 /// E log q(z_t|z_{t-1}) / p(z_t|z_{t+1}) from the covariance of the three variables.
-/// Identity: 25.
 /// Kind: closed form.
 #[test]
 fn consistency_kl_corrected() -> Outcome {
@@ -119,7 +117,6 @@ fn consistency_kl_corrected() -> Outcome {
 /// E KL(q(z_T|z_{T-1}) || p(z_T)) = KL(q(z_T|x) || p(z_T)) + I(z_{T-1}; z_T|x),
 /// I = -(d/2) ln((1 - alpha_T)/(1 - abar_T)): the left side written out, the right side from the
 /// covariance of the chain. For DDPM's 1000 steps it is 1.956 nats per dimension, not almost zero.
-/// Identity: 26.
 /// Kind: negative, closed form.
 #[test]
 fn consistency_prior() -> Outcome {

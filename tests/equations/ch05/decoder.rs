@@ -24,7 +24,6 @@ fn log_decoder(z: f64, gamma: f64, levels: &[f64]) -> Vec<f64> {
 
 /// p(x_i|z_{1,i}) over the levels: it sums to 1, and is q(z_1|x) divided by its sum over the
 /// levels, with q(z_1|x) as a density.
-/// Identity: 58.
 /// Kind: closed form.
 #[test]
 fn decoder_normalised() {
@@ -49,7 +48,6 @@ fn decoder_normalised() {
 /// The reconstruction cost E -log2 p(x|z_1) of a pixel that is uniform over its levels, by
 /// quadrature over the noise, against log2 V minus the mutual information of x and z_1 from the
 /// entropy of the mixture q(z_1); and against a table of two digits.
-/// Identity: 58.
 /// Kind: quadrature.
 #[test]
 fn reconstruction_cost() -> Outcome {

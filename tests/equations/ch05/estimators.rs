@@ -115,7 +115,6 @@ fn check(
 /// grow like T and exceed the denoising form with analytic KLs by more than T/4; one random t with
 /// the consistency form grows like T^2. But on a whole path both forms are the same number, and its
 /// variance does not grow: it is zero where the reverse chain is exact.
-/// Identity: 28.
 /// Kind: Monte Carlo, closed form, negative.
 #[test]
 fn estimator_variance() -> Outcome {

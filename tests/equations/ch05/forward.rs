@@ -7,7 +7,6 @@ use crate::support::{Outcome, assert_close, log_normal, normal, normals, rng};
 
 /// alpha_t (1 - alpha_{t-1}) + (1 - alpha_t) against 1 - alpha_t alpha_{t-1}, and both against the
 /// variance of z_t given z_{t-2} from the covariance of a two-step chain.
-/// Identity: 18.
 /// Kind: closed form.
 #[test]
 fn noise_merging() -> Outcome {
@@ -28,7 +27,6 @@ fn noise_merging() -> Outcome {
 
 /// N(sqrt(abar_t) x, (1 - abar_t) I) with abar_t = prod alpha_i, against the marginals of the joint
 /// law that the chain of one-step conditionals builds.
-/// Identity: 16.
 /// Kind: closed form.
 #[test]
 fn forward_marginal() -> Outcome {
@@ -51,7 +49,6 @@ fn forward_marginal() -> Outcome {
 
 /// q(z_t|z_s) = N(sqrt(abar_t/abar_s) z_s, 1 - abar_t/abar_s), against conditioning the joint
 /// covariance of the chain on z_s, for every s < t; and s -> u -> t composed (Chapman-Kolmogorov).
-/// Identity: 17.
 /// Kind: closed form.
 #[test]
 fn forward_between() -> Outcome {
@@ -78,7 +75,6 @@ fn forward_between() -> Outcome {
 
 /// Var z_t = abar_t Var x + 1 - abar_t, against the covariance of the chain started from Gaussian
 /// data: it stays at Var x exactly when Var x = 1, and moves when it is not.
-/// Identity: 18.
 /// Kind: closed form.
 #[test]
 fn variance_preserved() -> Outcome {
@@ -100,7 +96,6 @@ fn variance_preserved() -> Outcome {
 
 /// log q(z_t|z_{t-1}) against log q(z_{t-1}|z_t, x) + log q(z_t|x) - log q(z_{t-1}|x) at random
 /// points, with the posterior from conditioning the joint covariance.
-/// Identity: 19.
 /// Kind: closed form.
 #[test]
 fn bayes_step() -> Outcome {
@@ -125,7 +120,6 @@ fn bayes_step() -> Outcome {
 /// mu_q and sigma_q^2 of q(z_{t-1}|z_t, x) against conditioning the joint covariance, for
 /// two-dimensional data; and A sqrt(abar_t) + B = sqrt(abar_{t-1}),
 /// A^2 (1 - abar_t) + sigma_q^2 = 1 - abar_{t-1}.
-/// Identity: 20.
 /// Kind: closed form.
 #[test]
 fn forward_posterior() -> Outcome {
@@ -162,7 +156,6 @@ fn forward_posterior() -> Outcome {
 /// (1-abar_t)/((1-alpha_t)(1-abar_{t-1})), and the linear term
 /// sqrt(alpha_t) z_t/(1-alpha_t) + sqrt(abar_{t-1}) x/(1-abar_{t-1}), against 1/variance and
 /// mean/variance from conditioning the joint covariance.
-/// Identity: 20.
 /// Kind: closed form.
 #[test]
 fn posterior_precision() -> Outcome {
@@ -188,7 +181,6 @@ fn posterior_precision() -> Outcome {
 
 /// sum_{t=2}^T [log q(z_{t-1}|x) - log q(z_t|x)] along random paths of the chain, against
 /// log q(z_1|x) - log q(z_T|x) from the oracle's marginals.
-/// Identity: 21.
 /// Kind: closed form.
 #[test]
 fn telescoping() -> Outcome {
@@ -213,7 +205,6 @@ fn telescoping() -> Outcome {
 /// Var(z_{t-1}|z_t) = sigma_q^2 + B^2 Var(x|z_t) for Gaussian data of variance v, against
 /// conditioning the covariance of the chain. It is sigma_q^2 for v = 0, beta_t for v = 1, and more
 /// than beta_t for v > 1: with alpha = 0.9, abar_{t-1} = 0.6 they are 0.0870, 0.1000 and 0.1069.
-/// Identity: 22.
 /// Kind: closed form.
 #[test]
 fn reverse_variance() -> Outcome {

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{E, PI};
 
-use elbo_to_diffusion::oracle::{Level, Rule, ScalarMixture};
+use elbo_to_diffusion::oracle::{NoiseLevel, Rule, ScalarMixture};
 
 use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
 use crate::support::{Outcome, assert_close, assert_relative, log_normal};
@@ -10,7 +10,6 @@ use crate::support::{Outcome, assert_close, assert_relative, log_normal};
 /// L_T = sum (SNR(s) - SNR(t))/2 E|x - x_hat(z_t)|^2 over T equal steps of gamma with the ideal
 /// denoiser, against L_inf by Gauss-Legendre: the excess falls with every doubling of T, and from
 /// T = 256 on it halves (ratio 1.9 to 2.1).
-/// Identity: 38.
 /// Kind: quadrature.
 #[test]
 fn continuous_limit() -> Outcome {
@@ -50,13 +49,13 @@ fn continuous_loss() -> Outcome {
     let (x, hermite) = (0.35, Rule::gauss_hermite(150));
     // Right for other data than x came from: two bumps instead of three.
     let denoiser = ScalarMixture::new(&[0.4, 0.6], &[-0.8, 0.7], &[0.1, 0.15])?;
-    let x_hat = |z: f64, gamma: f64| denoiser.posterior(z, Level::new(gamma)).mean();
+    let x_hat = |z: f64, gamma: f64| denoiser.posterior(z, NoiseLevel::new(gamma)).mean();
     let x_error = |gamma: f64| -> f64 {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         hermite.integrate(|eps| (x - x_hat(level.noised(x, eps), gamma)).powi(2))
     };
     let eps_error = |gamma: f64| -> f64 {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         hermite.integrate(|eps| {
             let z = level.noised(x, eps);
             let eps_hat = (z - level.abar().sqrt() * x_hat(z, gamma)) / level.noise().sqrt();
@@ -83,7 +82,6 @@ fn continuous_loss() -> Outcome {
 
 /// (1/2) int gamma'(t) SNR(gamma(t)) mmse dt for a linear, a cubic and a tanh schedule, each
 /// against (1/2) int mmse dv over the SNR: only the end points matter.
-/// Identity: 39.
 /// Kind: quadrature.
 #[test]
 fn schedule_invariance() -> Outcome {
@@ -108,7 +106,6 @@ fn schedule_invariance() -> Outcome {
 
 /// L_inf of N(0, 1) data with the ideal denoiser, (1/2) ln((1 + SNR_max)/(1 + SNR_min)) per
 /// dimension, against quadrature of the mmse that the oracle finds from the posterior.
-/// Identity: 40.
 /// Kind: quadrature.
 #[test]
 fn gaussian_limit() -> Outcome {
@@ -130,7 +127,6 @@ type Function<'a> = &'a dyn Fn(f64) -> f64;
 /// Times t_i = mod(u + i/k, 1) with one uniform u. The mean over u of (1/k) sum f(t_i) against the
 /// integral of f: unbiased. Its variance against (f(1) - f(0))^2/(12 k^2), which it approaches, and
 /// against Var f(t)/k of independent times: lower by more than k/2.
-/// Identity: 42.
 /// Kind: quadrature, inequality.
 #[test]
 fn low_discrepancy() -> Outcome {
@@ -166,7 +162,6 @@ fn low_discrepancy() -> Outcome {
 /// The ideal x_hat(z, SNR) of a variance-preserving process, z = sqrt(abar) x + sqrt(1-abar) eps,
 /// against that of the variance-exploding one at the same SNR, z' = x + eps/sqrt(SNR), with
 /// z' = z/sqrt(abar): the latter by quadrature of the posterior.
-/// Identity: 42.
 /// Kind: quadrature.
 #[test]
 fn variance_exploding() -> Outcome {
@@ -174,7 +169,7 @@ fn variance_exploding() -> Outcome {
     let data = data()?;
     let rule = Rule::gauss_legendre(900, -4.0, 4.0);
     for gamma in [-3.0, -1.0, 0.0, 2.0, 5.0] {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         for z in [-1.5, -0.2, 0.6, 2.0] {
             let preserving = data.posterior(z, level).mean();
             let exploding = z / level.abar().sqrt();
@@ -188,7 +183,6 @@ fn variance_exploding() -> Outcome {
 
 /// -log p(x) against (1/2) ln(2 pi e) - (1/2) int [1/(1+snr) - mmse(x, snr)] dsnr with
 /// mmse(x, snr) = E|x - x_hat(z)|^2 at that x, over log snr from -26 to 26.
-/// Identity: 43.
 /// Kind: quadrature.
 #[test]
 fn pointwise_immse() -> Outcome {
@@ -199,7 +193,7 @@ fn pointwise_immse() -> Outcome {
     let log_snr = Rule::gauss_legendre(400, -26.0, 26.0);
     for x in [-1.3, -0.4, 0.1, 0.9, 2.0] {
         let integral = log_snr.integrate(|log_snr| {
-            let (level, snr) = (Level::new(-log_snr), log_snr.exp());
+            let (level, snr) = (NoiseLevel::new(-log_snr), log_snr.exp());
             let error = eps_rule.integrate(|eps| {
                 let x_hat = data.posterior(level.noised(x, eps), level).mean();
                 log_normal(eps, 0.0, 1.0).exp() * (x - x_hat).powi(2)

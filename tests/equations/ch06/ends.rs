@@ -1,6 +1,6 @@
 //! The end points of the schedule: how the bound changes with them, and why neither has a best place.
 
-use elbo_to_diffusion::oracle::{Error, Level, Rule, ScalarMixture, log_sum_exp};
+use elbo_to_diffusion::oracle::{Error, NoiseLevel, Rule, ScalarMixture, log_sum_exp};
 
 use super::mmse;
 use crate::support::{Outcome, assert_close, derivative, log_normal};
@@ -14,13 +14,13 @@ fn levels() -> Result<ScalarMixture, Error> {
 }
 
 /// log of q(z|x) for each level x.
-fn log_likelihoods(z: f64, level: Level) -> [f64; 3] {
+fn log_likelihoods(z: f64, level: NoiseLevel) -> [f64; 3] {
     LEVELS.map(|x| log_normal(z, level.abar().sqrt() * x, level.noise()))
 }
 
 /// -E log p(x|z) at this gamma, where p(x|z) is q(z|x) normalised over the levels.
 fn reconstruction(gamma: f64, hermite: &Rule) -> f64 {
-    let level = Level::new(gamma);
+    let level = NoiseLevel::new(gamma);
     let cost = |k: usize| {
         hermite.integrate(|eps| {
             let terms = log_likelihoods(level.noised(LEVELS[k], eps), level);
@@ -32,7 +32,7 @@ fn reconstruction(gamma: f64, hermite: &Rule) -> f64 {
 
 /// E KL(q(z|x) || N(0, 1)) at this gamma.
 fn prior(gamma: f64) -> f64 {
-    let (abar, noise) = (Level::new(gamma).abar(), Level::new(gamma).noise());
+    let (abar, noise) = (NoiseLevel::new(gamma).abar(), NoiseLevel::new(gamma).noise());
     (0..3).map(|k| WEIGHTS[k] * 0.5 * (abar * LEVELS[k].powi(2) - abar - noise.ln())).sum()
 }
 
@@ -75,7 +75,7 @@ fn end_point_kl() -> Outcome {
     const TOLERANCE: f64 = 1e-7;
     let (data, hermite, line) = (levels()?, Rule::gauss_hermite(150), Rule::gauss_legendre(400, -9.0, 9.0));
     let decoder_gap = |gamma: f64| {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         line.integrate(|z| {
             let model = log_likelihoods(z, level);
             let joint: Vec<f64> = (0..3).map(|k| WEIGHTS[k].ln() + model[k]).collect();
@@ -84,7 +84,7 @@ fn end_point_kl() -> Outcome {
         })
     };
     let prior_gap = |gamma: f64| {
-        let marginal = data.marginal(Level::new(gamma));
+        let marginal = data.marginal(NoiseLevel::new(gamma));
         line.integrate(|z| {
             let log_q = marginal.log_prob(z);
             log_q.exp() * (log_q - log_normal(z, 0.0, 1.0))

@@ -1,7 +1,7 @@
 //! The learned schedule: monotone by construction, and trained for a lower variance.
 
 use elbo_to_diffusion::oracle::process::sigmoid;
-use elbo_to_diffusion::oracle::{Estimate, Level, Rule, ScalarMixture};
+use elbo_to_diffusion::oracle::{Estimate, NoiseLevel, Rule, ScalarMixture};
 use elbo_to_diffusion::vdm::{Monotone, Schedule, schedule::SigmoidStep};
 use rand::RngExt;
 
@@ -17,7 +17,6 @@ fn steps(heights: &[f64], rates: &[f64], offsets: &[f64]) -> Vec<SigmoidStep> {
 /// gamma'(t) of the monotone network as the page writes it, against central differences of
 /// gamma(t), for random parameters of every sign; above zero on 2001 points; and gamma(0), gamma(1)
 /// are the end points bit for bit.
-/// Identity: 37.
 /// Kind: finite differences.
 #[test]
 fn monotone_derivative() -> Outcome {
@@ -54,7 +53,7 @@ fn monotone_derivative() -> Outcome {
 /// E |eps - eps_hat|^4 of the ideal denoiser at this gamma: SNR^2 times the fourth central moment
 /// of q(x|z), averaged over z.
 fn fourth_moment(data: &ScalarMixture, gamma: f64, rule: &Rule) -> f64 {
-    let level = Level::new(gamma);
+    let level = NoiseLevel::new(gamma);
     let moment = |z: f64| data.posterior(z, level).central_moments().1;
     let average: f64 = data.marginal(level).components().map(|(w, m, v)| w * rule.normal(m, v.sqrt(), moment)).sum();
     level.snr().powi(2) * average
@@ -68,7 +67,7 @@ fn draw(
     rng: &mut rand_chacha::ChaCha8Rng,
 ) -> f64 {
     let t: f64 = rng.random();
-    let (x, eps, level) = (data.sample(rng), normal(rng), Level::new(gamma(t)));
+    let (x, eps, level) = (data.sample(rng), normal(rng), NoiseLevel::new(gamma(t)));
     let z = level.noised(x, eps);
     let x_hat = data.posterior(z, level).mean();
     0.5 * slope(t) * level.snr() * (x - x_hat).powi(2)
@@ -78,7 +77,6 @@ fn draw(
 /// sample variance for three schedules: the mean is one number, the variance is not. A monotone
 /// network trained by gradient descent on the variance keeps the mean and comes within 10 % of the
 /// least second moment, ((1/2) int sqrt(E|eps - eps_hat|^4) dgamma)^2, which it cannot pass.
-/// Identity: 41.
 /// Kind: Monte Carlo, quadrature, gradient descent.
 #[test]
 fn schedule_variance() -> Outcome {
@@ -169,7 +167,7 @@ fn variance_gradient() -> Outcome {
     let slope = |eta: f64, t: f64| range * (1.0 + eta * (1.0 - 2.0 * t));
     let (unit, hermite) = (Rule::gauss_legendre(30, 0.0, 1.0), Rule::gauss_hermite(40));
     let loss = |eta: f64, t: f64, x: f64, eps: f64| {
-        let level = Level::new(gamma(eta, t));
+        let level = NoiseLevel::new(gamma(eta, t));
         let x_hat = data.posterior(level.noised(x, eps), level).mean();
         0.5 * slope(eta, t) * level.snr() * (x - x_hat).powi(2)
     };

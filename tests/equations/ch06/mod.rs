@@ -5,7 +5,7 @@ mod ends;
 mod learned;
 mod weights;
 
-use elbo_to_diffusion::oracle::{Error, Level, Rule, ScalarMixture};
+use elbo_to_diffusion::oracle::{Error, NoiseLevel, Rule, ScalarMixture};
 
 /// The range of gamma on which the tests run.
 const GAMMA_MIN: f64 = -8.0;
@@ -38,5 +38,5 @@ const SCHEDULES: [Schedule; 3] = [
 
 /// E |x - x_hat|^2 of the ideal denoiser at this gamma.
 fn mmse(data: &ScalarMixture, gamma: f64, rule: &Rule) -> f64 {
-    data.mmse(Level::new(gamma), rule)
+    data.mmse(NoiseLevel::new(gamma), rule)
 }

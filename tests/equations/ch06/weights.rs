@@ -18,7 +18,6 @@ fn step_kl(process: &Process, t: usize, z: f64, x: f64, x_hat: f64) -> Result<f6
 /// (SNR(t-1) - SNR(t))/2 with SNR = abar/(1 - abar), against
 /// abar_{t-1}(1-alpha_t)^2 / (2 sigma_q^2 (1-abar_t)^2), and against the KL of the conditioned
 /// posteriors divided by |x - x_hat|^2.
-/// Identity: 30.
 /// Kind: closed form.
 #[test]
 fn snr_weight() -> Outcome {
@@ -41,7 +40,6 @@ fn snr_weight() -> Outcome {
 
 /// sigmoid(-gamma), sigmoid(gamma) and e^-gamma against abar, 1 - abar and abar/(1 - abar), with
 /// abar = prod alpha_i multiplied out over DDPM's 1000 steps and gamma = -ln SNR.
-/// Identity: 36.
 /// Kind: closed form.
 #[test]
 fn abar_sigmoid() {
@@ -59,7 +57,6 @@ fn abar_sigmoid() {
 
 /// In f32, exp(d) - 1 at d = 1.3e-4 and 1 - sigmoid(13.3) lose most digits, while expm1 and
 /// sigmoid(-13.3) keep them: each against f64. The same for sigma_q^2 of a short step.
-/// Identity: 36.
 /// Kind: negative.
 #[test]
 fn snr_trap() {
@@ -91,7 +88,6 @@ fn snr_trap() {
 /// (1 - abar_{t-1})(1 - e^(gamma_{t-1} - gamma_t)) against (1-alpha_t)(1-abar_{t-1})/(1-abar_t) and
 /// against the conditioned covariance; at t = 1, where z_0 is the data, it is 0 and the weight of
 /// the KL is infinite, so the sum starts at t = 2.
-/// Identity: 35.
 /// Kind: closed form.
 #[test]
 fn posterior_variance_gamma() -> Outcome {
@@ -117,7 +113,6 @@ fn posterior_variance_gamma() -> Outcome {
 
 /// (1/2) expm1(gamma_t - gamma_{t-1}) |eps - eps_hat|^2 against the KL of the conditioned
 /// posteriors for x and for the x_hat that eps_hat means at the same z_t.
-/// Identity: 31.
 /// Kind: closed form.
 #[test]
 fn snr_weight_eps() -> Outcome {

@@ -2,23 +2,23 @@
 
 use std::fmt::Write;
 
-use super::{
-    Axis, FONT, INK, MUTED, Plot, Series, TEXT,
-    contour::contours,
-    plot::{FINE, Frame},
+use elbo_to_diffusion::{
+    error::{Error, Result},
+    figure::{Axis, FINE, FONT, Frame, INK, MUTED, Plot, Series, TEXT},
 };
-use crate::error::{Error, Result};
 
-/// A map of f(x, y): darker where f is lower, one contour line per level, and paths on top.
+use super::contour::contours;
+
+/// A map of f(x, y): darker where f is lower, contour lines, and paths on top.
 pub struct Surface<F> {
     /// The horizontal axis; linear, with a range.
     pub x: Axis,
     /// The vertical axis; linear, with a range.
     pub y: Axis,
-    /// The function. Values that are not finite count as above every level.
+    /// The function. Values that are not finite count as above every contour line.
     pub value: F,
-    /// The levels of the contour lines; each line carries its level as a label.
-    pub levels: Vec<f64>,
+    /// The values at which contour lines run; each line carries its own as a label.
+    pub heights: Vec<f64>,
     /// Curves over the map, named in the legend if there is more than one.
     pub paths: Vec<Series>,
 }
@@ -39,8 +39,8 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
         let (mut bands, mut labels, mut taken) = (String::new(), String::new(), Vec::new());
         let rgb = |c: plotters::style::RGBColor| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
         let (grey, ink) = (rgb(MUTED), rgb(INK));
-        for &level in &self.levels {
-            let curves: Vec<Vec<(f64, f64)>> = contours(&values, level)
+        for &height in &self.heights {
+            let curves: Vec<Vec<(f64, f64)>> = contours(&values, height)
                 .into_iter()
                 .map(|curve| {
                     let pixel = |(i, j): (f64, f64)| {
@@ -51,7 +51,7 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
                 })
                 .collect();
             let outline = curves.iter().fold(String::new(), |path, curve| path + &closed(curve));
-            // Bands lie on top of each other, so the colour deepens towards the lowest level.
+            // Bands lie on top of each other, so the colour deepens towards the lowest.
             let style = format!(
                 "fill=\"{grey}\" fill-opacity=\"0.15\" stroke=\"{grey}\" stroke-width=\"{FINE}\" stroke-opacity=\"0.8\""
             );
@@ -62,7 +62,7 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
                 let place =
                     format!("x=\"{across:.0}\" y=\"{:.0}\" text-anchor=\"middle\"", down - 4.0 * f64::from(FINE));
                 let font = format!("font-family=\"{FONT}\" font-size=\"{}\" fill=\"{ink}\"", FINE * (TEXT - 3));
-                let _ = writeln!(labels, "<text {place} {font}>{level}</text>");
+                let _ = writeln!(labels, "<text {place} {font}>{height}</text>");
             }
         }
         let Some((head, rest)) = svg.split_once('\n') else {
@@ -100,21 +100,22 @@ fn label_place(curve: &[(f64, f64)], frame: &Frame, taken: &[(f64, f64)]) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use elbo_to_diffusion::figure::Style;
+
     use super::*;
-    use crate::figure::Style;
 
     fn bowl(x: Axis) -> Surface<impl Fn(f64, f64) -> f64> {
         Surface {
             x,
             y: Axis::linear("y").range(-2.0, 2.0),
             value: |x: f64, y: f64| x * x + y * y,
-            levels: vec![0.5, 1.0],
+            heights: vec![0.5, 1.0],
             paths: vec![Series::new("", Style::Line, [(0.0, 0.0), (1.0, 1.0)])],
         }
     }
 
     #[test]
-    fn each_level_has_its_line_and_its_label() {
+    fn each_height_has_its_line_and_its_label() {
         let svg = bowl(Axis::linear("x").range(-2.0, 2.0)).draw().unwrap();
         assert_eq!(svg.matches("fill-rule=\"evenodd\"").count(), 2);
         assert!(svg.contains(">0.5</text>") && svg.contains(">1</text>"));

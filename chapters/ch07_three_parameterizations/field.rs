@@ -1,9 +1,10 @@
 //! Vector fields in the plane.
 
+use elbo_to_diffusion::{
+    error::{Error, Result},
+    figure::{FONT, GRID, INK, MUTED, SERIES, TEXT, cannot_draw},
+};
 use plotters::prelude::*;
-
-use super::{FONT, GRID, INK, MUTED, SERIES, TEXT, drawing};
-use crate::error::{Error, Result};
 
 /// One picture: arrows over a density.
 pub struct Field {
@@ -29,14 +30,14 @@ pub fn fields(fields: &[Field], range: f64, longest: f64) -> Result<String> {
         let area = SVGBackend::with_string(&mut svg, (480, 280)).into_drawing_area();
         let text = || TextStyle::from((FONT, TEXT).into_font()).color(&INK);
         for (panel, field) in area.split_evenly((1, fields.len().max(1))).iter().zip(fields) {
-            panel.draw(&Text::new(field.title.clone(), (36, 6), text())).map_err(drawing)?;
+            panel.draw(&Text::new(field.title.clone(), (36, 6), text())).map_err(cannot_draw)?;
             let mut chart = ChartBuilder::on(panel)
                 .margin(6)
                 .margin_top(30)
                 .x_label_area_size(26)
                 .y_label_area_size(30)
                 .build_cartesian_2d(-range..range, -range..range)
-                .map_err(drawing)?;
+                .map_err(cannot_draw)?;
             chart
                 .configure_mesh()
                 .label_style(text())
@@ -46,10 +47,10 @@ pub fn fields(fields: &[Field], range: f64, longest: f64) -> Result<String> {
                 .bold_line_style(GRID)
                 .light_line_style(GRID.mix(0.0))
                 .draw()
-                .map_err(drawing)?;
+                .map_err(cannot_draw)?;
             let dots = field.points.iter().filter(|p| p.iter().all(|v| v.abs() < range));
             let dots = dots.map(|&[x, y]| Circle::new((x, y), 2, SERIES[1].mix(0.35).filled()));
-            chart.draw_series(dots).map_err(drawing)?;
+            chart.draw_series(dots).map_err(cannot_draw)?;
             let lines = field.arrows.iter().map(|(from, by)| {
                 let (dx, dy) = (by[0] * scale, by[1] * scale);
                 let (x, y) = (from[0] + dx, from[1] + dy);
@@ -64,9 +65,9 @@ pub fn fields(fields: &[Field], range: f64, longest: f64) -> Result<String> {
                     SERIES[0].stroke_width(1),
                 )
             });
-            chart.draw_series(lines).map_err(drawing)?;
+            chart.draw_series(lines).map_err(cannot_draw)?;
         }
-        area.present().map_err(drawing)?;
+        area.present().map_err(cannot_draw)?;
     }
     Ok(svg)
 }

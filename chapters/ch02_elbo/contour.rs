@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 /// An edge of the grid: from the corner (i, j) to the right, or up.
 type Edge = (usize, usize, bool);
 
-/// The closed curves around the region where the function is below `level`; each runs with the region on its left.
+/// The closed curves around the region where the function is below `height`; each runs with the region on its left.
 ///
 /// `values[j][i]` is the function at column i, row j; the curves are in these units. The outside of the grid counts as
-/// above every level, so a region that reaches the border is closed along it. Values that are not finite count as above.
-pub fn contours(values: &[Vec<f64>], level: f64) -> Vec<Vec<(f64, f64)>> {
+/// above every height, so a region that reaches the border is closed along it. Values that are not finite count as above.
+pub fn contours(values: &[Vec<f64>], height: f64) -> Vec<Vec<(f64, f64)>> {
     let (rows, columns) = (values.len(), values.first().map_or(0, Vec::len));
-    // A ring of corners above the level surrounds the grid: corner (i, j) here is value (i - 1, j - 1).
+    // A ring of corners above that surrounds the grid: corner (i, j) here is value (i - 1, j - 1).
     let at = |i: usize, j: usize| {
         let value = values.get(j.wrapping_sub(1)).and_then(|row| row.get(i.wrapping_sub(1)));
         value.copied().filter(|v| v.is_finite())
     };
-    let below = |(i, j): (usize, usize)| at(i, j).is_some_and(|v| v < level);
+    let below = |(i, j): (usize, usize)| at(i, j).is_some_and(|v| v < height);
 
     let mut next: BTreeMap<Edge, Edge> = BTreeMap::new();
     for (i, j) in (0..=rows).flat_map(|j| (0..=columns).map(move |i| (i, j))) {
@@ -33,7 +33,7 @@ pub fn contours(values: &[Vec<f64>], level: f64) -> Vec<Vec<(f64, f64)>> {
     let point = |(i, j, right): Edge| {
         let (a, b) = (at(i, j), if right { at(i + 1, j) } else { at(i, j + 1) });
         let share = match (a, b) {
-            (Some(a), Some(b)) => (level - a) / (b - a),
+            (Some(a), Some(b)) => (height - a) / (b - a),
             (Some(_), None) => 0.0,
             _ => 1.0,
         };
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_below_the_level_has_no_curve() {
+    fn nothing_below_the_height_has_no_curve() {
         assert!(contours(&grid(|_, _| 1.0), 0.5).is_empty());
         assert!(contours(&grid(|_, _| f64::NAN), 0.5).is_empty());
         assert!(contours(&[], 0.5).is_empty());

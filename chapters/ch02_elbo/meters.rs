@@ -1,80 +1,11 @@
-//! Models with one latent number z and one observation x, and the ELBO of a normal q in closed form.
+//! Two models with one latent number, and the ELBO of a normal q in closed form.
 //!
 //! [`Thermometers`] has a normal posterior, so some q closes the gap. [`PowerMeter`] has a posterior with two modes, so
 //! none does.
 
 use std::f64::consts::TAU;
 
-use super::Rule;
-
-// ANCHOR: q
-/// q(z) = N(z; mean, exp(log_std)^2). Its two numbers are phi.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ScalarNormal {
-    /// The mean m.
-    pub mean: f64,
-    /// The logarithm of the standard deviation s, so that every number is allowed.
-    pub log_std: f64,
-}
-
-impl ScalarNormal {
-    /// N(0, 1).
-    pub const STANDARD: Self = Self { mean: 0.0, log_std: 0.0 };
-
-    /// s^2.
-    pub fn variance(self) -> f64 {
-        (2.0 * self.log_std).exp()
-    }
-
-    /// log q(z), in nats.
-    pub fn log_prob(self, z: f64) -> f64 {
-        -0.5 * (TAU.ln() + (z - self.mean).powi(2) / self.variance()) - self.log_std
-    }
-
-    /// H(q) = -E log q(z), in nats.
-    pub fn entropy(self) -> f64 {
-        self.log_std + 0.5 * (1.0 + TAU.ln())
-    }
-}
-
-/// A model p(x, z) with its one observation x.
-pub trait ScalarLatent {
-    /// log p(x, z), in nats.
-    fn log_joint(&self, z: f64) -> f64;
-
-    /// The ELBO, E_q log p(x, z) + H(q), in nats.
-    fn elbo(&self, q: ScalarNormal) -> f64;
-
-    /// The derivatives of the ELBO by the mean and by the log deviation of q.
-    fn elbo_gradient(&self, q: ScalarNormal) -> [f64; 2];
-
-    /// Gradient ascent on phi at fixed theta: all q on the way, from start to end.
-    fn ascend(&self, start: ScalarNormal, rate: f64, steps: usize) -> Vec<ScalarNormal> {
-        let mut path = vec![start];
-        let mut q = start;
-        for _ in 0..steps {
-            let [by_mean, by_log_std] = self.elbo_gradient(q);
-            q.mean += rate * by_mean;
-            q.log_std += rate * by_log_std;
-            path.push(q);
-        }
-        path
-    }
-
-    /// log p(x), in nats, by adding p(x, z) over the nodes of a rule that reaches as
-    /// far as there is any mass.
-    fn log_prob(&self, z: &Rule) -> f64 {
-        z.integrate(|z| self.log_joint(z).exp()).ln()
-    }
-
-    /// KL(q || p(z|x)), in nats, with the posterior p(z|x) = p(x, z) / p(x).
-    fn kl_to_posterior(&self, q: ScalarNormal, z: &Rule) -> f64 {
-        let log_prob = self.log_prob(z);
-        let log_posterior = |z| self.log_joint(z) - log_prob;
-        z.integrate(|z| q.log_prob(z).exp() * (q.log_prob(z) - log_posterior(z)))
-    }
-}
-// ANCHOR_END: q
+use super::scalar_latent::{ScalarLatent, ScalarNormal};
 
 // ANCHOR: thermometers
 /// Two readings of one temperature: z ~ N(0, 1), x_i|z ~ N(w_i z, noise).
@@ -182,6 +113,8 @@ impl PowerMeter {
 
 #[cfg(test)]
 mod tests {
+    use elbo_to_diffusion::oracle::Rule;
+
     use super::*;
 
     const Q: [ScalarNormal; 3] = [
@@ -193,10 +126,12 @@ mod tests {
     const METER: PowerMeter = PowerMeter { x: 2.0, sigma: 0.5 };
 
     fn check(model: &impl ScalarLatent) {
-        let hermite = Rule::gauss_hermite(40);
+        let (hermite, z) = (Rule::gauss_hermite(40), Rule::gauss_legendre(1200, -14.0, 14.0));
         for q in Q {
             let definition = hermite.normal(q.mean, q.log_std.exp(), |z| model.log_joint(z) - q.log_prob(z));
             assert!((model.elbo(q) - definition).abs() < 1e-11, "{q:?}: {} {definition}", model.elbo(q));
+            let sum = model.elbo(q) + model.kl_to_posterior(q, &z);
+            assert!((sum - model.log_prob(&z)).abs() < 1e-11, "{q:?}: {sum}");
             let h = 1e-5;
             let by_mean = |d: f64| model.elbo(ScalarNormal { mean: q.mean + d, ..q });
             let by_log_std = |d: f64| model.elbo(ScalarNormal { log_std: q.log_std + d, ..q });

@@ -2,16 +2,15 @@
 
 use std::iter::repeat_n;
 
-use rand::{Rng, RngExt};
-
-use crate::{
+use elbo_to_diffusion::{
     data::{Images, Marginals},
     oracle::log_sum_exp,
 };
+use rand::{Rng, RngExt};
 
 // ANCHOR: model
-/// p(x) = sum_c p(c) prod_i p(x_i|c): the latent c says how likely each level is
-/// at each pixel.
+/// p(x) = sum_c p(c) prod_i p(x_i|c): the latent c says how likely each grey level
+/// is at each pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassMixture {
     /// log p(c), `[C]`.
@@ -19,15 +18,15 @@ pub struct ClassMixture {
     /// log p(x_i = v|c) at (i V + v) C + c, `[d V C]`.
     log_likelihood: Vec<f64>,
     /// The number of grey levels V.
-    levels: usize,
+    grey_levels: usize,
 }
 
 impl ClassMixture {
-    /// log p(x, c) for every class, `[C]`, of the levels x `[d]`.
+    /// log p(x, c) for every class, `[C]`, of the grey levels x `[d]`.
     pub fn log_joint(&self, x: &[u8]) -> Vec<f64> {
         let mut log_joint = self.log_prior.clone();
-        for (i, &level) in x.iter().enumerate() {
-            let row = row_of(i, level, self.levels, self.classes());
+        for (i, &v) in x.iter().enumerate() {
+            let row = row_of(i, v, self.grey_levels, self.classes());
             let row = &self.log_likelihood[row];
             log_joint.iter_mut().zip(row).for_each(|(sum, term)| *sum += term);
         }
@@ -63,8 +62,14 @@ impl ClassMixture {
     /// these shares, and repeat. Give at least one class.
     ///
     /// Each class also holds `strength` imaginary images of average looks, so that no
-    /// level is impossible.
-    pub fn fit(images: &Images, classes: usize, strength: f64, rounds: usize, rng: &mut impl Rng) -> Self {
+    /// grey level is impossible.
+    pub fn fit(
+        images: &Images,
+        classes: usize,
+        strength: f64,
+        rounds: usize,
+        rng: &mut impl Rng, // sorts the images at first
+    ) -> Self {
         let average = Marginals::fit(images, 0.1);
         let mut shares = vec![vec![0.0; classes]; images.len()];
         shares.iter_mut().for_each(|share| share[rng.random_range(0..classes)] = 1.0);
@@ -77,16 +82,21 @@ impl ClassMixture {
 
     /// The model whose class c holds the share `shares[n][c]` of image n, beside the
     /// imaginary images.
-    fn refit(images: &Images, shares: &[Vec<f64>], average: &Marginals, strength: f64) -> Self {
+    fn refit(
+        images: &Images,
+        shares: &[Vec<f64>], // [N][C]
+        average: &Marginals,
+        strength: f64,
+    ) -> Self {
         let classes = shares.first().map_or(0, Vec::len);
-        let levels = images.level_count();
+        let grey_levels = images.level_count();
         let imaginary = |log_prob: &f64| repeat_n(strength * log_prob.exp(), classes);
         let mut counts: Vec<f64> = average.log_probs.iter().flat_map(imaginary).collect();
         let mut sizes = vec![0.0; classes];
         for (x, share) in images.iter().zip(shares) {
             sizes.iter_mut().zip(share).for_each(|(size, r)| *size += r);
-            for (i, &level) in x.iter().enumerate() {
-                let row = &mut counts[row_of(i, level, levels, classes)];
+            for (i, &v) in x.iter().enumerate() {
+                let row = &mut counts[row_of(i, v, grey_levels, classes)];
                 row.iter_mut().zip(share).for_each(|(count, r)| *count += r);
             }
         }
@@ -95,67 +105,61 @@ impl ClassMixture {
         let cells = counts.chunks(classes.max(1)).flat_map(|row| row.iter().zip(&sizes));
         let log_share = |(count, size): (&f64, &f64)| (count / (size + strength)).ln();
         let log_likelihood = cells.map(log_share).collect();
-        Self { log_prior, log_likelihood, levels }
+        Self { log_prior, log_likelihood, grey_levels }
     }
     // ANCHOR_END: fit
 
-    /// p(c), `[C]`.
-    pub fn prior(&self) -> Vec<f64> {
-        self.log_prior.iter().map(|l| l.exp()).collect()
+    /// The mean grey level of each pixel in class `c`, `[d]`.
+    pub fn mean_grey_levels(&self, c: usize) -> Vec<f64> {
+        let pixels = self.log_likelihood.chunks(self.grey_levels * self.classes());
+        pixels
+            .map(|pixel| (0..self.grey_levels).map(|v| v as f64 * pixel[v * self.classes() + c].exp()).sum())
+            .collect()
     }
 
-    /// The mean level of each pixel in class `c`, `[d]`.
-    pub fn mean_levels(&self, c: usize) -> Vec<f64> {
-        let pixels = self.log_likelihood.chunks(self.levels * self.classes());
-        pixels.map(|pixel| (0..self.levels).map(|v| v as f64 * pixel[v * self.classes() + c].exp()).sum()).collect()
-    }
-
-    /// One image drawn from class `c`: p(x|c), `[d]` levels.
+    /// One image drawn from class `c`: p(x|c), `[d]` grey levels.
     pub fn sample(&self, c: usize, rng: &mut impl Rng) -> Vec<u8> {
-        let level = |pixel: &[f64]| {
+        let draw = |pixel: &[f64]| {
             let mut left: f64 = rng.random();
-            let passed = (0..self.levels).take_while(|v| {
+            let passed = (0..self.grey_levels).take_while(|v| {
                 left -= pixel[v * self.classes() + c].exp();
                 left >= 0.0
             });
-            passed.count().min(self.levels - 1) as u8
+            passed.count().min(self.grey_levels - 1) as u8
         };
-        self.log_likelihood.chunks(self.levels * self.classes()).map(level).collect()
+        self.log_likelihood.chunks(self.grey_levels * self.classes()).map(draw).collect()
     }
 }
 
-/// Where the table holds log p(x_i = level|c) for all c.
-fn row_of(i: usize, level: u8, levels: usize, classes: usize) -> std::ops::Range<usize> {
-    let start = (i * levels + usize::from(level)) * classes;
+/// Where the table holds log p(x_i = v|c) for all c.
+fn row_of(i: usize, v: u8, grey_levels: usize, classes: usize) -> std::ops::Range<usize> {
+    let start = (i * grey_levels + usize::from(v)) * classes;
     start..start + classes
 }
 
 #[cfg(test)]
 mod tests {
+    use elbo_to_diffusion::data::digits::digits;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::data::digits::digits;
 
     fn fit(classes: usize, rounds: usize) -> (Images, ClassMixture) {
         let images = digits().unwrap().train.range(0, 300);
-        let model = ClassMixture::fit(&images, classes, 2.0, rounds, &mut ChaCha8Rng::seed_from_u64(1));
-        (images, model)
+        let sorting = &mut ChaCha8Rng::seed_from_u64(1);
+        (images.clone(), ClassMixture::fit(&images, classes, 2.0, rounds, sorting))
     }
 
     #[test]
     fn every_table_is_a_distribution() {
         let (images, model) = fit(4, 5);
-        assert!((model.prior().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let sums_to_one = |p: &mut dyn Iterator<Item = f64>| assert!((p.sum::<f64>() - 1.0).abs() < 1e-12);
+        sums_to_one(&mut model.log_prior.iter().map(|l| l.exp()));
         for pixel in model.log_likelihood.chunks(17 * 4) {
-            for c in 0..4 {
-                assert!(((0..17).map(|v| pixel[v * 4 + c].exp()).sum::<f64>() - 1.0).abs() < 1e-12);
-            }
+            (0..4).for_each(|c| sums_to_one(&mut (0..17).map(|v| pixel[v * 4 + c].exp())));
         }
-        for x in images.iter() {
-            assert!((model.posterior(x).iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        }
+        images.iter().for_each(|x| sums_to_one(&mut model.posterior(x).into_iter()));
     }
 
     #[test]
@@ -181,15 +185,15 @@ mod tests {
     }
 
     #[test]
-    fn draws_have_the_mean_levels_of_their_class() {
+    fn draws_have_the_mean_grey_levels_of_their_class() {
         let (_, model) = fit(3, 5);
         let noise = &mut ChaCha8Rng::seed_from_u64(3);
         let mut sum = [0.0; 64];
         for _ in 0..4000 {
-            sum.iter_mut().zip(model.sample(1, noise)).for_each(|(sum, level)| *sum += f64::from(level));
+            sum.iter_mut().zip(model.sample(1, noise)).for_each(|(sum, v)| *sum += f64::from(v));
         }
-        for (sum, mean) in sum.iter().zip(model.mean_levels(1)) {
-            // Levels lie in 0..=16, so a deviation is at most 8 and five standard errors at most 0.64.
+        for (sum, mean) in sum.iter().zip(model.mean_grey_levels(1)) {
+            // Grey levels lie in 0..=16, so a deviation is at most 8 and five standard errors at most 0.64.
             assert!((sum / 4000.0 - mean).abs() < 0.64, "{} {mean}", sum / 4000.0);
         }
     }

@@ -1,0 +1,10 @@
+//! The unit tests of what one chapter alone uses. They stand in its files, and `cargo test` runs none of an example's.
+
+#[path = "../chapters/ch01_latent_variables/class_mixture.rs"]
+mod class_mixture;
+#[path = "../chapters/ch02_elbo/contour.rs"]
+mod contour;
+#[path = "../chapters/ch03_vae/linear_vae.rs"]
+mod linear_vae;
+#[path = "../chapters/ch02_elbo/surface.rs"]
+mod surface;
