@@ -80,7 +80,7 @@ pub fn run<M: Autoencoder>(
             fit.kl_warmup = steps / 10;
             // ANCHOR_END: fit
             let loss = fit.loss(&train, seed, &chapter.device);
-            chapter.train("training", &fit.training, &fresh, loss)?.model
+            chapter.stage("training", &fit).train(&fresh, loss)?.model
         }
     };
     chapter.save_weights(&model)?;

@@ -93,7 +93,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, what: &str, model: &Vae, fit: &F
         Ok(terms)
     };
     let loss = fit.loss(&data.train, seed, &device);
-    let trained = chapter.train_and_observe(what, &fit.training, model, loss, observe)?;
+    let trained = chapter.stage(what, fit).observing(observe).train(model, loss)?;
 
     let curve = |name, term: usize| {
         let steps = (0..).map(|i| f64::from(i * EVERY as u32 + 1));

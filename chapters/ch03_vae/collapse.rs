@@ -55,7 +55,7 @@ pub fn weight_of_the_kl(chapter: &mut Chapter, data: &Dataset, fresh: impl Fn() 
     for kl_weight in [0.0, 1.0, 4.0, 10.0] {
         let fit = Fit { kl_warmup: 0, kl_weight, ..Fit::new(steps, 0.3) };
         let loss = fit.loss(&data.train, chapter.seed(), &device);
-        let model = chapter.train(&format!("weight {kl_weight}"), &fit.training, &fresh(), loss)?.model;
+        let model = chapter.stage(&format!("weight {kl_weight}"), &fit).train(&fresh(), loss)?.model;
         let elbo =
             NegativeElbo::estimate(&model, &data.validation, Draws { passes: 16, seed: chapter.seed() }, &device)?;
         let latents = Latents::of(&model, &data.validation, &device)?;

@@ -95,7 +95,7 @@ pub fn one_posterior_per_image(
     };
     let training =
         Training { steps: 300, learning_rate: 0.05, warmup: 1, weight_decay: 0.0, clip_norm: 1e3, ema_decay: 0.95 };
-    let best = chapter.train("a q for each image", &training, &separate, loss)?.model;
+    let best = chapter.stage("a q for each image", &training).train(&separate, loss)?.model;
     let best = DiagonalGaussian { mean: best.mean.val(), log_var: best.log_var.val() };
     let batch = Batch::new(images, &chapter.device);
     let elbo = |q: &DiagonalGaussian| -> Result<f64> {

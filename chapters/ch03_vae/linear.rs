@@ -25,7 +25,7 @@ pub fn linear_vae(chapter: &mut Chapter, data: &Dataset) -> Result<()> {
         Training { steps: 1500, learning_rate: 0.01, warmup: 75, weight_decay: 0.0, clip_norm: 1e3, ema_decay: 0.995 };
     let init = &mut rng(seed, Stream::Initialisation, 0);
     let fresh = LinearVae::new(data.train.dim(), 2, init, &device);
-    let model = chapter.train("linear VAE", &training, &fresh, loss)?.model;
+    let model = chapter.stage("linear VAE", &training).train(&fresh, loss)?.model;
     let (elbo, kl) = model.exact_elbo(&data.train)?;
 
     let covariance = covariance(&data.train);
