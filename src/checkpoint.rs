@@ -6,7 +6,6 @@
 
 use std::{
     fs,
-    io::{Write, stderr},
     path::{Path, PathBuf},
 };
 
@@ -58,8 +57,9 @@ impl Checkpoints {
 
     /// The parts of the newest checkpoint of the stage that is whole, or `None` if the stage has none.
     ///
-    /// Fails with a sentence if all of them are damaged, or if one belongs to another run or to other settings.
-    pub fn latest(&self, stage: &str, settings: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    /// Tells `say` of a damaged one that is passed over. Fails with a sentence if all of them are damaged, or if one belongs to
+    /// another run or to other settings.
+    pub fn latest(&self, stage: &str, settings: &str, say: impl Fn(&str)) -> Result<Option<Vec<Vec<u8>>>> {
         let files = self.files(stage)?;
         let mut damaged = None;
         for file in files.iter().rev() {
@@ -67,8 +67,7 @@ impl Checkpoints {
                 Ok(parts) => return Ok(Some(parts)),
                 Err(Unusable::Foreign(error)) => return Err(error),
                 Err(Unusable::Damaged(why)) => {
-                    // A reader that closes the pipe early is not an error of the program.
-                    drop(writeln!(stderr(), "{} is {why}; using the checkpoint before it", file.display()));
+                    say(&format!("{} is {why}; using the checkpoint before it", file.display()));
                     damaged = Some((file, why));
                 }
             }
@@ -76,8 +75,9 @@ impl Checkpoints {
         match damaged {
             None => Ok(None),
             Some((file, why)) => Err(Error::failure(format!(
-                "{} is {why} and there is no checkpoint before it; start the run anew without --resume",
-                file.display()
+                "{} is {why} and there is no checkpoint before it; remove {} and start the run anew without --resume",
+                file.display(),
+                self.folder.display()
             ))),
         }
     }
@@ -180,17 +180,21 @@ mod tests {
         tempfile::tempdir().unwrap()
     }
 
+    fn latest(checkpoints: &Checkpoints, stage: &str, settings: &str) -> Result<Option<Vec<Vec<u8>>>> {
+        checkpoints.latest(stage, settings, |line| assert!(line.contains("damaged")))
+    }
+
     #[test]
     fn the_newest_checkpoint_is_read_and_two_are_kept() {
         let folder = folder();
         let checkpoints = Checkpoints::new(folder.path().join("c"), "run".into());
-        assert_eq!(checkpoints.latest("a", "").unwrap(), None);
+        assert_eq!(latest(&checkpoints, "a", "").unwrap(), None);
         for step in [5, 10, 100] {
             checkpoints.write("a", "", step, &[&[step as u8], b""]).unwrap();
         }
         checkpoints.write("b", "", 7, &[b"other"]).unwrap();
-        assert_eq!(checkpoints.latest("a", "").unwrap(), Some(vec![vec![100], vec![]]));
-        assert_eq!(checkpoints.latest("b", "").unwrap(), Some(vec![b"other".to_vec()]));
+        assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![vec![100], vec![]]));
+        assert_eq!(latest(&checkpoints, "b", "").unwrap(), Some(vec![b"other".to_vec()]));
         assert_eq!(checkpoints.files("a").unwrap().len(), 2);
         checkpoints.clear().unwrap();
         assert!(!checkpoints.exist() && !folder.path().join("c").exists());
@@ -206,13 +210,13 @@ mod tests {
         let whole = fs::read(&newest).unwrap();
         for length in 0..whole.len() {
             fs::write(&newest, &whole[..length]).unwrap();
-            assert_eq!(checkpoints.latest("a", "").unwrap(), Some(vec![b"old state".to_vec()]), "cut to {length}");
+            assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![b"old state".to_vec()]), "cut to {length}");
         }
         for place in MAGIC.len()..whole.len() {
             let mut changed = whole.clone();
             changed[place] ^= 0x10;
             fs::write(&newest, &changed).unwrap();
-            assert_eq!(checkpoints.latest("a", "").unwrap(), Some(vec![b"old state".to_vec()]), "byte {place}");
+            assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![b"old state".to_vec()]), "byte {place}");
         }
     }
 
@@ -224,7 +228,7 @@ mod tests {
         let file = checkpoints.files("a").unwrap().pop().unwrap();
         let whole = fs::read(&file).unwrap();
         fs::write(&file, &whole[..whole.len() - 1]).unwrap();
-        let error = checkpoints.latest("a", "").unwrap_err().to_string();
+        let error = latest(&checkpoints, "a", "").unwrap_err().to_string();
         assert!(error.contains("cut off") && error.contains("without --resume"), "{error}");
     }
 
@@ -238,13 +242,13 @@ mod tests {
             ("program\nseed 1\n", "batch: 32,\n}", "another run (batch: 64, not batch: 32)"),
             ("program\nseed 1\n", "", "another run (batch: 64, not nothing)"),
         ] {
-            let error = run(other).latest("a", settings).unwrap_err().to_string();
+            let error = latest(&run(other), "a", settings).unwrap_err().to_string();
             assert!(error.contains(difference), "{error}");
         }
-        assert!(run("program\nseed 1\n").latest("a", "batch: 64,\n}").unwrap().is_some());
+        assert!(latest(&run("program\nseed 1\n"), "a", "batch: 64,\n}").unwrap().is_some());
         fs::write(folder.path().join("b-00000001.checkpoint"), "a text about something else entirely, long enough")
             .unwrap();
-        let error = Checkpoints::new(folder.path().into(), "seed 1".into()).latest("b", "").unwrap_err().to_string();
+        let error = latest(&run("seed 1"), "b", "").unwrap_err().to_string();
         assert!(error.contains("no checkpoint of this program"), "{error}");
     }
 }

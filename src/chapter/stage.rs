@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Chapter, interrupt, progress::Progress};
+use super::{Chapter, interrupt, progress::Progress, terminal::say};
 use crate::{
     error::{Error, Result},
     training::{Shard, Shards, State, Trained, Training},
@@ -63,11 +63,18 @@ impl<'a, M: Module + Sync> Stage<'a, M> {
         // Another number of shards would draw other noise.
         let settings = format!("shards: {}\n{settings}", Shards::on(devices).count());
         let checkpoints = &chapter.checkpoints;
-        let saved = if chapter.args.resume.is_some() { checkpoints.latest(&file, &settings)? } else { None };
+        let saved =
+            if chapter.args.resume.is_some() { checkpoints.latest(&file, &settings, |line| say(line))? } else { None };
         let fresh = training.begin(model);
         let state = match saved {
             Some(parts) => fresh.restore(&parts)?,
             None => fresh,
+        };
+        let folder = chapter.run_folder().display();
+        let interrupted = |step: usize| {
+            Error::Interrupted(format!(
+                "interrupted in step {step} of {name}; the same command with `--resume {folder}` goes on from here"
+            ))
         };
         let progress = Progress::new(name);
         let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
@@ -81,23 +88,22 @@ impl<'a, M: Module + Sync> Stage<'a, M> {
                 let seen = observe(state)?;
                 state.observed.extend(seen);
             }
-            let last = state.step == training.steps;
-            if interrupt.requested() || last || written.elapsed() >= interval {
+            let (last, stop) = (state.step == training.steps, interrupt.requested());
+            if stop || last || written.elapsed() >= interval {
                 written = Instant::now();
                 let parts = state.save()?;
                 let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
                 checkpoints.write(&file, &settings, state.step, &parts)?;
                 interval = CHECKPOINT_INTERVAL.max(written.elapsed() * CHECKPOINT_SHARE);
             }
-            if interrupt.requested() {
-                let (step, folder) = (state.step, chapter.run_folder().display());
-                return Err(Error::Interrupted(format!(
-                    "interrupted in step {step} of {name}; the same command with `--resume {folder}` goes on from here"
-                )));
-            }
-            Ok(())
+            if stop { Err(interrupted(state.step)) } else { Ok(()) }
         })?;
-        drop((progress, interrupt));
+        drop(progress);
+        // The checkpoint of the last step is written; what comes now would not listen.
+        if interrupt.requested() {
+            return Err(interrupted(training.steps));
+        }
+        drop(interrupt);
         // A stage that a resumed run finds done has no speed.
         if trained.steps_per_second > 0.0 {
             chapter.timing("train_steps_per_second", trained.steps_per_second);

@@ -65,7 +65,12 @@ impl<M: Module> State<M> {
 
     /// The state in the place of a fresh one, from the parts of a checkpoint of the same network.
     pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
-        let cannot = || Error::failure("the checkpoint does not fit this network; start the run anew without --resume");
+        let cannot = || {
+            Error::failure(
+                "the checkpoint does not fit this network; remove the folder of checkpoints and start the run anew without \
+                 --resume",
+            )
+        };
         let [model, average, first, second, losses, observed] = parts else { return Err(cannot()) };
         let read = |module: M, bytes: &[u8]| {
             let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot())?;
