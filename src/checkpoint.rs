@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    files::write_atomically,
+    files::{is_unfinished, write_atomically},
 };
 
 const MAGIC: &[u8] = b"elbo-to-diffusion checkpoint 1\n";
@@ -92,6 +92,13 @@ impl Checkpoints {
         for file in self.files("")? {
             fs::remove_file(&file)
                 .map_err(|e| Error::failure(format!("cannot remove {}: {e}; remove it by hand", file.display())))?;
+        }
+        // What a run that was killed left behind is of no use to anybody, and if it cannot be removed, of no harm either.
+        let unfinished = |path: &PathBuf| path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy()));
+        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if unfinished(&file) {
+                drop(fs::remove_file(file));
+            }
         }
         // The folder may hold files that are not ours; then it stays.
         drop(fs::remove_dir(&self.folder));
@@ -198,6 +205,17 @@ mod tests {
         assert_eq!(checkpoints.files("a").unwrap().len(), 2);
         checkpoints.clear().unwrap();
         assert!(!checkpoints.exist() && !folder.path().join("c").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_half_written_is_cleared_away() {
+        let folder = folder();
+        let checkpoints = Checkpoints::new(folder.path().join("c"), "run".into());
+        checkpoints.write("a", "", 1, &[b"state"]).unwrap();
+        fs::write(folder.path().join("c/.a-00000002.checkpoint.4321.tmp"), "half a sta").unwrap();
+        assert_eq!(checkpoints.latest("a", "", |_| ()).unwrap(), Some(vec![b"state".to_vec()]));
+        checkpoints.clear().unwrap();
+        assert!(!folder.path().join("c").exists());
     }
 
     #[test]

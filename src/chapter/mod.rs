@@ -35,6 +35,7 @@ use crate::{
     },
     error::{Error, Result},
     files::{self, write_atomically},
+    progress::{Listener, listen},
     weights,
 };
 
@@ -123,6 +124,7 @@ impl Chapter {
         if let Some(file) = &args.save {
             files::check_writable(file)?;
         }
+        listen(|what| Box::new(Progress::new(what)));
         say(format_args!("{} on {device_name}, figures and metrics in {}", spec.name, out.display()));
         Ok(Some(Self {
             args,
@@ -191,18 +193,11 @@ impl Chapter {
                         progress = Some((file.to_string(), Progress::new(&format!("bytes of {file}"))));
                     }
                     if let Some((_, progress)) = &progress {
-                        progress.set(bytes, total.unwrap_or(0));
+                        progress.hear(bytes, total.unwrap_or(0));
                     }
                 })
             }
         }
-    }
-
-    /// Shows on stderr how far a long piece of work is: call what this returns with how much is done and how much there is,
-    /// from any thread and in any order, and drop it when the work is over. Work of less than two seconds shows nothing.
-    pub fn progress(&self, what: &str) -> impl Fn(usize, usize) + Send + Sync + use<> {
-        let progress = Progress::new(what);
-        move |done, total| progress.set(done, total)
     }
 
     /// Records a result for `metrics.json`; the name ends in its unit, `test_bits_per_dim`.

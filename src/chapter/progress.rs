@@ -2,14 +2,18 @@
 
 use std::{
     io::IsTerminal,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::terminal::say;
+use crate::progress::Listener;
+
+/// The bars on the terminal: one piece of work may be part of another.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Nothing is shown of work that is over sooner.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -79,15 +83,16 @@ impl Progress {
         Self { shared, painter }
     }
 
-    /// Says that so much of the total is done; a total of 0 is not known. Reports of several threads may come out of order.
-    pub(super) fn set(&self, done: usize, total: usize) {
-        let mut work = self.shared.lock();
-        (work.done, work.total) = (work.done.max(done), total);
-    }
-
     /// Adds this to what is shown.
     pub(super) fn note(&self, note: String) {
         self.shared.lock().note = note;
+    }
+}
+
+impl Listener for Progress {
+    fn hear(&self, done: usize, total: usize) {
+        let mut work = self.shared.lock();
+        (work.done, work.total) = (work.done.max(done), total);
     }
 }
 
@@ -113,7 +118,7 @@ fn bar(shared: &Shared, what: String) {
         };
         let bar = bar.get_or_insert_with(|| {
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(0).with_style(style).with_prefix(what.clone())
+            BARS.add(ProgressBar::new(0).with_style(style).with_prefix(what.clone()))
         });
         bar.set_length(work.total as u64);
         bar.set_position(work.done as u64);
@@ -156,7 +161,7 @@ mod tests {
         scope(|threads| {
             for done in [3, 1, 7, 2] {
                 let progress = &progress;
-                threads.spawn(move || progress.set(done, 8));
+                threads.spawn(move || progress.hear(done, 8));
             }
         });
         progress.note("fine".into());
@@ -169,7 +174,7 @@ mod tests {
         assert_eq!(lines.recv().unwrap(), "work: 0 after 0 s");
         drop(progress);
         let (progress, lines) = listened(Duration::from_millis(100));
-        progress.set(65536, 0);
+        progress.hear(65536, 0);
         assert_eq!(lines.recv().unwrap(), "work: 65536 after 0 s");
     }
 
@@ -177,7 +182,7 @@ mod tests {
     fn short_work_is_not_shown_and_its_end_waits_for_nothing() {
         let start = Instant::now();
         let (progress, lines) = listened(Duration::from_secs(3600));
-        progress.set(1, 2);
+        progress.hear(1, 2);
         drop(progress);
         assert!(lines.recv().is_err() && start.elapsed() < Duration::from_secs(60));
     }

@@ -13,6 +13,7 @@ use burn::{
 use super::{Chapter, interrupt, progress::Progress, terminal::say};
 use crate::{
     error::{Error, Result},
+    progress::Listener,
     training::{Shard, Shards, State, Trained, Training},
 };
 
@@ -80,7 +81,7 @@ impl<'a, M: Module + Sync> Stage<'a, M> {
         let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
         let interrupt = interrupt::while_training()?;
         let trained = training.run(state, devices, loss, |state| {
-            progress.set(state.step, training.steps);
+            progress.hear(state.step, training.steps);
             if let Some(loss) = state.losses.last() {
                 progress.note(format!("loss {loss:.3}"));
             }
