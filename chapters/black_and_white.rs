@@ -127,7 +127,7 @@ fn train<M: Autoencoder>(chapter: &mut Chapter, networks: Networks, images: &Ima
     fit.kl_warmup = steps / 10;
     // ANCHOR_END: fit
     let loss = fit.loss(images, chapter.seed(), &chapter.device);
-    Ok(chapter.train("training", &fit.training, fresh, loss)?.model)
+    Ok(chapter.stage("training", &fit).train(fresh, loss)?.model)
 }
 
 /// Prints the bounds, and draws the means of the pixels.

@@ -128,7 +128,7 @@ fn train(
         Ok(terms)
     };
     let loss = fit.loss(&data.train, chapter.seed(), &device);
-    chapter.train_and_observe(what, &fit.training, model, loss, observe)
+    chapter.stage(what, fit).observing(observe).train(model, loss)
 }
 // ANCHOR_END: train
 

@@ -86,7 +86,7 @@ fn digits(chapter: &mut Chapter) -> Result<()> {
 fn train<M: Autoencoder>(chapter: &mut Chapter, data: &Dataset, what: &str, model: &M, steps: usize) -> Result<M> {
     let fit = Fit::new(steps, 0.3);
     let loss = fit.loss(&data.train, chapter.seed(), &chapter.device);
-    Ok(chapter.train(what, &fit.training, model, loss)?.model)
+    Ok(chapter.stage(what, &fit).train(model, loss)?.model)
 }
 
 /// One hierarchy above black and white MNIST: three levels of 32, 16 and 8 latents.

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let setting = chapter.setting(&data, 1200);
+    let setting = chapter.setting(1200);
     // ANCHOR: network
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let device = chapter.device.clone().autodiff();
@@ -92,7 +92,7 @@ fn train(chapter: &mut Chapter, data: &Dataset, setting: &Setting, fresh: Denois
         denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(terms as f64)
     };
     // ANCHOR_END: loss
-    chapter.train("training", &setting.training, &fresh, loss)
+    chapter.stage("training", setting).train(&fresh, loss)
 }
 // ANCHOR_END: train
 

@@ -44,7 +44,7 @@ struct Model {
 
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let setting = chapter.setting(&data, 900);
+    let setting = chapter.setting(900);
     let device = chapter.device.clone().autodiff();
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let fresh = Model {
@@ -108,7 +108,7 @@ fn train(chapter: &mut Chapter, images: &Images, setting: &Setting, model: &Mode
         let at = NoiseLevels::of_learned(&model.schedule, upload(t, &device));
         mean + draw(&model.denoiser.clone().no_grad(), at, shard, false).square().mean() * 0.01
     };
-    Ok(chapter.train(run.stage, run.training, model, loss)?.model)
+    Ok(chapter.stage(run.stage, run.training).train(model, loss)?.model)
 }
 // ANCHOR_END: train
 

@@ -49,15 +49,15 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     identities::four_losses(chapter);
     identities::error_scale(chapter)?;
     score::tweedie(chapter)?;
-    let setting = setting(chapter, &data);
+    let setting = setting(chapter);
     let judged = experiments(chapter, &data, &setting)?;
     report(chapter, &data, judged)
 }
 
 /// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a tenth of the steps of a long run; in a
 /// short one, with less dropout than in chapters 5 and 6.
-fn setting(chapter: &mut Chapter, data: &Dataset) -> Setting {
-    let setting = chapter.setting(data, 400);
+fn setting(chapter: &mut Chapter) -> Setting {
+    let setting = chapter.setting(400);
     let Setting { trunk, training, .. } = &setting;
     match chapter.preset() {
         Preset::Quick => Setting { trunk: TrunkConfig { dropout: 0.3, ..*trunk }, ..setting },

@@ -44,7 +44,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     chapter.args.preset.get_or_insert(Preset::Full);
     let data = chapter.dataset()?;
     let devices: Vec<Device> = chapter.devices()?.into_iter().map(Device::autodiff).collect();
-    let setting = chapter.setting(&data, 1200);
+    let setting = chapter.setting(1200);
     let schedule = setting.linear();
 
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
@@ -66,7 +66,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     // A device that breaks down makes Burn panic. The run turns that into a sentence, so it need not be printed as well.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let trained = chapter.train_on(&devices, "training", &setting.training, &model, loss);
+    let trained = chapter.stage("training", &setting).on(&devices).train(&model, loss);
     std::panic::set_hook(hook);
     let trained = trained?;
     chapter.save_weights(&trained.model)?;

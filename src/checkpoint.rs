@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    files::write_atomically,
+    files::{is_unfinished, write_atomically},
 };
 
 const MAGIC: &[u8] = b"elbo-to-diffusion checkpoint 1\n";
@@ -23,24 +23,25 @@ const KEPT: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     folder: PathBuf,
-    /// What makes the run what it is; a checkpoint of another run is refused.
+    /// What makes the run what it is, a line each; a checkpoint of another run is refused.
     run: String,
 }
 
 impl Checkpoints {
-    /// The checkpoints in `folder` of the run that `run` describes: program, seed, steps and so on.
+    /// The checkpoints in `folder` of the run that `run` describes: program, data, seed, a line each.
     pub fn new(folder: PathBuf, run: String) -> Self {
         Self { folder, run }
     }
 
-    /// Writes the state of a stage after `step` steps, and removes all but the newest two checkpoints of the stage.
-    /// Fails with a sentence; the checkpoints that were there before are still there then.
-    pub fn write(&self, stage: &str, step: usize, parts: &[&[u8]]) -> Result<()> {
+    /// Writes the state of a stage with these settings after `step` steps, and removes all but the newest two checkpoints of
+    /// the stage. Fails with a sentence; the checkpoints that were there before are still there then.
+    pub fn write(&self, stage: &str, settings: &str, step: usize, parts: &[&[u8]]) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(|e| {
             Error::failure(format!("cannot create {}: {e}; name another folder with --out", self.folder.display()))
         })?;
         let mut contents = MAGIC.to_vec();
-        for part in [self.run.as_bytes(), stage.as_bytes()].iter().chain(parts) {
+        let run = format!("{}{settings}", self.run);
+        for part in [run.as_bytes(), stage.as_bytes()].iter().chain(parts) {
             contents.extend((part.len() as u64).to_le_bytes());
             contents.extend(*part);
         }
@@ -56,16 +57,17 @@ impl Checkpoints {
 
     /// The parts of the newest checkpoint of the stage that is whole, or `None` if the stage has none.
     ///
-    /// Fails with a sentence if all of them are damaged, or if one belongs to another run.
-    pub fn latest(&self, stage: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    /// Tells `say` of a damaged one that is passed over. Fails with a sentence if all of them are damaged, or if one belongs to
+    /// another run or to other settings.
+    pub fn latest(&self, stage: &str, settings: &str, say: impl Fn(&str)) -> Result<Option<Vec<Vec<u8>>>> {
         let files = self.files(stage)?;
         let mut damaged = None;
         for file in files.iter().rev() {
-            match self.read(stage, file) {
+            match self.read(stage, settings, file) {
                 Ok(parts) => return Ok(Some(parts)),
                 Err(Unusable::Foreign(error)) => return Err(error),
                 Err(Unusable::Damaged(why)) => {
-                    eprintln!("{} is {why}; using the checkpoint before it", file.display());
+                    say(&format!("{} is {why}; using the checkpoint before it", file.display()));
                     damaged = Some((file, why));
                 }
             }
@@ -73,8 +75,9 @@ impl Checkpoints {
         match damaged {
             None => Ok(None),
             Some((file, why)) => Err(Error::failure(format!(
-                "{} is {why} and there is no checkpoint before it; start the run anew without --resume",
-                file.display()
+                "{} is {why} and there is no checkpoint before it; remove {} and start the run anew without --resume",
+                file.display(),
+                self.folder.display()
             ))),
         }
     }
@@ -89,6 +92,13 @@ impl Checkpoints {
         for file in self.files("")? {
             fs::remove_file(&file)
                 .map_err(|e| Error::failure(format!("cannot remove {}: {e}; remove it by hand", file.display())))?;
+        }
+        // What a run that was killed left behind is of no use to anybody, and if it cannot be removed, of no harm either.
+        let unfinished = |path: &PathBuf| path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy()));
+        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if unfinished(&file) {
+                drop(fs::remove_file(file));
+            }
         }
         // The folder may hold files that are not ours; then it stays.
         drop(fs::remove_dir(&self.folder));
@@ -115,7 +125,7 @@ impl Checkpoints {
         Ok(files)
     }
 
-    fn read(&self, stage: &str, file: &Path) -> std::result::Result<Vec<Vec<u8>>, Unusable> {
+    fn read(&self, stage: &str, settings: &str, file: &Path) -> std::result::Result<Vec<Vec<u8>>, Unusable> {
         let contents = fs::read(file).map_err(|e| Unusable::Damaged(format!("unreadable ({e})")))?;
         if !contents.starts_with(&MAGIC[..MAGIC.len().min(contents.len())]) {
             let name = file.display();
@@ -141,16 +151,24 @@ impl Checkpoints {
         if parts.len() < 2 || parts[1] != stage.as_bytes() {
             return Err(truncated());
         }
-        if parts[0] != self.run.as_bytes() {
+        let run = format!("{}{settings}", self.run);
+        if parts[0] != run.as_bytes() {
+            let (theirs, ours) = difference(&String::from_utf8_lossy(&parts[0]), &run);
             return Err(Unusable::Foreign(Error::failure(format!(
-                "{} belongs to another run ({}, not {}); repeat that run's flags or name another folder",
-                file.display(),
-                String::from_utf8_lossy(&parts[0]),
-                self.run
+                "{} belongs to another run ({theirs}, not {ours}); repeat that run's flags and settings, or name another folder",
+                file.display()
             ))));
         }
         Ok(parts.split_off(2))
     }
+}
+
+/// The first line in which two descriptions differ.
+fn difference(theirs: &str, ours: &str) -> (String, String) {
+    let line = |text: &str, i: usize| text.lines().nth(i).unwrap_or("nothing").trim_matches([' ', ',']).to_string();
+    let lines = theirs.lines().count().max(ours.lines().count());
+    let pairs = (0..lines).map(|i| (line(theirs, i), line(ours, i)));
+    pairs.into_iter().find(|(theirs, ours)| theirs != ours).unwrap_or_default()
 }
 
 /// Why a checkpoint cannot be used.
@@ -169,39 +187,54 @@ mod tests {
         tempfile::tempdir().unwrap()
     }
 
+    fn latest(checkpoints: &Checkpoints, stage: &str, settings: &str) -> Result<Option<Vec<Vec<u8>>>> {
+        checkpoints.latest(stage, settings, |line| assert!(line.contains("damaged")))
+    }
+
     #[test]
     fn the_newest_checkpoint_is_read_and_two_are_kept() {
         let folder = folder();
         let checkpoints = Checkpoints::new(folder.path().join("c"), "run".into());
-        assert_eq!(checkpoints.latest("a").unwrap(), None);
+        assert_eq!(latest(&checkpoints, "a", "").unwrap(), None);
         for step in [5, 10, 100] {
-            checkpoints.write("a", step, &[&[step as u8], b""]).unwrap();
+            checkpoints.write("a", "", step, &[&[step as u8], b""]).unwrap();
         }
-        checkpoints.write("b", 7, &[b"other"]).unwrap();
-        assert_eq!(checkpoints.latest("a").unwrap(), Some(vec![vec![100], vec![]]));
-        assert_eq!(checkpoints.latest("b").unwrap(), Some(vec![b"other".to_vec()]));
+        checkpoints.write("b", "", 7, &[b"other"]).unwrap();
+        assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![vec![100], vec![]]));
+        assert_eq!(latest(&checkpoints, "b", "").unwrap(), Some(vec![b"other".to_vec()]));
         assert_eq!(checkpoints.files("a").unwrap().len(), 2);
         checkpoints.clear().unwrap();
         assert!(!checkpoints.exist() && !folder.path().join("c").exists());
     }
 
     #[test]
+    fn what_a_killed_run_left_half_written_is_cleared_away() {
+        let folder = folder();
+        let checkpoints = Checkpoints::new(folder.path().join("c"), "run".into());
+        checkpoints.write("a", "", 1, &[b"state"]).unwrap();
+        fs::write(folder.path().join("c/.a-00000002.checkpoint.4321.tmp"), "half a sta").unwrap();
+        assert_eq!(checkpoints.latest("a", "", |_| ()).unwrap(), Some(vec![b"state".to_vec()]));
+        checkpoints.clear().unwrap();
+        assert!(!folder.path().join("c").exists());
+    }
+
+    #[test]
     fn a_damaged_checkpoint_gives_way_to_the_one_before_it() {
         let folder = folder();
         let checkpoints = Checkpoints::new(folder.path().into(), "run".into());
-        checkpoints.write("a", 1, &[b"old state"]).unwrap();
-        checkpoints.write("a", 2, &[b"new state"]).unwrap();
+        checkpoints.write("a", "", 1, &[b"old state"]).unwrap();
+        checkpoints.write("a", "", 2, &[b"new state"]).unwrap();
         let newest = checkpoints.files("a").unwrap().pop().unwrap();
         let whole = fs::read(&newest).unwrap();
         for length in 0..whole.len() {
             fs::write(&newest, &whole[..length]).unwrap();
-            assert_eq!(checkpoints.latest("a").unwrap(), Some(vec![b"old state".to_vec()]), "cut to {length}");
+            assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![b"old state".to_vec()]), "cut to {length}");
         }
         for place in MAGIC.len()..whole.len() {
             let mut changed = whole.clone();
             changed[place] ^= 0x10;
             fs::write(&newest, &changed).unwrap();
-            assert_eq!(checkpoints.latest("a").unwrap(), Some(vec![b"old state".to_vec()]), "byte {place}");
+            assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![b"old state".to_vec()]), "byte {place}");
         }
     }
 
@@ -209,23 +242,31 @@ mod tests {
     fn without_a_whole_checkpoint_the_run_is_refused() {
         let folder = folder();
         let checkpoints = Checkpoints::new(folder.path().into(), "run".into());
-        checkpoints.write("a", 1, &[b"state"]).unwrap();
+        checkpoints.write("a", "", 1, &[b"state"]).unwrap();
         let file = checkpoints.files("a").unwrap().pop().unwrap();
         let whole = fs::read(&file).unwrap();
         fs::write(&file, &whole[..whole.len() - 1]).unwrap();
-        let error = checkpoints.latest("a").unwrap_err().to_string();
+        let error = latest(&checkpoints, "a", "").unwrap_err().to_string();
         assert!(error.contains("cut off") && error.contains("without --resume"), "{error}");
     }
 
     #[test]
     fn checkpoints_of_another_run_or_program_are_refused() {
         let folder = folder();
-        Checkpoints::new(folder.path().into(), "seed 1".into()).write("a", 1, &[b"state"]).unwrap();
-        let error = Checkpoints::new(folder.path().into(), "seed 2".into()).latest("a").unwrap_err().to_string();
-        assert!(error.contains("another run (seed 1, not seed 2)"), "{error}");
+        let run = |run: &str| Checkpoints::new(folder.path().into(), run.into());
+        run("program\nseed 1\n").write("a", "batch: 64,\n}", 1, &[b"state"]).unwrap();
+        for (other, settings, difference) in [
+            ("program\nseed 2\n", "batch: 64,\n}", "another run (seed 1, not seed 2)"),
+            ("program\nseed 1\n", "batch: 32,\n}", "another run (batch: 64, not batch: 32)"),
+            ("program\nseed 1\n", "", "another run (batch: 64, not nothing)"),
+        ] {
+            let error = latest(&run(other), "a", settings).unwrap_err().to_string();
+            assert!(error.contains(difference), "{error}");
+        }
+        assert!(latest(&run("program\nseed 1\n"), "a", "batch: 64,\n}").unwrap().is_some());
         fs::write(folder.path().join("b-00000001.checkpoint"), "a text about something else entirely, long enough")
             .unwrap();
-        let error = Checkpoints::new(folder.path().into(), "seed 1".into()).latest("b").unwrap_err().to_string();
+        let error = latest(&run("seed 1"), "b", "").unwrap_err().to_string();
         assert!(error.contains("no checkpoint of this program"), "{error}");
     }
 }

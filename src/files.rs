@@ -38,6 +38,11 @@ fn temporary(file: &Path) -> PathBuf {
     file.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
 }
 
+/// True for the name of unfinished contents, which a run that was killed while it wrote a file leaves behind.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".tmp")
+}
+
 /// Writes a file by way of a temporary one, so that a crash or a full disk never leaves half a file in the place of a
 /// whole one. Fails with the path and the reason.
 pub fn write_atomically(file: &Path, contents: &[u8]) -> Result<()> {

@@ -7,6 +7,7 @@
 //! | [`oracle`] | exact answers in f64, for programs and tests |
 //! | [`error`] | the one error type |
 //! | [`host`] | numbers between host and device |
+//! | [`progress`] | how far long work is, for whoever listens |
 //! | [`kernels`] | linear layers, convolutions, SiLU, RMS norm, softmax, the levels of a pixel and AdamW on the CPU |
 //! | [`random`] | host randomness, one stream per purpose |
 //! | [`data`] | the data sets |
@@ -60,6 +61,7 @@ pub mod kernels;
 pub mod network;
 pub mod optimizer;
 pub mod oracle;
+pub mod progress;
 pub mod random;
 pub mod training;
 pub mod vdm;

@@ -32,6 +32,10 @@ pub enum Stream {
     Exact = 9,
     /// Images and noise of the descent of a schedule's end points.
     EndPoints = 10,
+    /// Draws behind estimates of a gradient.
+    Gradient = 11,
+    /// Draws from posteriors that are looked at by themselves.
+    Posterior = 12,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

@@ -36,7 +36,8 @@ pub fn save<M: Module>(module: &M, program: &str, file: &Path) -> Result<()> {
 
 /// Replaces all weights of the module by those of a file that the same program wrote.
 ///
-/// Fails with a sentence if the file cannot be read, is damaged, or holds the weights of another program or network.
+/// Fails with a sentence if the file cannot be read, is damaged, holds the weights of another program or network, or one that
+/// is no finite number.
 pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
     let name = file.display();
     let contents = std::fs::read(file)
@@ -137,7 +138,12 @@ impl ModuleMapper for Replace<'_> {
         }
         self.used += 1;
         let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let data = TensorData::new(values.collect::<Vec<f32>>(), shape);
+        let values: Vec<f32> = values.collect();
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            self.error = Some(format!("has a weight {value} in {name}, which is no finite number"));
+            return param;
+        }
+        let data = TensorData::new(values, shape);
         param.map(|old| Tensor::from_data(data, &old.device()))
     }
 }

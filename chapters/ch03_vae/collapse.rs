@@ -63,7 +63,7 @@ pub fn weigh_the_kl(
     for weight in [0.0, 1.0, 4.0, 10.0] {
         let fit = Fit { kl_warmup: 0, kl_weight: weight, ..Fit::new(steps, 0.3) };
         let loss = fit.loss(&data.train, chapter.seed(), &device);
-        let model = chapter.train(&format!("weight {weight}"), &fit.training, &fresh(), loss)?.model;
+        let model = chapter.stage(&format!("weight {weight}"), &fit).train(&fresh(), loss)?.model;
         let elbo = NegativeElbo::estimate(&model, &data.validation, draws, &device)?;
         let latents = Latents::of(&model, &data.validation, &device)?;
         found.push(Weighted { weight, elbo, latents });

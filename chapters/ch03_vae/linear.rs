@@ -42,7 +42,7 @@ pub fn compare(chapter: &mut Chapter, data: &Dataset) -> Result<Linear> {
     };
     let init = &mut rng(seed, Stream::Initialisation, 0);
     let fresh = LinearVae::new(data.train.dim(), 2, init, &device);
-    let model = chapter.train("linear VAE", &training, &fresh, loss)?.model;
+    let model = chapter.stage("linear VAE", &training).train(&fresh, loss)?.model;
     let best = ppca_log_likelihood(&covariance(&data.train), 2)?;
     Ok(Linear { trained: model.exact_elbo(&data.train)?, best })
 }

@@ -7,6 +7,7 @@ use elbo_to_diffusion::{
     evaluation::Bound,
     figure::{Axis, Plot, Series, Style},
     host::download,
+    progress,
     random::{Stream, rng},
     vdm::Linear,
 };
@@ -27,6 +28,7 @@ pub struct Path {
 /// Moves both end points down the slopes of the bound on the training images.
 pub fn descend(chapter: &Chapter, data: &Dataset, model: &Model) -> Result<Path> {
     let (seed, device) = (chapter.seed(), chapter.device.clone());
+    let work = progress::work("end points", STEPS);
     // ANCHOR: end_points
     let denoise = |z, gamma| model.denoiser.denoise(z, gamma, None);
     let slopes = |ends: [f64; 2], images: usize, step: usize| -> Result<[f64; 2]> {
@@ -39,6 +41,7 @@ pub fn descend(chapter: &Chapter, data: &Dataset, model: &Model) -> Result<Path>
     for step in 0..STEPS {
         let (ends, slopes) = (path[step], slopes(path[step], 256, step)?);
         path.push([0, 1].map(|i| ends[i] - (20.0 * slopes[i]).clamp(-0.25, 0.25)));
+        work.advance();
     }
     // ANCHOR_END: end_points
     Ok(Path { slopes: slopes(path[STEPS], 2000, STEPS)?, ends: path })

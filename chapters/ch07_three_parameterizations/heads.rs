@@ -95,6 +95,6 @@ pub fn train<H: Head>(
         let x_hat = |z, gamma| head.x_hat(z, gamma, Some(dropout));
         denoising_term(x, at, eps, x_hat).mean() / data.train.dim() as f64
     };
-    Ok(chapter.train(experiment.name, &setting.training, &experiment.head, loss)?.model)
+    Ok(chapter.stage(experiment.name, setting).train(&experiment.head, loss)?.model)
 }
 // ANCHOR_END: train

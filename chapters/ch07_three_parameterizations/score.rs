@@ -103,6 +103,6 @@ fn score_network(chapter: &mut Chapter, data: &Mixture, level: NoiseLevel) -> Re
         let z = diffuse(x, gamma.clone(), eps.clone());
         (network.forward(z, gamma, None) - eps).square().mean()
     };
-    Ok(chapter.train("score", &Training::new(600), &network, loss)?.model)
+    Ok(chapter.stage("score", &Training::new(600)).train(&network, loss)?.model)
 }
 // ANCHOR_END: score_network

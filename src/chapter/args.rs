@@ -69,20 +69,20 @@ pub struct Args {
     /// The data set [default: digits]
     #[arg(long, value_enum)]
     pub data: Option<DataChoice>,
-    /// A folder with the four files of MNIST, for `--data mnist` without a network
+    /// A folder with MNIST's files, for `--data mnist` without a network
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// How much work to do [default: quick]
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
     /// Number of training steps [default: what the preset says]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub steps: Option<usize>,
     /// Seed of all random numbers [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub seed: Option<u64>,
     /// Number of CPU threads [default: one per core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     pub threads: Option<usize>,
     /// Where figures and metrics.json go [default: target/chapters/NAME]
     #[arg(long, value_name = "DIR")]
@@ -104,6 +104,19 @@ pub struct Args {
     #[cfg(feature = "remote")]
     #[arg(long, value_name = "PORT")]
     pub serve: Option<u16>,
+}
+
+fn count(text: &str) -> std::result::Result<usize, &'static str> {
+    text.parse().map_err(|_| "give a whole number, 1 or more")
+}
+
+fn seed(text: &str) -> std::result::Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
+
+/// The most threads that `--threads` may ask for. A few for each core may make sense; thousands only take memory.
+fn most_threads() -> usize {
+    16 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What the command line asks for.
@@ -140,13 +153,12 @@ impl Args {
         Ok(Parsed::Run(Box::new(args)))
     }
 
-    /// What makes a run what it is, in one line: two runs with the same line compute the same.
+    /// What makes a run what it is, beside the settings of its training, a line each: two runs with the same lines and the same
+    /// settings compute the same.
     pub fn describe(&self, name: &str) -> String {
         let data = self.data.unwrap_or(DataChoice::Digits);
         let preset = self.preset.unwrap_or(Preset::Quick);
-        let steps = self.steps.map_or("default".into(), |n| n.to_string());
-        format!("{name} --data {data:?} --preset {preset:?} --steps {steps} --seed {}", self.seed.unwrap_or(0))
-            .to_lowercase()
+        format!("program: {name}\ndata: {data:?}\npreset: {preset:?}\nseed: {}\n", self.seed.unwrap_or(0))
     }
 
     /// Refuses what the chapter cannot use and values that make no sense.
@@ -182,6 +194,12 @@ impl Args {
         }
         if self.threads == Some(0) {
             return Err(Error::usage("--threads 0 leaves nobody to work; give 1 or more"));
+        }
+        let most = most_threads();
+        if let Some(threads) = self.threads.filter(|&threads| threads > most) {
+            return Err(Error::usage(format!(
+                "--threads {threads} is more than this machine can use; give at most {most}, 16 for each core"
+            )));
         }
         if self.data_dir.is_some() && self.data != Some(DataChoice::Mnist) {
             return Err(Error::usage("--data-dir holds the files of MNIST; add --data mnist or leave it out"));

@@ -49,7 +49,7 @@ pub fn named(name: &str) -> Result<Device> {
 pub fn serve(choice: DeviceChoice, port: u16) -> Result<()> {
     use burn::server::{RemoteServer, WebSocketTransport};
     let (device, name) = select(choice)?;
-    eprintln!("lending {name} at port {port} to everybody who can reach it; Ctrl-C ends it");
+    super::terminal::say(format_args!("lending {name} at port {port} to everybody who can reach it; Ctrl-C ends it"));
     RemoteServer::new([device])
         .serve(WebSocketTransport::new(port))
         .map_err(|e| Error::failure(format!("cannot lend a device at port {port}: {e}; try another --serve PORT")))

@@ -3,42 +3,41 @@
 mod args;
 mod device;
 mod interrupt;
+mod progress;
 mod report;
 mod setting;
+mod stage;
 mod terminal;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::{module::Module, tensor::Device};
 use serde_json::{Map, Value, json};
 
-use self::{args::Parsed, terminal::Progress};
+use self::{args::Parsed, progress::Progress, terminal::say};
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
     device::select as select_device,
     report::{Number, Report},
     setting::Setting,
+    stage::Stage,
 };
 use crate::{
     checkpoint::Checkpoints,
-    data::{Dataset, digits::digits, mnist::mnist},
+    data::{
+        Dataset,
+        digits::digits,
+        mnist::{Labels, mnist},
+    },
     error::{Error, Result},
     files::{self, write_atomically},
-    training::{Shard, State, Trained, Training},
+    progress::{Listener, listen},
     weights,
 };
-
-/// Writing checkpoints may take one part in this many of the time...
-const CHECKPOINT_SHARE: u32 = 50;
-/// ... but they are never closer together than this.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a chapter is called and which flags it can use.
 pub struct Spec {
@@ -62,7 +61,6 @@ pub struct Chapter {
     device_name: &'static str,
     out: PathBuf,
     checkpoints: Checkpoints,
-    resumed: bool,
     steps: usize,
     metrics: Map<String, Value>,
     timing: Map<String, Value>,
@@ -78,7 +76,7 @@ pub fn main(spec: Spec, run: fn(&mut Chapter) -> Result<()>) -> ExitCode {
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(format_args!("error: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -89,7 +87,7 @@ impl Chapter {
         let args = match Args::parse_for(spec.name, spec.about, spec.flags, std::env::args_os())? {
             Parsed::Run(args) => *args,
             Parsed::Help(text) => {
-                print!("{text}");
+                terminal::print(&text);
                 return Ok(None);
             }
         };
@@ -104,32 +102,33 @@ impl Chapter {
             device::serve(args.device.unwrap_or(DeviceChoice::Cpu), port)?;
             return Ok(None);
         }
+        // Nothing is written before it is known that the run can begin.
+        let (device, device_name) = device::select(args.device.unwrap_or(DeviceChoice::Cpu))?;
         let default = || PathBuf::from("target/chapters").join(spec.name);
         let out = args.out.clone().or_else(|| args.resume.clone()).unwrap_or_else(default);
-        files::prepare_folder(&out)?;
-        let resumed = args.resume.is_some();
-        let folder = args.resume.as_ref().unwrap_or(&out).join("checkpoints");
-        let checkpoints = Checkpoints::new(folder, args.describe(spec.name));
-        if resumed && !checkpoints.exist() {
-            let folder = args.resume.unwrap_or_default();
+        let folder = args.resume.as_ref().unwrap_or(&out);
+        let checkpoints = Checkpoints::new(folder.join("checkpoints"), args.describe(spec.name));
+        let name = folder.display();
+        if args.resume.is_some() && !checkpoints.exist() {
             return Err(Error::failure(format!(
-                "there is no checkpoint in {}; give --resume the --out folder of a run that was interrupted",
-                folder.display()
+                "there is no checkpoint in {name}; give --resume the --out folder of a run that was interrupted"
             )));
         }
-        if !resumed {
-            // Those of an older run would be mistaken for this one's.
-            checkpoints.clear()?;
+        if args.resume.is_none() && checkpoints.exist() {
+            return Err(Error::usage(format!(
+                "{name} holds a run that was interrupted; add `--resume {name}` to go on with it, or, to start anew, remove \
+                 {name}/checkpoints or name another folder with --out"
+            )));
         }
+        files::prepare_folder(&out)?;
         if let Some(file) = &args.save {
             files::check_writable(file)?;
         }
-        let (device, device_name) = device::select(args.device.unwrap_or(DeviceChoice::Cpu))?;
-        eprintln!("{} on {device_name}, figures and metrics in {}", spec.name, out.display());
+        listen(|what| Box::new(Progress::new(what)));
+        say(format_args!("{} on {device_name}, figures and metrics in {}", spec.name, out.display()));
         Ok(Some(Self {
             args,
             checkpoints,
-            resumed,
             device,
             report: Report::new(true),
             spec,
@@ -140,6 +139,11 @@ impl Chapter {
             timing: Map::new(),
             start: Instant::now(),
         }))
+    }
+
+    /// The folder whose checkpoints are those of this run: what `--resume` needs.
+    fn run_folder(&self) -> &Path {
+        self.args.resume.as_ref().unwrap_or(&self.out)
     }
 
     /// The seed of all random numbers.
@@ -169,18 +173,27 @@ impl Chapter {
         self.steps
     }
 
-    /// The data set that `--data` names.
+    /// The data set that `--data` names. Only the digits have labels.
     pub fn dataset(&self) -> Result<Dataset> {
+        self.read(Labels::Without)
+    }
+
+    /// The data set that `--data` names, with the class of each image.
+    pub fn labelled_dataset(&self) -> Result<Dataset> {
+        self.read(Labels::With)
+    }
+
+    fn read(&self, labels: Labels) -> Result<Dataset> {
         match self.data() {
             DataChoice::Digits => digits(),
             DataChoice::Mnist => {
                 let mut progress: Option<(String, Progress)> = None;
-                mnist(self.args.data_dir.as_deref(), |file, bytes, total| {
+                mnist(self.args.data_dir.as_deref(), labels, |file, bytes, total| {
                     if progress.as_ref().is_none_or(|(name, _)| name != file) {
-                        progress = Some((file.to_string(), Progress::new(file, total as usize)));
+                        progress = Some((file.to_string(), Progress::new(&format!("bytes of {file}"))));
                     }
-                    if let Some((_, progress)) = &mut progress {
-                        progress.set(bytes as usize, "bytes");
+                    if let Some((_, progress)) = &progress {
+                        progress.hear(bytes, total.unwrap_or(0));
                     }
                 })
             }
@@ -194,14 +207,14 @@ impl Chapter {
 
     /// Records a speed or duration for `metrics.json`, and tells it on stderr. It never enters the report.
     pub fn timing(&mut self, name: &str, value: f64) {
-        eprintln!("{}: {value:.1}", name.replace('_', " "));
+        say(format_args!("{}: {value:.1}", name.replace('_', " ")));
         self.timing.insert(name.into(), json!(value));
     }
 
     /// Shows a few images on stderr as text.
     pub fn show(&self, images: &[u8], side: usize, level_count: usize) {
         let images: Vec<&[u8]> = images.chunks(side * side).take(6).collect();
-        eprint!("{}", terminal::blocks(&images, side, level_count));
+        say(terminal::blocks(&images, side, level_count));
     }
 
     /// Writes a figure, `<name>.svg`.
@@ -221,93 +234,6 @@ impl Chapter {
             Some(file) => weights::save(model, self.spec.name, file),
             None => Ok(()),
         }
-    }
-
-    /// Trains the model, with a progress bar, and with checkpoints from which `--resume` goes on.
-    ///
-    /// `stage` names this training run among those of the chapter; a chapter that trains several models gives each its own.
-    /// Ctrl-C writes a checkpoint and ends the program with a sentence.
-    pub fn train<M: Module + Sync>(
-        &mut self,
-        stage: &str,
-        training: &Training,
-        model: &M,
-        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
-    ) -> Result<Trained<M>> {
-        self.train_with(&[], stage, training, model, loss, |_| Ok(Vec::new()))
-    }
-
-    /// The same, with the shards of each batch computed on these devices; see [`Training::run`].
-    pub fn train_on<M: Module + Sync>(
-        &mut self,
-        devices: &[Device],
-        stage: &str,
-        training: &Training,
-        model: &M,
-        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
-    ) -> Result<Trained<M>> {
-        self.train_with(devices, stage, training, model, loss, |_| Ok(Vec::new()))
-    }
-
-    /// The same on one device, and after each step adds the numbers of `observe(state)` to those that come back in
-    /// [`Trained::observed`]. A resumed run does not lose what was observed before.
-    pub fn train_and_observe<M: Module + Sync>(
-        &mut self,
-        stage: &str,
-        training: &Training,
-        model: &M,
-        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
-        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
-    ) -> Result<Trained<M>> {
-        self.train_with(&[], stage, training, model, loss, observe)
-    }
-
-    fn train_with<M: Module + Sync>(
-        &mut self,
-        devices: &[Device],
-        stage: &str,
-        training: &Training,
-        model: &M,
-        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
-        observe: impl Fn(&State<M>) -> Result<Vec<f64>>,
-    ) -> Result<Trained<M>> {
-        let file: String = stage.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let fresh = training.begin(model);
-        let state = match self.resumed.then(|| self.checkpoints.latest(&file)).transpose()?.flatten() {
-            Some(parts) => fresh.restore(&parts)?,
-            None => fresh,
-        };
-        let mut progress = Progress::new(stage, training.steps);
-        let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
-        let interrupt = interrupt::while_training()?;
-        let trained = training.run(state, devices, loss, |state| {
-            if let Some(loss) = state.losses.last() {
-                progress.set(state.step, &format!("{loss:.3}"));
-            }
-            let seen = observe(state)?;
-            state.observed.extend(seen);
-            let last = state.step == training.steps;
-            if interrupt.requested() || last || written.elapsed() >= interval {
-                written = Instant::now();
-                let parts = state.save()?;
-                self.checkpoints.write(&file, state.step, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-                interval = CHECKPOINT_INTERVAL.max(written.elapsed() * CHECKPOINT_SHARE);
-            }
-            if interrupt.requested() {
-                let folder = self.out.display();
-                return Err(Error::Interrupted(format!(
-                    "interrupted in step {} of {stage}; `--resume {folder}` goes on from here",
-                    state.step
-                )));
-            }
-            Ok(())
-        })?;
-        drop(progress);
-        // A stage that a resumed run finds done has no speed.
-        if trained.steps_per_second > 0.0 {
-            self.timing("train_steps_per_second", trained.steps_per_second);
-        }
-        Ok(trained)
     }
 
     fn finish(mut self) -> Result<()> {

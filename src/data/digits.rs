@@ -19,14 +19,14 @@ const FILE: &[u8] = include_bytes!("digits.csv.gz");
 const CHECKSUM: &str = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22";
 const SIDE: usize = 8;
 const LEVELS: usize = 17;
+const CLASSES: usize = 10;
 
-/// The digits in three parts: train [0, 1000), validation [1000, 1350), test [1350, 1797).
+/// The digits with their labels in three parts: train [0, 1000), validation [1000, 1350), test [1350, 1797).
 ///
 /// This is the split of J. Tomczak, "Deep Generative Modeling", whose published models use the same data.
 /// Fails if the embedded file is not the one whose checksum is recorded.
 pub fn digits() -> Result<Dataset> {
-    let pixels = parse(FILE, CHECKSUM)?;
-    let images = Images::new(pixels, SIDE, LEVELS);
+    let images = parse(FILE, CHECKSUM)?;
     Ok(Dataset {
         train: images.range(0, 1000),
         validation: images.range(1000, 1350),
@@ -34,8 +34,8 @@ pub fn digits() -> Result<Dataset> {
     })
 }
 
-/// The levels of all images in a compressed file with this checksum.
-fn parse(file: &[u8], checksum: &str) -> Result<Vec<u8>> {
+/// All images in a compressed file with this checksum, and their labels.
+fn parse(file: &[u8], checksum: &str) -> Result<Images> {
     let broken =
         |what: String| Error::failure(format!("the embedded digits are damaged ({what}); build the crate anew"));
     let found: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -44,17 +44,21 @@ fn parse(file: &[u8], checksum: &str) -> Result<Vec<u8>> {
     }
     let mut text = String::new();
     GzDecoder::new(file).read_to_string(&mut text).map_err(|e| broken(e.to_string()))?;
-    let mut pixels = Vec::with_capacity(text.len() / 2);
+    let (mut pixels, mut labels) = (Vec::with_capacity(text.len() / 2), Vec::new());
     for (i, line) in text.lines().enumerate() {
         let row: std::result::Result<Vec<u8>, _> = line.split(',').map(str::parse).collect();
-        match row {
-            Ok(row) if row.len() == SIDE * SIDE + 1 && row.iter().all(|&k| usize::from(k) < LEVELS) => {
-                pixels.extend_from_slice(&row[..SIDE * SIDE]);
+        let row = row.ok().filter(|row| row.len() == SIDE * SIDE + 1);
+        match row.as_ref().and_then(|row| row.split_last()) {
+            Some((&label, levels))
+                if usize::from(label) < CLASSES && levels.iter().all(|&k| usize::from(k) < LEVELS) =>
+            {
+                pixels.extend_from_slice(levels);
+                labels.push(label);
             }
             _ => return Err(broken(format!("line {} is not an image", i + 1))),
         }
     }
-    Ok(pixels)
+    Ok(Images::new(pixels, SIDE, LEVELS).labelled(labels))
 }
 
 #[cfg(test)]
@@ -71,6 +75,18 @@ mod tests {
     }
 
     #[test]
+    fn each_digit_has_its_label() {
+        let data = digits().unwrap();
+        // The first images of the source are 0 to 9 in order.
+        assert_eq!(&data.train.labels().unwrap()[..12], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
+        let all = [&data.train, &data.validation, &data.test].map(|part| part.labels().unwrap());
+        assert_eq!(all.map(<[u8]>::len), [1000, 350, 447]);
+        // How many there are of each digit, as the source says.
+        let count = |digit| all.concat().iter().filter(|&&label| label == digit).count();
+        assert_eq!((0..10).map(count).collect::<Vec<_>>(), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+    }
+
+    #[test]
     fn a_changed_byte_is_noticed() {
         let mut file = FILE.to_vec();
         file[2000] ^= 1;
@@ -82,7 +98,8 @@ mod tests {
     fn a_foreign_file_is_noticed() {
         use flate2::{Compression, write::GzEncoder};
         use std::io::Write;
-        for (text, expected) in [("1,2,3\n", "line 1"), ("17,".repeat(64).as_str(), "line 1")] {
+        let (level, label) = ("17,".repeat(64) + "0", "16,".repeat(64) + "10");
+        for (text, expected) in [("1,2,3\n", "line 1"), (&level, "line 1"), (&label, "line 1")] {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(text.as_bytes()).unwrap();
             let file = encoder.finish().unwrap();

@@ -13,13 +13,18 @@ pub struct Idx {
     pub entries: Vec<u8>,
 }
 
-/// Uncompresses a file if it is gzip, and returns it as it is otherwise. The error is half a sentence about the file.
-pub fn uncompress(file: Vec<u8>) -> Result<Vec<u8>, String> {
+/// Uncompresses a file if it is gzip, and returns it as it is otherwise. No more than `limit` bytes are unpacked, because a small
+/// file can hold more than fits into memory. The error is half a sentence about the file.
+pub fn uncompress(file: Vec<u8>, limit: usize) -> Result<Vec<u8>, String> {
     if !file.starts_with(&[0x1f, 0x8b]) {
         return Ok(file);
     }
     let mut contents = Vec::new();
-    GzDecoder::new(&*file).read_to_end(&mut contents).map_err(|e| format!("is a damaged gzip file ({e})"))?;
+    let mut unpacked = GzDecoder::new(&*file).take(limit as u64 + 1);
+    unpacked.read_to_end(&mut contents).map_err(|e| format!("is a damaged gzip file ({e})"))?;
+    if contents.len() > limit {
+        return Err(format!("unpacks to more than the {limit} bytes that it may have"));
+    }
     Ok(contents)
 }
 
@@ -59,7 +64,7 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(FILE).unwrap();
         for file in [FILE.to_vec(), encoder.finish().unwrap()] {
-            let idx = parse(&uncompress(file).unwrap(), 2).unwrap();
+            let idx = parse(&uncompress(file, 18).unwrap(), 2).unwrap();
             assert_eq!((idx.shape, idx.entries), (vec![2, 3], vec![1, 2, 3, 4, 5, 6]));
         }
     }
@@ -83,7 +88,19 @@ mod tests {
         assert!(change(3, 3).contains("magic number"));
         assert!(change(11, 4).contains("2 x 4 = 8 entries in its header and holds 6"));
         assert!(change(4, 0xff).contains("promises"));
-        assert!(uncompress(vec![0x1f, 0x8b, 8, 0, 1, 2]).unwrap_err().contains("damaged gzip"));
+        assert!(uncompress(vec![0x1f, 0x8b, 8, 0, 1, 2], 18).unwrap_err().contains("damaged gzip"));
+    }
+
+    #[test]
+    fn no_more_is_unpacked_than_a_file_may_have() {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        // A megabyte of zeros takes a kilobyte.
+        encoder.write_all(&vec![0; 1 << 20]).unwrap();
+        let bomb = encoder.finish().unwrap();
+        assert!(bomb.len() < 2000);
+        assert_eq!(uncompress(bomb.clone(), 1 << 20).unwrap().len(), 1 << 20);
+        assert!(uncompress(bomb, 5000).unwrap_err().contains("more than the 5000 bytes"));
     }
 
     #[test]

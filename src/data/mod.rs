@@ -9,13 +9,15 @@ use rand::{Rng, RngExt};
 
 use crate::host::upload;
 
-/// Grey-level images: each pixel is one of `level_count` levels.
+/// Grey-level images: each pixel is one of `level_count` levels. Each image may have a label, the class it belongs to.
 ///
 /// Level k stands for the value x_k = 2 (k + 1/2) / K - 1, so the values fill [-1, 1] evenly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
     /// Levels of all images, row after row, image after image.
     pixels: Vec<u8>,
+    /// The class of each image, where classes are known.
+    labels: Option<Vec<u8>>,
     /// Pixels on one side of the square image.
     side: usize,
     /// Number of levels, K.
@@ -34,17 +36,22 @@ pub struct Dataset {
 }
 
 impl Images {
-    /// Images from their levels; the caller guarantees whole images and levels below `level_count`.
+    /// Images from their levels, without labels; the caller guarantees whole images and levels below `level_count`.
     fn new(pixels: Vec<u8>, side: usize, level_count: usize) -> Self {
-        Self { pixels, side, level_count }
+        Self { pixels, labels: None, side, level_count }
     }
 
-    /// Other images of the same kind, from their levels. Pixels behind the last whole image are left out, and a level above the
+    /// The images with a label each, of which the caller guarantees as many.
+    fn labelled(self, labels: Vec<u8>) -> Self {
+        Self { labels: Some(labels), ..self }
+    }
+
+    /// Other images of the same kind, from their levels, without labels. Pixels behind the last whole image are left out, and a level above the
     /// highest counts as the highest.
     pub fn with_pixels(&self, mut pixels: Vec<u8>) -> Self {
         pixels.truncate(pixels.len() / self.dim() * self.dim());
         pixels.iter_mut().for_each(|k| *k = (*k).min((self.level_count - 1) as u8));
-        Self { pixels, ..*self }
+        Self { pixels, labels: None, ..*self }
     }
 
     /// Number of images.
@@ -82,6 +89,11 @@ impl Images {
         &self.pixels[i * self.dim()..(i + 1) * self.dim()]
     }
 
+    /// The class of each image, 0 to 9 for digits; `None` if the images were read without their labels.
+    pub fn labels(&self) -> Option<&[u8]> {
+        self.labels.as_deref()
+    }
+
     /// The images, one slice of levels each.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.pixels.chunks_exact(self.dim())
@@ -89,13 +101,15 @@ impl Images {
 
     /// The images from `start` to `end`.
     pub fn range(&self, start: usize, end: usize) -> Self {
-        Self { pixels: self.pixels[start * self.dim()..end * self.dim()].to_vec(), ..*self }
+        let pixels = self.pixels[start * self.dim()..end * self.dim()].to_vec();
+        Self { pixels, labels: self.labels.as_ref().map(|labels| labels[start..end].to_vec()), ..*self }
     }
 
     /// A batch of `n` images drawn with replacement.
     pub fn sample(&self, n: usize, rng: &mut impl Rng) -> Self {
-        let pixels = (0..n).flat_map(|_| self.image(rng.random_range(0..self.len()))).copied().collect();
-        Self { pixels, ..*self }
+        let drawn: Vec<usize> = (0..n).map(|_| rng.random_range(0..self.len())).collect();
+        let pixels = drawn.iter().flat_map(|&i| self.image(i)).copied().collect();
+        Self { pixels, labels: self.labels.as_ref().map(|labels| drawn.iter().map(|&i| labels[i]).collect()), ..*self }
     }
 
     /// The images, of which about `share` are moved by up to one pixel each way, unless ink would leave the picture.
@@ -130,7 +144,7 @@ impl Images {
         let white = (self.level_count - 1).max(1) as f64;
         let pixels =
             self.pixels.iter().map(|&level| u8::from(rng.random::<f64>() * white < f64::from(level))).collect();
-        Self { pixels, side: self.side, level_count: 2 }
+        Self { pixels, labels: self.labels.clone(), side: self.side, level_count: 2 }
     }
 
     /// At most the first `n` images.
@@ -231,5 +245,28 @@ mod tests {
         assert_eq!(places.len(), 200);
         assert!(places.iter().all(|place| [0, 1, 3, 4].contains(place)));
         assert_eq!(middle.clone().shifted(0.0, &mut rng(2, Stream::Batch, 0)), middle);
+    }
+
+    #[test]
+    fn every_operation_keeps_each_image_with_its_label() {
+        // The label of an image is the level of its middle pixel, which is alone in it and moves nowhere out of the picture.
+        let image = |label: u8| [0, 0, 0, 0, label, 0, 0, 0, 0];
+        let images = Images::new((1..10).flat_map(image).collect(), 3, 17).labelled((1..10).collect());
+        let level = |image: &[u8]| image.iter().copied().max().unwrap_or_default();
+        let fits = |images: &Images| images.labels().unwrap() == images.iter().map(level).collect::<Vec<u8>>();
+        assert!(fits(&images));
+        let rng = &mut rng(0, Stream::Batch, 0);
+        let range = images.range(2, 5);
+        assert!(fits(&range) && range.labels() == Some(&[3, 4, 5]));
+        assert!(fits(&images.first(2)) && images.first(100).labels() == images.labels());
+        let drawn = images.sample(50, rng);
+        assert!(fits(&drawn) && drawn.len() == 50);
+        assert!(fits(&drawn.shifted(0.5, rng)) && fits(&images.clone().shifted(0.0, rng)));
+        let binarized = images.binarized(rng);
+        assert_eq!((binarized.labels(), binarized.level_count()), (images.labels(), 2));
+
+        let without = Images::new(vec![0; 18], 3, 17);
+        let all = [without.range(0, 1), without.first(1), without.sample(4, rng), without.binarized(rng)];
+        assert!(all.iter().chain([&without.clone().shifted(1.0, rng)]).all(|images| images.labels().is_none()));
     }
 }

@@ -17,6 +17,7 @@ pub use self::bound::{Bound, Difference};
 use crate::{
     data::Images,
     error::{Error, Result},
+    progress,
     random::{Stream, rng},
 };
 
@@ -51,11 +52,15 @@ pub fn in_groups<T: Send>(
     seed: u64,
     evaluate: impl Fn(&Images, &mut ChaCha8Rng) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
+    let groups = images.len().div_ceil(GROUP);
+    let work = progress::work("evaluation", groups);
     let group = |group: usize| {
         let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
-        evaluate(&images, &mut rng(seed, Stream::Evaluation, group as u64))
+        let result = evaluate(&images, &mut rng(seed, Stream::Evaluation, group as u64));
+        work.advance();
+        result
     };
-    (0..images.len().div_ceil(GROUP)).into_par_iter().map(group).collect()
+    (0..groups).into_par_iter().map(group).collect()
 }
 
 /// `denoise` for many rows at once, as a sampler needs it: on the CPU in groups of rows, on all threads; elsewhere in one piece.
@@ -64,7 +69,9 @@ pub fn on_all_threads(
 ) -> impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> {
     /// Few enough rows for the processor's cache.
     const ROWS: usize = 32;
+    let work = progress::work("sampling", 0);
     move |z, gamma| {
+        work.advance();
         let n = z.dims()[0];
         if n <= ROWS || z.device() != Device::flex() {
             return denoise(z, gamma);

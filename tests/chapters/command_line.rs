@@ -1,11 +1,15 @@
 //! Bad input: one sentence that says what is wrong and what to do, the right exit code, and nothing half-written.
 
 use std::{
+    collections::HashMap,
     fs,
-    process::{Command, Output},
+    io::pipe,
+    process::{Command, Stdio},
 };
 
-use super::program::{programs, run};
+use safetensors::SafeTensors;
+
+use super::program::{chapter_5, programs, run};
 
 /// Asserts that the run is refused with this exit code, in one line that contains all of `words`.
 fn refused(arguments: &[&str], code: i32, words: &[&str]) {
@@ -30,7 +34,8 @@ fn unknown_flags_and_values_are_usage_errors() {
     refused(&["--colour", "red"], 2, &["--colour", "--help"]);
     refused(&["--device", "abacus"], 2, &["abacus", "possible values", "cpu"]);
     refused(&["--steps", "many"], 2, &["many", "--steps"]);
-    refused(&["--seed", "-1"], 2, &["-1"]);
+    refused(&["--seed", "-1"], 2, &["--seed", "-1", "a seed is a whole number from 0 to 18446744073709551615"]);
+    refused(&["--steps", "-1"], 2, &["--steps", "-1", "a whole number, 1 or more"]);
     refused(&["surplus"], 2, &["surplus"]);
 }
 
@@ -70,6 +75,7 @@ fn chapters_with_a_network_take_mnist_and_say_where_they_looked_for_it() {
 fn values_that_make_no_sense_are_usage_errors() {
     refused(&["--steps", "0"], 2, &["--steps 0", "1 or more"]);
     refused(&["--threads", "0"], 2, &["--threads 0", "1 or more"]);
+    refused(&["--threads", "100000"], 2, &["--threads 100000", "more than this machine can use", "at most"]);
     refused(&["--data-dir", "somewhere"], 2, &["--data-dir", "--data mnist"]);
 }
 
@@ -108,32 +114,50 @@ fn weights_that_cannot_be_read_are_a_failure() {
     refused(&["--out", &out, "--load", &path("foreign")], 1, &["foreign", "--save"]);
 
     // A file of the right kind from another program.
-    let other = safetensors::serialize([("w", view(&[0; 4]))], None).expect("a safetensors file");
+    let other = safetensors::serialize([("w", view(&[1], &[0; 4]))], None).expect("a safetensors file");
     fs::write(path("other"), other).expect("a file");
     refused(&["--out", &out, "--load", &path("other")], 1, &["other", "--save"]);
 }
 
 #[test]
-fn truncated_weights_are_a_failure_and_whole_ones_are_read() {
+fn saved_weights_are_the_trained_ones() {
+    let (trained, folder) = (chapter_5(), tempfile::tempdir().expect("a temporary folder"));
+    super::weights::check_layout("ch05", &trained.weights());
+    let out = folder.path().to_string_lossy();
+    let loaded = run("ch05_vdm", &["--out", &out, "--load", &trained.weights().to_string_lossy()]);
+    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    assert_eq!(String::from_utf8_lossy(&loaded.stdout), trained.report);
+}
+
+#[test]
+fn truncated_weights_are_a_failure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let (out, weights) = (path("out"), path("weights.safetensors"));
-    let trained = run("ch05_vdm", &["--out", &out, "--steps", "2", "--save", &weights]);
-    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
-    super::weights::check_layout("ch05", weights.as_ref());
-    let loaded = run("ch05_vdm", &["--out", &out, "--load", &weights]);
-    assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
-    let bound = |output: &Output| {
-        let report = String::from_utf8_lossy(&output.stdout).into_owned();
-        report.split("## ").find(|section| section.starts_with("The bound")).map(str::to_string)
-    };
-    assert!(bound(&trained).is_some());
-    assert_eq!(bound(&trained), bound(&loaded), "the loaded model is not the saved one");
-
-    let whole = fs::read(&weights).expect("the weights");
+    let whole = fs::read(chapter_5().weights()).expect("the weights");
     for length in [0, 7, whole.len() / 2, whole.len() - 1] {
         fs::write(path("cut"), &whole[..length]).expect("a file");
-        refused(&["--out", &out, "--load", &path("cut")], 1, &["cut"]);
+        refused(&["--out", &path("out"), "--load", &path("cut")], 1, &["cut"]);
+    }
+}
+
+#[test]
+fn weights_that_are_no_finite_numbers_are_a_failure() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let whole = fs::read(chapter_5().weights()).expect("the weights");
+    let (_, header) = SafeTensors::read_metadata(&whole).expect("a safetensors file");
+    let metadata: HashMap<String, String> = header.metadata().clone().expect("the program's name");
+    let tensors = SafeTensors::deserialize(&whole).expect("a safetensors file");
+    for (number, word) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        let mut bias = tensors.tensor("output.bias").expect("a bias").data().to_vec();
+        bias[8..12].copy_from_slice(&number.to_le_bytes());
+        let changed = tensors.iter().map(|(name, tensor)| {
+            let data = if name == "output.bias" { &bias } else { tensor.data() };
+            (name, view(tensor.shape(), data))
+        });
+        let file = safetensors::serialize(changed, Some(metadata.clone())).expect("a safetensors file");
+        fs::write(path("weights"), file).expect("a file");
+        refused(&["--out", &path("out"), "--load", &path("weights")], 1, &[word, "output.bias", "no finite number"]);
     }
 }
 
@@ -150,14 +174,31 @@ fn weights_are_not_trained_for_a_place_that_cannot_be_written() {
 fn a_reader_who_stops_reading_is_no_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().to_string_lossy();
-    let command = format!("{} --out {out} --steps 1 | head -n 1", programs().join("ch05_vdm").display());
+    let command = format!("{} --out {out} | head -n 1", programs().join("ch01_latent_variables").display());
     let output = Command::new("sh").args(["-c", &command]).output();
     let output = output.expect("a shell");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "## Baselines\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "## Two thermometers\n");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
     assert!(folder.path().join("metrics.json").exists(), "the run ends as if it had been read");
 }
 
-fn view(bytes: &[u8; 4]) -> safetensors::tensor::TensorView<'_> {
-    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], bytes).expect("one number")
+/// The end of a pipe whose other end is closed.
+fn nobody_reads() -> Stdio {
+    pipe().expect("a pipe").1.into()
+}
+
+#[test]
+fn help_and_complaints_that_nobody_reads_are_no_error() {
+    let program = || Command::new(programs().join("appendix_errata"));
+    let output = program().arg("--help").stdout(nobody_reads()).output().expect("a run");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr)), (Some(0), "".into()));
+    let status = program().arg("--surplus").stderr(nobody_reads()).status().expect("a run");
+    assert_eq!(status.code(), Some(2));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = program().arg("--out").arg(folder.path()).stderr(nobody_reads()).output().expect("a run");
+    assert!(output.status.success() && !output.stdout.is_empty());
+}
+
+fn view<'a>(shape: &[usize], bytes: &'a [u8]) -> safetensors::tensor::TensorView<'a> {
+    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).expect("numbers of this shape")
 }

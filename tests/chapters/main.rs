@@ -4,6 +4,7 @@ mod command_line;
 mod comparator;
 mod program;
 mod resume;
+mod threads;
 mod weights;
 
 use std::path::Path;
@@ -60,28 +61,13 @@ fn ch03_vae() {
 }
 
 #[test]
-fn ch03_vae_on_one_thread() {
-    check("ch03_vae", &["--threads", "1"]);
-}
-
-#[test]
 fn ch04_hvae() {
     check_with_weights("ch04_hvae", "ch04");
 }
 
 #[test]
-fn ch04_hvae_on_one_thread() {
-    check("ch04_hvae", &["--threads", "1"]);
-}
-
-#[test]
 fn ch05_vdm() {
     check("ch05_vdm", &[]);
-}
-
-#[test]
-fn ch05_vdm_on_one_thread() {
-    check("ch05_vdm", &["--threads", "1"]);
 }
 
 /// What `--preset full --save` wrote is loaded, because to train it takes minutes.
@@ -109,16 +95,6 @@ fn ch06_learned_snr() {
 }
 
 #[test]
-fn ch06_learned_snr_on_one_thread() {
-    check("ch06_learned_snr", &["--threads", "1"]);
-}
-
-#[test]
 fn ch07_three_parameterizations() {
     check("ch07_three_parameterizations", &[]);
-}
-
-#[test]
-fn ch07_three_parameterizations_on_one_thread() {
-    check("ch07_three_parameterizations", &["--threads", "1"]);
 }

@@ -1,9 +1,11 @@
-//! Interrupted runs go on to the report of the run that was not interrupted.
+//! Interrupted runs go on to the report of the run that was not interrupted, and nothing but that run's end removes them.
 
 use std::{
+    collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -11,10 +13,11 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::program::{programs, run};
+use super::program::{STEPS_3, STEPS_5, chapter_3, chapter_5, programs, run};
 
 const CHAPTER: &str = "ch05_vdm";
-const STEPS: &str = "120";
+/// More steps than any test waits for.
+const MANY: &str = "100000";
 
 fn start(arguments: &[&str]) -> Child {
     let mut command = Command::new(programs().join(CHAPTER));
@@ -22,25 +25,50 @@ fn start(arguments: &[&str]) -> Child {
     command.spawn().expect("the chapter can be started")
 }
 
-/// The report of a run that nothing disturbs.
-fn undisturbed(folder: &Path) -> String {
-    let out = folder.join("undisturbed").to_string_lossy().into_owned();
-    let output = run(CHAPTER, &["--steps", STEPS, "--out", &out]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// The names of the checkpoints in the folder of a run.
+fn checkpoints(out: &str) -> BTreeSet<String> {
+    let Ok(files) = fs::read_dir(Path::new(out).join("checkpoints")) else { return BTreeSet::new() };
+    let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".checkpoint") && !name.starts_with('.')).collect()
+}
+
+/// Waits until `happened` is true, while the chapter runs.
+fn wait_until(child: &mut Child, happened: impl Fn() -> bool) {
+    while !happened() {
+        assert!(child.try_wait().expect("the chapter was started").is_none(), "the chapter ended too early");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// A run that was killed after its first checkpoint, when it had done few of its many steps.
+fn killed(out: &str) {
+    let mut child = start(&["--steps", MANY, "--out", out]);
+    wait_until(&mut child, || !checkpoints(out).is_empty());
+    child.kill().expect("the chapter can be killed");
+    child.wait().expect("the chapter was started");
+}
+
+/// Sends what Ctrl-C sends, and waits for the end.
+#[cfg(unix)]
+fn interrupt(child: Child) -> Output {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+    child.wait_with_output().expect("the chapter was started")
+}
+
+/// The last line on stderr.
+fn last_line(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_string()
 }
 
 /// The arguments that go on with the run in `out`, or begin it where it has no checkpoint yet.
-fn arguments(out: &str) -> Vec<&str> {
-    let begun = fs::read_dir(Path::new(out).join("checkpoints"))
-        .is_ok_and(|files| files.flatten().any(|file| file.path().extension().is_some_and(|e| e == "checkpoint")));
-    [["--steps", STEPS, if begun { "--resume" } else { "--out" }].as_slice(), &[out]].concat()
+fn arguments(out: &str) -> [&str; 4] {
+    ["--steps", STEPS_5, if checkpoints(out).is_empty() { "--out" } else { "--resume" }, out]
 }
 
 #[test]
 fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let expected = undisturbed(folder.path());
     let out = folder.path().join("killed").to_string_lossy().into_owned();
     let mut rng = ChaCha8Rng::seed_from_u64(20);
     for _ in 0..20 {
@@ -54,7 +82,7 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
     }
     let output = run(CHAPTER, &arguments(&out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_5().report);
     assert!(!Path::new(&out).join("checkpoints").exists(), "a finished run leaves no checkpoints");
 }
 
@@ -62,58 +90,106 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
 #[test]
 fn control_c_writes_a_checkpoint_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let expected = undisturbed(folder.path());
     let out = folder.path().join("interrupted").to_string_lossy().into_owned();
-    let child = start(&arguments(&out));
+    let mut child = start(&arguments(&out));
     // It is training as soon as there is a checkpoint.
-    while arguments(&out)[2] != "--resume" {
-        sleep(Duration::from_millis(20));
-    }
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
-    assert!(interrupted.success());
-    let output = child.wait_with_output().expect("the chapter was started");
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{stderr}");
-    let last = stderr.lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: interrupted in step") && last.contains("--resume"), "{stderr}");
+    wait_until(&mut child, || !checkpoints(&out).is_empty());
+    let output = interrupt(child);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let last = last_line(&output);
+    assert!(last.starts_with("error: interrupted in step") && last.contains("--resume"), "{last}");
 
     let output = run(CHAPTER, &arguments(&out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_5().report);
+}
+
+#[cfg(unix)]
+#[test]
+fn control_c_ends_what_comes_after_training_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("evaluated").to_string_lossy().into_owned();
+    let mut child = start(&["--steps", "1", "--out", &out]);
+    let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
+    let mut said = stderr.lines().map(|line| line.expect("a line"));
+    assert!(said.any(|line| line.starts_with("train steps per second")), "training has no end");
+    let output = interrupt(child);
+    assert_eq!(output.status.code(), Some(130));
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("## How much the estimators vary"), "it went on");
+    assert_eq!(checkpoints(&out).len(), 1, "the trained model is kept");
+}
+
+#[cfg(unix)]
+#[test]
+fn after_control_c_the_folder_with_the_checkpoints_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let (first, second) = (path("first"), path("second"));
+    killed(&first);
+    let before = checkpoints(&first);
+    let mut child = start(&["--steps", MANY, "--resume", &first, "--out", &second]);
+    wait_until(&mut child, || checkpoints(&first) != before);
+    let output = interrupt(child);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let last = last_line(&output);
+    assert!(last.contains(&format!("--resume {first}")) && !last.contains(&second), "{last}");
+    assert!(checkpoints(&second).is_empty());
 }
 
 /// Chapter 3 draws what it observed during training, so a run that goes on must remember it.
 #[cfg(unix)]
 #[test]
 fn figures_of_the_training_survive_an_interruption() {
+    let figures = |folder: &Path| {
+        let figure = |name: &str| fs::read(folder.join(name)).expect("a figure");
+        [figure("terms_16_latents.svg"), figure("terms_2_latents.svg")]
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("interrupted").to_string_lossy().into_owned();
+    let mut command = Command::new(programs().join("ch03_vae"));
+    command.args(["--steps", STEPS_3, "--threads", "2", "--out", &out]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("the chapter can be started");
+    // The second model was in training for a while, so both have observed something.
+    let observed = |name: &String| {
+        let step = name.strip_prefix("2_latents-").and_then(|name| name.strip_suffix(".checkpoint"));
+        step.and_then(|step| step.parse::<usize>().ok()).is_some_and(|step| step > 40)
+    };
+    wait_until(&mut child, || checkpoints(&out).iter().any(observed));
+    assert_eq!(interrupt(child).status.code(), Some(130));
+    let output = run("ch03_vae", &["--steps", STEPS_3, "--resume", &out]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_3().report);
+    assert!(figures(Path::new(&out)) == figures(&chapter_3().folder), "a figure has changed");
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_an_interrupted_run_alone() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let run_in = |flag: &str, out: &str| {
-        let output = run("ch03_vae", &["--steps", "800", flag, out]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let figure = |name: &str| fs::read(Path::new(out).join(name)).expect("a figure");
-        (output.stdout, [figure("terms_16_latents.svg"), figure("terms_2_latents.svg")])
+    let (out, nowhere) = (path("run"), path("no/such/folder/weights"));
+    killed(&out);
+    let before = checkpoints(&out);
+    let refused = |arguments: &[&str], code: i32, words: &[&str]| {
+        let output = run(CHAPTER, arguments);
+        let last = last_line(&output);
+        assert_eq!(output.status.code(), Some(code), "{last}");
+        assert!(words.iter().all(|word| last.contains(word)), "{last}");
+        assert_eq!(checkpoints(&out), before);
     };
-    let expected = run_in("--out", &path("undisturbed"));
-
-    let out = path("interrupted");
-    let mut command = Command::new(programs().join("ch03_vae"));
-    command.args(["--steps", "800", "--out", &out]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().expect("the chapter can be started");
-    // The second model is in training, and both have observed something.
-    let observed = |file: fs::DirEntry| {
-        let name = file.file_name().to_string_lossy().into_owned();
-        let step = name.strip_prefix("2_latents-").and_then(|name| name.strip_suffix(".checkpoint"));
-        step.and_then(|step| step.parse::<usize>().ok()).is_some_and(|step| step >= 40)
-    };
-    while !fs::read_dir(Path::new(&out).join("checkpoints")).is_ok_and(|files| files.flatten().any(observed)) {
-        assert!(child.try_wait().expect("the chapter was started").is_none(), "the chapter ended too early");
-        sleep(Duration::from_millis(5));
+    // Without a word about it, nobody begins anew where a run could go on.
+    let to_go_on = format!("--resume {out}");
+    refused(
+        &["--steps", MANY, "--out", &out],
+        2,
+        &["interrupted", &to_go_on, &format!("remove {out}/checkpoints"), "--out"],
+    );
+    refused(&["--out", &out, "--load", &path("weights")], 2, &["interrupted", &to_go_on]);
+    refused(&["--steps", MANY, "--resume", &out, "--save", &nowhere], 1, &["cannot write"]);
+    #[cfg(not(feature = "wgpu"))]
+    for flag in ["--out", "--resume"] {
+        refused(&["--steps", MANY, flag, &out, "--device", "wgpu"], 2, &["without wgpu"]);
     }
-    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
-    assert!(interrupted.success());
-    assert_eq!(child.wait().expect("the chapter was started").code(), Some(130));
-    assert!(expected == run_in("--resume", &out), "the report or a figure has changed");
+    refused(&["--resume", &out, "--data", "mnist", "--data-dir", &path("empty")], 1, &["cannot read"]);
 }
 
 #[test]
@@ -122,26 +198,21 @@ fn what_is_no_interrupted_run_is_refused() {
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let refused = |arguments: &[&str], word: &str| {
         let output = run(CHAPTER, arguments);
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr.lines().last().unwrap_or_default();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(last.starts_with("error: ") && last.contains(word), "`{word}` is not in {stderr}");
+        let last = last_line(&output);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(last.starts_with("error: ") && last.contains(word), "`{word}` is not in {last}");
     };
-    refused(&["--resume", &path("empty")], "there is no checkpoint");
+    let (empty, out) = (path("empty"), path("run"));
+    refused(&["--resume", &empty], "there is no checkpoint");
+    assert!(!Path::new(&empty).exists(), "a run that cannot begin makes no folder");
 
-    let mut child = start(&arguments(&path("run")));
-    while arguments(&path("run"))[2] != "--resume" {
-        sleep(Duration::from_millis(20));
+    killed(&out);
+    refused(&["--resume", &out, "--steps", MANY, "--seed", "7"], "another run (seed: 0, not seed: 7)");
+    refused(&["--resume", &out, "--steps", "99"], "another run (steps: 100000, not steps: 99)");
+    for name in checkpoints(&out) {
+        let file = Path::new(&out).join("checkpoints").join(name);
+        let contents = fs::read(&file).expect("a checkpoint");
+        fs::write(&file, &contents[..contents.len() / 2]).expect("a checkpoint");
     }
-    child.kill().expect("the chapter can be killed");
-    child.wait().expect("the chapter was started");
-    refused(&["--resume", &path("run"), "--steps", STEPS, "--seed", "7"], "another run");
-
-    for file in fs::read_dir(Path::new(&path("run")).join("checkpoints")).expect("checkpoints").flatten() {
-        if file.path().extension().is_some_and(|e| e == "checkpoint") {
-            let contents = fs::read(file.path()).expect("a checkpoint");
-            fs::write(file.path(), &contents[..contents.len() / 2]).expect("a checkpoint");
-        }
-    }
-    refused(&["--resume", &path("run"), "--steps", STEPS], "without --resume");
+    refused(&["--resume", &out, "--steps", MANY], "without --resume");
 }
