@@ -105,7 +105,9 @@ fn train(
         // The schedule learns from the mean square, which with a fixed mean is the variance. Equation
         // `variance-gradient`. The factor keeps it small where gradients are clipped; AdamW's steps do not depend on it.
         let levels = model.schedule.gamma_and_slope(upload(shard.times(setting.batch / 4 / SHARDS, seed), &device));
-        mean + draw(&model.denoiser.clone().no_grad(), levels, shard, false).square().mean() * 0.01
+        // What rounding leaves of the loss of an image that is all but known has a slope too small for f32.
+        let losses = draw(&model.denoiser.clone().no_grad(), levels, shard, false).clamp_min(1e-6);
+        mean + losses.square().mean() * 0.01
     };
     Ok(chapter.train(stage, training, model, loss)?.model)
 }

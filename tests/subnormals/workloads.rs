@@ -55,7 +55,7 @@ fn train<M: Module + Sync>(model: &M, steps: usize, loss: impl Fn(&M, Shard) -> 
     Ok(training.run(training.begin(model), &[], loss, |_| Ok(()))?.model)
 }
 
-/// The diffusion loss of a shard of 32 images, in bits/dim, from gamma and its slope at 32 times.
+/// The diffusion loss of each of 32 images, in bits/dim, from gamma and its slope at 32 times.
 fn diffusion_loss(
     data: &Dataset,
     shard: Shard,
@@ -64,7 +64,7 @@ fn diffusion_loss(
 ) -> Tensor<1> {
     let (x, z) = shard.noised(&data.train, gamma.clone(), 0.0, 0);
     let x_hat = denoise(z, gamma.clone());
-    denoising_kl(x, x_hat, slope * (-gamma).exp() * 0.5).mean() * data.bits_per_dim(1.0)
+    denoising_kl(x, x_hat, slope * (-gamma).exp() * 0.5) * data.bits_per_dim(1.0)
 }
 
 fn times(shard: Shard) -> Vec<f64> {
@@ -89,7 +89,7 @@ fn train_denoiser(trunk: TrunkConfig, steps: usize) -> Result<()> {
     let data = digits()?;
     let loss = |model: &Denoiser, shard: Shard| {
         let denoise = |z, gamma| model.denoise(z, gamma, Some(&mut shard.rng(0, Stream::Dropout)));
-        diffusion_loss(&data, shard, SCHEDULE.at(&times(shard), &tape()), denoise)
+        diffusion_loss(&data, shard, SCHEDULE.at(&times(shard), &tape()), denoise).mean()
     };
     let model = train(&denoiser(&data, trunk), steps, loss)?;
     bound_and_sample(&data, |z, gamma| model.denoise(z, gamma, None))
@@ -105,12 +105,15 @@ fn unet() -> Result<()> {
 
 fn learned_schedule() -> Result<()> {
     let data = digits()?;
-    let model = (denoiser(&data, DENSE), Learned::new(-8.0, 5.0, &tape()));
+    let model = (denoiser(&data, DENSE), Learned::new(SCHEDULE.gamma_min, SCHEDULE.gamma_max, &tape()));
     let loss = |(denoiser, schedule): &(Denoiser, Learned), shard: Shard| {
-        let levels = schedule.gamma_and_slope(upload(times(shard), &tape()));
-        diffusion_loss(&data, shard, levels, |z, gamma| denoiser.denoise(z, gamma, None))
+        let draw =
+            |gamma, slope| diffusion_loss(&data, shard, (gamma, slope), |z, gamma| denoiser.denoise(z, gamma, None));
+        let (gamma, slope) = schedule.gamma_and_slope(upload(times(shard), &tape()));
+        draw(gamma.clone().detach(), slope.clone().detach()).mean()
+            + draw(gamma, slope).clamp_min(1e-6).square().mean() * 0.01
     };
-    let (denoiser, schedule) = train(&model, 40, loss)?;
+    let (denoiser, schedule) = train(&model, 80, loss)?;
     let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
     Bound::continuous(&data.test.first(64), &schedule.fixed()?, 16, denoise, DRAWS, &Device::flex())?;
     let noise = &mut rng(0, Stream::Evaluation, 0);
@@ -126,7 +129,7 @@ fn heads() -> Result<()> {
             head.to_x(model.forward(z.clone(), gamma.clone(), None), z, gamma)
         };
         let model = train(&fresh, 10, |model, shard| {
-            diffusion_loss(&data, shard, SCHEDULE.at(&times(shard), &tape()), |z, gamma| x_hat(model, z, gamma))
+            diffusion_loss(&data, shard, SCHEDULE.at(&times(shard), &tape()), |z, gamma| x_hat(model, z, gamma)).mean()
         })?;
         bound_and_sample(&data, |z, gamma| x_hat(&model, z, gamma))?;
     }
