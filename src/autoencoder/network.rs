@@ -2,7 +2,7 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{Device, Int, Tensor, TensorData, activation::log_softmax},
 };
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     gaussian::DiagonalGaussian,
     host::{download, upload},
-    kernels::{log_softmax, silu},
+    kernels::silu,
     network::layers::{Linear, dropout, linear, residual, rms_norm},
 };
 
@@ -170,7 +170,7 @@ impl CategoricalDecoder {
         let (batch, [d, grey_levels]) = (z.dims()[0], self.bias.dims());
         let mix = self.network.forward(z, dropout).reshape([batch * d, CURVES]);
         let logits = mix.matmul(self.curves.val()).reshape([batch, d, grey_levels]);
-        log_softmax(logits + self.bias.val().unsqueeze::<3>())
+        log_softmax(logits + self.bias.val().unsqueeze::<3>(), 2)
     }
 
     /// log p(x | z), `[B]`, where `grey_levels` holds the index of each pixel's grey

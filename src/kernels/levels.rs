@@ -18,6 +18,9 @@ use super::{
 /// probabilities of all their levels fit into its cache.
 const SIDE_BY_SIDE: usize = 64;
 
+/// A mean nearer to zero than 2^-27 = 7.5e-9 is zero: one of 1/16 is no more exact.
+const LEAST_MEAN: f32 = 1.0 / (1_u64 << 27) as f32;
+
 /// What the posterior of the level of each of B d pixels depends on; the names are those of [`super::level_moments`].
 pub(super) struct Posterior<'a> {
     seen: &'a [f32],
@@ -83,7 +86,8 @@ impl<'a> Posterior<'a> {
         }
         for (mean, total) in mean.iter_mut().zip(&mut *shared) {
             *total = 1.0 / *total;
-            *mean = flush(*mean * *total);
+            *mean *= *total;
+            *mean = if mean.abs() < LEAST_MEAN { 0.0 } else { *mean };
         }
         for (p, x) in p.chunks_exact_mut(*width).zip(self.levels) {
             let shared = shared.iter().zip(&*mean);

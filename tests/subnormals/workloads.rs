@@ -53,7 +53,7 @@ fn train<M: Module + Sync>(model: &M, steps: usize, loss: impl Fn(&M, Shard) -> 
     Ok(training.run(training.begin(model), &[], loss, |_| Ok(()))?.model)
 }
 
-/// The diffusion loss of a shard of 32 images, in bits/dim.
+/// The diffusion loss of each of 32 images, in bits/dim.
 fn diffusion_loss(
     data: &Dataset,
     shard: Shard,
@@ -61,7 +61,7 @@ fn diffusion_loss(
     denoise: impl FnOnce(Tensor<2>, Tensor<1>) -> Tensor<2>,
 ) -> Tensor<1> {
     let (x, eps) = shard.images_and_noise(&data.train, 32, 0.0, 0, &tape());
-    denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(1.0)
+    denoising_term(x, at, eps, denoise) * data.bits_per_dim(1.0)
 }
 
 fn times(shard: Shard) -> Vec<f64> {
@@ -86,7 +86,7 @@ fn train_denoiser(trunk: TrunkConfig, steps: usize) -> Result<()> {
     let data = digits()?;
     let loss = |model: &Denoiser, shard: Shard| {
         let denoise = |z, gamma| model.denoise(z, gamma, Some(&mut shard.rng(0, Stream::Dropout)));
-        diffusion_loss(&data, shard, NoiseLevels::at(&SCHEDULE, &times(shard), &tape()), denoise)
+        diffusion_loss(&data, shard, NoiseLevels::at(&SCHEDULE, &times(shard), &tape()), denoise).mean()
     };
     let model = train(&denoiser(&data, trunk), steps, loss)?;
     bound_and_sample(&data, |z, gamma| model.denoise(z, gamma, None))
@@ -102,12 +102,13 @@ fn unet() -> Result<()> {
 
 fn learned_schedule() -> Result<()> {
     let data = digits()?;
-    let model = (denoiser(&data, DENSE), Learned::new(-8.0, 5.0, &tape()));
+    let model = (denoiser(&data, DENSE), Learned::new(SCHEDULE.gamma_min, SCHEDULE.gamma_max, &tape()));
     let loss = |(denoiser, schedule): &(Denoiser, Learned), shard: Shard| {
         let at = NoiseLevels::of_learned(schedule, upload(times(shard), &tape()));
-        diffusion_loss(&data, shard, at, |z, gamma| denoiser.denoise(z, gamma, None))
+        let draw = |at| diffusion_loss(&data, shard, at, |z, gamma| denoiser.denoise(z, gamma, None));
+        draw(at.clone().detach()).mean() + draw(at).clamp_min(1e-6).square().mean() * 0.01
     };
-    let (denoiser, schedule) = train(&model, 40, loss)?;
+    let (denoiser, schedule) = train(&model, 80, loss)?;
     let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
     Bound::continuous(&data.test.first(64), &schedule.fixed()?, 16, denoise, DRAWS, &Device::flex())?;
     let noise = &mut rng(0, Stream::Evaluation, 0);
@@ -124,7 +125,7 @@ fn heads() -> Result<()> {
         };
         let model = train(&fresh, 10, |model, shard| {
             let at = NoiseLevels::at(&SCHEDULE, &times(shard), &tape());
-            diffusion_loss(&data, shard, at, |z, gamma| x_hat(model, z, gamma))
+            diffusion_loss(&data, shard, at, |z, gamma| x_hat(model, z, gamma)).mean()
         })?;
         bound_and_sample(&data, |z, gamma| x_hat(&model, z, gamma))?;
     }
