@@ -74,6 +74,7 @@ const UNET: &str = include_str!("../../benches/recorded/unet_h100.txt");
 const MNIST: &str = include_str!("../../benches/recorded/mnist.txt");
 const FULL: &str = include_str!("../../benches/recorded/full.txt");
 const PEERS: &str = include_str!("../../benches/recorded/peers.txt");
+const TEST_SET: &str = include_str!("../../benches/recorded/test_set.txt");
 const PROFILE: &str = include_str!("../../benches/recorded/profile.txt");
 const CHAPTER_7: &str = include_str!("../snapshots/ch07_three_parameterizations.snap");
 
@@ -171,4 +172,19 @@ fn the_loop_over_the_levels() {
     assert_close(samples[0] / samples[1], 0.6, TOLERANCE);
     let steps = line(PROFILE, "chapter 6 on MNIST, training steps in 25 s");
     assert_close(steps[1] / steps[0], 1.25, TOLERANCE);
+}
+
+/// The recorded bounds of four models by the program and by the independent one: apart by less than two standard errors of
+/// their difference. The standard error of the test set lies near an eightieth of a bit per dimension for each.
+#[test]
+fn errors_of_the_test_set() {
+    const STANDARD_ERRORS: f64 = 2.0;
+    const TOLERANCE: f64 = 0.001;
+    for name in ["chapter 4, hierarchy", "chapter 5", "chapter 5, full preset", "chapter 6"] {
+        let numbers = line(TEST_SET, name);
+        let [program, independent, noise, test_set] = [0, 1, 2, 3].map(|i| numbers[i]);
+        assert!((program - independent).abs() < STANDARD_ERRORS * noise * f64::sqrt(2.0), "{name}");
+        assert_close(test_set, 1.0 / 80.0, TOLERANCE);
+        assert!(test_set > 3.5 * noise);
+    }
 }

@@ -207,7 +207,7 @@ fn forms_repeat() {
 fn border_pixels() {
     const BLANK: usize = 16;
     let train = &file()[..1000];
-    let on_border = |i: &usize| i % 8 == 0 || i % 8 == 7 || i / 8 == 0 || i / 8 == 7;
+    let on_border = |i: &usize| [0, 7].contains(&(i % 8)) || [0, 7].contains(&(i / 8));
     let border: Vec<usize> = (0..64).filter(on_border).collect();
     assert_eq!(border.len(), 28);
     let blank = |i: &&usize| train.iter().filter(|row| row[**i] == 0).count() > 900;

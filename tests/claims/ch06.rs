@@ -143,3 +143,20 @@ fn short_training_with_every_seed() {
         assert!((linear - learned).abs() < STANDARD_ERRORS * 0.005 * f64::sqrt(2.0));
     }
 }
+
+/// The three bounds and the variances of one draw with five recorded seeds: the bounds within three standard errors of the
+/// cosine's, which is the largest, and the variance of the learned schedule a quarter of the linear one's and a twentieth
+/// of the cosine's.
+#[test]
+fn schedules_with_every_seed() {
+    const STANDARD_ERRORS: f64 = 3.0;
+    let rows = rows("ch06");
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        let bounds = &row[1..4];
+        let apart = bounds.iter().fold(f64::MIN, |a, b| a.max(*b)) - bounds.iter().fold(f64::MAX, |a, b| a.min(*b));
+        assert!(apart < STANDARD_ERRORS * 0.0088, "{row:?}");
+        assert_close(row[6] / row[4], 0.27, 0.03);
+        assert_close(row[6] / row[5], 0.05, 0.006);
+    }
+}
