@@ -6,12 +6,14 @@ use crate::support::{
     Outcome, assert_close, assert_estimates, assert_relative, log_normal, normal, normal_matrix, normals, random_table,
     rng,
 };
+use crate::tex::digest;
 
 /// The integral of p(x|z) p(z) over z, by quadrature, against the closed-form Gaussian marginal;
 /// and the sum over a discrete z against the moments that the mixture must have.
 /// Kind: quadrature.
 #[test]
 fn marginalisation() -> Outcome {
+    digest("marginalisation", "cc87e1ca7695");
     const TOLERANCE: f64 = 1e-12;
     // One z, two pixels: p(x|z) = N(x; w z + b, s2 I).
     let (w, b, s2) = ([1.3, -0.7], [0.2, 0.5], 0.6);
@@ -43,6 +45,7 @@ fn marginalisation() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn chain_rule() -> Outcome {
+    digest("chain-rule", "2221280522df");
     const TOLERANCE: f64 = 1e-10;
     let mut rng = rng(101);
     let (weights, offset, s2) = (normal_matrix(&mut rng, 3, 2), normals(&mut rng, 3), 0.4);
@@ -65,6 +68,7 @@ fn chain_rule() -> Outcome {
 /// Kind: enumeration, Monte Carlo.
 #[test]
 fn naive_monte_carlo() -> Outcome {
+    digest("naive-monte-carlo", "6cc52af4f181");
     const TOLERANCE: f64 = 1e-14;
     const STANDARD_ERRORS: f64 = 5.0;
     let mut rng = rng(102);
@@ -101,6 +105,7 @@ fn naive_monte_carlo() -> Outcome {
 /// Kind: enumeration, inequality.
 #[test]
 fn log_monte_carlo_bias() {
+    digest("log-monte-carlo-bias", "1be39deea001");
     // At K = 4096 the next term of the expansion is below one part in a thousand.
     const TOLERANCE: f64 = 1e-3;
     let (prior, likelihood) = ([0.3, 0.7], [0.9, 0.2]);
@@ -133,6 +138,7 @@ fn log_monte_carlo_bias() {
 /// Kind: quadrature.
 #[test]
 fn monte_carlo_variance() {
+    digest("monte-carlo-variance", "af46e864e99a");
     const TOLERANCE: f64 = 1e-10;
     let second_moment = |x: &[f64], s2: f64| -> f64 {
         x.iter()
@@ -165,6 +171,7 @@ fn monte_carlo_variance() {
 /// Kind: Monte Carlo.
 #[test]
 fn ess_limit() {
+    digest("ess-limit", "bbccd1e7b994");
     const STANDARD_ERRORS: f64 = 5.0;
     let (x, s2) = (0.8, 0.5);
     let weight = |z: f64| (log_normal(x, z, s2) - log_normal(x, 0.0, 1.0 + s2)).exp();

@@ -8,6 +8,7 @@ use crate::support::{
     Outcome, assert_close, derivative, log_normal, normal, normals, random_covariance, random_gaussian, random_table,
     rng,
 };
+use crate::tex::digest;
 
 /// p(z) = N(0, I) in two dimensions, p(x|z) = N(W z + b, s2 I) in three.
 struct Example {
@@ -57,6 +58,7 @@ impl Example {
 /// Kind: inequality.
 #[test]
 fn jensen() -> Outcome {
+    digest("jensen", "dd0bb4a9ba09");
     const TOLERANCE: f64 = 1e-12;
     let (example, rule, mut rng) = (Example::new()?, Rule::gauss_hermite(4), rng(201));
     let log_p_x = example.model()?.log_prob(&example.x)?;
@@ -74,6 +76,7 @@ fn jensen() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn elbo_gap() -> Outcome {
+    digest("elbo-gap", "745e72f05397");
     const TOLERANCE: f64 = 1e-12;
     let (example, rule, mut rng) = (Example::new()?, Rule::gauss_hermite(4), rng(202));
     let model = example.model()?;
@@ -93,6 +96,7 @@ fn elbo_gap() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn gap_shifted_posterior() -> Outcome {
+    digest("gap-shifted-posterior", "cbbfacaf1bab");
     const TOLERANCE: f64 = 1e-12;
     let (example, rule, mut rng) = (Example::new()?, Rule::gauss_hermite(4), rng(203));
     let model = example.model()?;
@@ -113,6 +117,7 @@ fn gap_shifted_posterior() -> Outcome {
 /// Kind: enumeration.
 #[test]
 fn elbo_discrete() -> Outcome {
+    digest("elbo-discrete", "49dbbff2ab83");
     const TOLERANCE: f64 = 1e-14;
     let mut rng = rng(204);
     let prior = random_table(&mut rng, 7);
@@ -145,6 +150,7 @@ fn q_of(phi: &[f64; 5]) -> Gaussian {
 /// Kind: finite differences.
 #[test]
 fn elbo_gradient_phi() -> Outcome {
+    digest("elbo-gradient-phi", "2e23a95bcdb7");
     const TOLERANCE: f64 = 1e-9;
     let (example, rule, mut rng) = (Example::new()?, Rule::gauss_hermite(4), rng(205));
     let posterior = example.model()?.posterior(&example.x)?;
@@ -170,6 +176,7 @@ fn elbo_gradient_phi() -> Outcome {
 /// Kind: negative, finite differences.
 #[test]
 fn elbo_gradient_theta() -> Outcome {
+    digest("elbo-gradient-theta", "cf8969f85d35");
     const TOLERANCE: f64 = 1e-9;
     const LEAST_DIFFERENCE: f64 = 0.1;
     let (example, rule) = (Example::new()?, Rule::gauss_hermite(4));
@@ -212,6 +219,7 @@ fn elbo_gradient_theta() -> Outcome {
 /// Kind: enumeration, inequality.
 #[test]
 fn importance_weighted_chain() -> Outcome {
+    digest("importance-weighted-chain", "8de6ba00e325");
     const TOLERANCE: f64 = 1e-13;
     let (prior, x) = ([0.5, 0.3, 0.2], 0);
     let likelihood = [vec![0.8, 0.2], vec![0.5, 0.5], vec![0.1, 0.9]];
@@ -248,6 +256,7 @@ fn importance_weighted_chain() -> Outcome {
 /// Kind: enumeration.
 #[test]
 fn elbo_surgery() -> Outcome {
+    digest("elbo-surgery", "c2b35f5ce904");
     const TOLERANCE: f64 = 1e-14;
     let mut rng = rng(207);
     let (n, states) = (9, 6);

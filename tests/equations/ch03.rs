@@ -10,12 +10,14 @@ use crate::support::{
     Outcome, assert_close, assert_estimates, assert_relative, derivative, log_normal, normal, normal_matrix, normals,
     random_gaussian, rng,
 };
+use crate::tex::digest;
 
 /// E_q log p(x|z) - KL(q || p(z)) and E_q log p(x, z) + H(q), each written out for a linear decoder
 /// and a Gaussian q with full covariance, against log p(x) - KL(q || p(z|x)) from the oracle.
 /// Kind: closed form.
 #[test]
 fn vae_split() -> Outcome {
+    digest("vae-split", "4dc3f669982b");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(301);
     let (d, k, s2) = (4, 3, 0.5);
@@ -43,6 +45,7 @@ fn vae_split() -> Outcome {
 /// Kind: quadrature.
 #[test]
 fn gaussian_kl() {
+    digest("gaussian-kl", "ac49b3378c76");
     const TOLERANCE: f64 = 1e-12;
     let rule = Rule::gauss_hermite(80);
     let (mu, sigma) = ([0.0, 1.3, -2.1, 0.4], [1.0, 0.2, 1.7, 0.05]);
@@ -61,6 +64,7 @@ fn gaussian_kl() {
 /// Kind: closed form, quadrature.
 #[test]
 fn gaussian_kl_general() -> Outcome {
+    digest("gaussian-kl-general", "e7f0e350e1b5");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(302);
     let formula = |p: &Gaussian, q: &Gaussian| -> f64 {
@@ -94,6 +98,7 @@ fn gaussian_kl_general() -> Outcome {
 /// Kind: quadrature.
 #[test]
 fn reparameterization() {
+    digest("reparameterization", "aaf34b61b842");
     const TOLERANCE: f64 = 1e-12;
     let (mu, sigma): (f64, f64) = (0.7, 0.4);
     let rule = Rule::gauss_hermite(60);
@@ -123,6 +128,7 @@ fn reparameterization() {
 /// Kind: Monte Carlo.
 #[test]
 fn monte_carlo_elbo() {
+    digest("monte-carlo-elbo", "3f7a5514d4dd");
     const STANDARD_ERRORS: f64 = 5.0;
     let (x, s2, mu, sigma): (f64, f64, f64, f64) = (0.9, 0.3, 0.4, 0.5);
     let log_likelihood = |z: f64| log_normal(x, z + (2.0 * z).sin(), s2);
@@ -158,6 +164,7 @@ fn slopes_of_mean(mu: f64, sigma: f64) -> (f64, f64) {
 /// Kind: quadrature.
 #[test]
 fn reparameterization_gradient() {
+    digest("reparameterization-gradient", "65d34ec38b8c");
     const TOLERANCE: f64 = 1e-12;
     let rule = Rule::gauss_hermite(120);
     for (mu, sigma) in [(0.7, 1.6), (-1.2, 0.3), (0.0, 1.0)] {
@@ -172,6 +179,7 @@ fn reparameterization_gradient() {
 /// Kind: quadrature.
 #[test]
 fn score_function_gradient() {
+    digest("score-function-gradient", "9adadd381596");
     const TOLERANCE: f64 = 1e-12;
     let rule = Rule::gauss_hermite(120);
     for (mu, sigma) in [(0.7, 1.6), (-1.2, 0.3), (0.0, 1.0)] {
@@ -189,6 +197,7 @@ fn score_function_gradient() {
 /// Kind: Monte Carlo.
 #[test]
 fn gradient_variance() {
+    digest("gradient-variance", "97deb344d0d8");
     // Relative: a sample variance of a heavy-tailed product is good to a few percent.
     const TOLERANCE: f64 = 0.1;
     let (mu, sigma, rule, mut rng) = (0.7, 1.6, Rule::gauss_hermite(120), rng(304));
@@ -232,6 +241,7 @@ fn gradient_variance() {
 /// Kind: negative, quadrature.
 #[test]
 fn score_function_wins() {
+    digest("score-function-wins", "7a763e2952a8");
     const TOLERANCE: f64 = 1e-11;
     let (mu, rule): (f64, _) = (0.3, Rule::gauss_hermite(200));
     for w in [0.25_f64, 0.5, 2.0, 3.0, 4.0] {
@@ -278,6 +288,7 @@ fn ppca_likelihood_formula(covariance: &Matrix, k: usize) -> f64 {
 /// Kind: closed form, finite differences.
 #[test]
 fn ppca_likelihood() -> Outcome {
+    digest("ppca-likelihood", "41c6ca931b37");
     const TOLERANCE: f64 = 1e-12;
     const GRADIENT_TOLERANCE: f64 = 1e-8;
     let (points, mean, covariance) = pca_data();
@@ -325,6 +336,7 @@ fn ppca_likelihood() -> Outcome {
 /// Kind: closed form, gradient ascent.
 #[test]
 fn linear_vae() -> Outcome {
+    digest("linear-vae", "016c997dc6e3");
     const TOLERANCE: f64 = 1e-12;
     const TRAINED_TOLERANCE: f64 = 1e-6;
     let (points, mean, covariance) = pca_data();
@@ -387,6 +399,7 @@ fn linear_vae() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn linear_collapse() -> Outcome {
+    digest("linear-collapse", "468e6e3e7086");
     const TOLERANCE: f64 = 1e-11;
     let (points, mean, covariance) = pca_data();
     let eigen = SymmetricEigen::new(covariance.clone());

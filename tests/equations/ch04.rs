@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::support::{
     Outcome, assert_close, assert_relative, normal_matrix, normals, random_covariance, random_gaussian, rng,
 };
+use crate::tex::digest;
 
 /// The sizes of x, z_1, z_2, z_3.
 const SIZES: [usize; 4] = [4, 3, 2, 2];
@@ -81,6 +82,7 @@ fn elbo_by_terms(model: &Chain, encoder: &Chain, x: &Vector) -> f64 {
 /// Kind: closed form.
 #[test]
 fn mhvae_elbo() -> Outcome {
+    digest("mhvae-elbo", "3a23d73e6406");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(401);
     for _ in 0..20 {
@@ -97,6 +99,7 @@ fn mhvae_elbo() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn mhvae_gap() -> Outcome {
+    digest("mhvae-gap", "2f6478c25ff1");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(402);
     for _ in 0..20 {
@@ -116,6 +119,7 @@ fn mhvae_gap() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn markov_encoder() -> Outcome {
+    digest("markov-encoder", "a3c2b0300309");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(403);
     for _ in 0..20 {
@@ -140,6 +144,7 @@ fn markov_encoder() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn mhvae_one_level() -> Outcome {
+    digest("mhvae-one-level", "c308b1fc99ca");
     const TOLERANCE: f64 = 1e-12;
     let mut rng = rng(404);
     let decoder = random_conditional(&mut rng, 4, 2)?;
@@ -194,6 +199,7 @@ fn divided(prior: &Chain, encoder: &Chain) -> Result<(Vec<f64>, Vec<f64>), Error
 /// Kind: closed form.
 #[test]
 fn mhvae_levels() -> Outcome {
+    digest("mhvae-levels", "75621de84021");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(405);
     for _ in 0..20 {

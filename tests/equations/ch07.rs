@@ -8,6 +8,7 @@ use crate::support::{
     Outcome, assert_all_close, assert_close, assert_estimates, assert_relative, assert_vectors_close, derivative,
     log_normal, normal, normals, rng,
 };
+use crate::tex::digest;
 
 /// The levels on which the tests run.
 const GAMMAS: [f64; 6] = [-8.0, -4.0, -1.0, 0.5, 3.0, 5.0];
@@ -47,6 +48,7 @@ fn mixture_1d() -> Result<ScalarMixture, Error> {
 /// Kind: closed form.
 #[test]
 fn eps_from_x() {
+    digest("eps-from-x", "432502ef496b");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(701);
     for gamma in GAMMAS {
@@ -82,6 +84,7 @@ fn eps_from_x() {
 /// Kind: closed form.
 #[test]
 fn error_scale() -> Outcome {
+    digest("error-scale", "6940977ef05d");
     const TOLERANCE: f64 = 1e-10;
     let (process, mut rng) = (process()?, rng(712));
     for step in process.steps().iter().skip(1) {
@@ -116,6 +119,7 @@ fn error_scale() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn mu_forms() -> Outcome {
+    digest("mu-forms", "840fedfe8cce");
     const TOLERANCE: f64 = 1e-12;
     let (process, mut rng) = (process()?, rng(702));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
@@ -162,6 +166,7 @@ fn sigma_q2(step: &Step) -> f64 {
 /// Kind: closed form.
 #[test]
 fn eps_weight() -> Outcome {
+    digest("eps-weight", "3814436c2605");
     const TOLERANCE: f64 = 1e-12;
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
     weighted_difference_is_kl(703, CONDITIONING_TOLERANCE, |step, z, outputs| {
@@ -180,6 +185,7 @@ fn eps_weight() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn score_weight() -> Outcome {
+    digest("score-weight", "bcf60fbba22f");
     const TOLERANCE: f64 = 1e-12;
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
     weighted_difference_is_kl(704, CONDITIONING_TOLERANCE, |step, z, outputs| {
@@ -198,6 +204,7 @@ fn score_weight() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn v_weight() -> Outcome {
+    digest("v-weight", "2b0308b568fb");
     const TOLERANCE: f64 = 1e-12;
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
     weighted_difference_is_kl(705, CONDITIONING_TOLERANCE, |step, z, outputs| {
@@ -220,6 +227,7 @@ fn v_weight() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn four_losses() -> Outcome {
+    digest("four-losses", "19f2cb55c8fb");
     const TOLERANCE: f64 = 1e-9;
     let (process, mut rng) = (process()?, rng(706));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
@@ -260,6 +268,7 @@ fn four_losses() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn v_rotation() {
+    digest("v-rotation", "4843c3595a5b");
     const TOLERANCE: f64 = 1e-14;
     let mut rng = rng(707);
     for gamma in GAMMAS {
@@ -280,6 +289,7 @@ fn v_rotation() {
 /// Kind: quadrature.
 #[test]
 fn tweedie() -> Outcome {
+    digest("tweedie", "179952c3ae7f");
     const TOLERANCE: f64 = 1e-10;
     let prior = mixture_2d()?;
     let noise = matrix(&[&[0.3, 0.1], &[0.1, 0.2]])?;
@@ -309,6 +319,7 @@ fn tweedie() -> Outcome {
 /// Kind: closed form, finite differences.
 #[test]
 fn tweedie_diffusion() -> Outcome {
+    digest("tweedie-diffusion", "bf6cb46acec3");
     const TOLERANCE: f64 = 1e-12;
     const SLOPE_TOLERANCE: f64 = 1e-6;
     let (data, mut rng) = (mixture_2d()?, rng(708));
@@ -337,6 +348,7 @@ fn tweedie_diffusion() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn tweedie_covariance() -> Outcome {
+    digest("tweedie-covariance", "be1ba1530350");
     const TOLERANCE: f64 = 1e-11;
     let (data, mut rng) = (mixture_2d()?, rng(709));
     for gamma in GAMMAS {
@@ -357,6 +369,7 @@ fn tweedie_covariance() -> Outcome {
 /// Kind: closed form, finite differences.
 #[test]
 fn conditional_score() -> Outcome {
+    digest("conditional-score", "c124a11b26f5");
     const TOLERANCE: f64 = 1e-10;
     let mut rng = rng(710);
     for gamma in GAMMAS {
@@ -390,6 +403,7 @@ fn given_z(data: &ScalarMixture, level: NoiseLevel, z: f64, f: impl Fn(f64, f64)
 /// Kind: quadrature.
 #[test]
 fn marginal_score() -> Outcome {
+    digest("marginal-score", "4851048ef977");
     const TOLERANCE: f64 = 1e-10;
     let data = mixture_1d()?;
     for gamma in GAMMAS {
@@ -412,6 +426,7 @@ fn marginal_score() -> Outcome {
 /// Kind: negative, Monte Carlo.
 #[test]
 fn marginal_score_pointwise() -> Outcome {
+    digest("marginal-score-pointwise", "04dea13cad34");
     const STANDARD_ERRORS: f64 = 5.0;
     const LEAST_DIFFERENCE: f64 = 0.01;
     let (data, hermite, mut rng) = (mixture_1d()?, Rule::gauss_hermite(120), rng(711));
@@ -444,6 +459,7 @@ fn over_pairs(data: &ScalarMixture, level: NoiseLevel, rule: &Rule, f: impl Fn(f
 /// Kind: quadrature.
 #[test]
 fn denoising_score_matching() -> Outcome {
+    digest("denoising-score-matching", "f40beb671f94");
     const TOLERANCE: f64 = 1e-9;
     let (data, pairs, line) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_legendre(400, -8.0, 8.0));
     for gamma in [-2.0, 0.0, 3.0] {
@@ -468,6 +484,7 @@ fn denoising_score_matching() -> Outcome {
 /// Kind: quadrature.
 #[test]
 fn score_excess() -> Outcome {
+    digest("score-excess", "8c78936358e5");
     const TOLERANCE: f64 = 1e-9;
     let (data, pairs, hermite) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_hermite(120));
     for (gamma_s, gamma_t) in [(-2.0, -1.5), (-0.5, 0.4), (2.0, 3.0)] {

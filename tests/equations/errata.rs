@@ -9,6 +9,7 @@ use crate::ch05::bound::{consistency, expected_prior_kl, reconstruction};
 use crate::ch05::consistency::printed_kl;
 use crate::ch05::{Powers, Reverse, linear_abar, processes};
 use crate::support::{Outcome, assert_close, assert_relative, derivative, log_normal, normal, rng};
+use crate::tex::digest;
 
 /// reconstruction - consistency prior - sum of the printed KL terms, each written out.
 fn printed_form(powers: &Powers, reverse: &Reverse, x: f64) -> f64 {
@@ -22,6 +23,7 @@ fn printed_form(powers: &Powers, reverse: &Reverse, x: f64) -> f64 {
 /// Kind: closed form.
 #[test]
 fn consistency_error() -> Outcome {
+    digest("consistency-error", "5bfd75a93a30");
     const TOLERANCE: f64 = 1e-9;
     let mut rng = rng(551);
     for process in processes()?.into_iter().chain([linear_abar(20)?]) {
@@ -41,6 +43,7 @@ fn consistency_error() -> Outcome {
 /// Kind: negative, closed form.
 #[test]
 fn consistency_counterexample() -> Outcome {
+    digest("consistency-counterexample", "3933b72a5dfe");
     const TOLERANCE: f64 = 1e-9;
     let x = 0.8;
     for steps in [2, 3, 5, 20, 100, 1000] {
@@ -81,6 +84,7 @@ fn afresh(powers: &Powers, x: f64, t: usize) -> Result<Gaussian, Error> {
 /// Kind: closed form.
 #[test]
 fn printed_bound() -> Outcome {
+    digest("printed-bound", "f1f22036d170");
     const TOLERANCE: f64 = 1e-9;
     let (mut rng, mut above) = (rng(552), 0);
     for trial in 0..40 {
@@ -122,6 +126,7 @@ fn printed_bound() -> Outcome {
 /// Kind: negative, finite differences.
 #[test]
 fn printed_minimiser() -> Outcome {
+    digest("printed-minimiser", "afb573378986");
     const TOLERANCE: f64 = 1e-7;
     let process = Process::linear_gamma(-3.0, 3.0, 6)?;
     let powers = Powers::of(&process);
@@ -158,6 +163,7 @@ fn printed_minimiser() -> Outcome {
 /// Kind: negative, closed form.
 #[test]
 fn ancestral_eps() -> Outcome {
+    digest("ancestral-eps", "c4b996c37969");
     const TOLERANCE: f64 = 1e-12;
     let (x, mut rng) = (0.8, rng(553));
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
@@ -191,6 +197,7 @@ fn ancestral_eps() -> Outcome {
 /// Kind: negative, quadrature.
 #[test]
 fn guided_score() -> Outcome {
+    digest("guided-score", "eda325532d41");
     const TOLERANCE: f64 = 1e-7;
     let data = ScalarMixture::new(&[0.5, 0.5], &[-1.0, 1.0], &[0.25, 0.25])?;
     let class = ScalarMixture::new(&[1.0], &[1.0], &[0.25])?;

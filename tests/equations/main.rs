@@ -14,3 +14,4 @@ mod ch06;
 mod ch07;
 mod errata;
 mod support;
+mod tex;

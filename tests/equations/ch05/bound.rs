@@ -8,6 +8,7 @@ use rand::RngExt;
 
 use super::{Powers, Reverse, linear_abar, processes};
 use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng};
+use crate::tex::{Values, digest, tex};
 
 /// KL(N(m1, v1) || N(m2, v2)) averaged over a difference of means with this second moment.
 pub(crate) fn kl(v1: f64, v2: f64, squared_difference: f64) -> f64 {
@@ -81,6 +82,7 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
 /// Kind: closed form.
 #[test]
 fn elbo_consistency() -> Outcome {
+    digest("elbo-consistency", "ab9b3c8b8ec0");
     const TOLERANCE: f64 = 1e-9;
     over_chains(511, |process, reverse, x, exact| {
         let (powers, last) = (Powers::of(process), process.step_count());
@@ -98,6 +100,7 @@ fn elbo_consistency() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn elbo_denoising() -> Outcome {
+    digest("elbo-denoising", "aa1c0c84836d");
     const TOLERANCE: f64 = 1e-9;
     over_chains(512, |process, reverse, x, exact| {
         let (powers, last) = (Powers::of(process), process.step_count());
@@ -115,6 +118,7 @@ fn elbo_denoising() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn vdm_one_level() -> Outcome {
+    digest("vdm-one-level", "e2589dd090ab");
     const TOLERANCE: f64 = 1e-13;
     let mut rng = rng(513);
     for gamma in [-3.0, 0.0, 4.0] {
@@ -137,14 +141,20 @@ fn vdm_one_level() -> Outcome {
 #[test]
 fn prior_kl() -> Outcome {
     const TOLERANCE: f64 = 1e-13;
+    let page = tex("prior-kl");
     let mut rng = rng(514);
     for gamma in [0.0, 3.0, 5.0, 9.0] {
         let process = Process::linear_gamma(-8.0, gamma, 10)?;
         let abar = Powers::of(&process).abar[10];
         let x = normals(&mut rng, 3);
-        let formula = 0.5 * (abar * x.norm_squared() - 3.0 * abar - 3.0 * (1.0 - abar).ln());
         let last = process.forward(&x)?.marginals()?.remove(9);
-        assert_close(formula, last.kl(&Gaussian::standard(3)?)?, TOLERANCE);
+        let values = Values::default()
+            .number(r"\abar_T", abar)
+            .vector("x", x.as_slice())
+            .number("d", 3.0)
+            .number(r"\KL{q(z_T \mid x)}{\N{0}{\I}}", last.kl(&Gaussian::standard(3)?)?);
+        let [exact, formula] = page.sides(&values)[..] else { panic!("two sides") };
+        assert_close(formula, exact, TOLERANCE);
         // The next term of the series is d abar^3 / 6, and the rest is below twice that.
         let leading = 0.5 * abar * x.norm_squared() + 0.75 * abar * abar;
         let remainder = formula - leading;
@@ -159,12 +169,18 @@ fn prior_kl() -> Outcome {
 #[test]
 fn equal_covariance_kl() -> Outcome {
     const TOLERANCE: f64 = 1e-13;
+    let page = tex("equal-covariance-kl");
     let mut rng = rng(515);
     for variance in [0.01, 0.5, 3.0] {
         let (mu_q, mu) = (normals(&mut rng, 3), normals(&mut rng, 3));
-        let formula = (&mu_q - &mu).norm_squared() / (2.0 * variance);
+        let values = Values::default()
+            .number(r"\sigma^2", variance)
+            .vector(r"\mu_q", mu_q.as_slice())
+            .vector(r"\mu_\theta", mu.as_slice());
         let exact = Gaussian::isotropic(mu_q, variance)?.kl(&Gaussian::isotropic(mu, variance)?)?;
-        assert_relative(formula, exact, TOLERANCE);
+        let values = values.number(r"\KL{\N{\mu_q}{\sigma^2 \I}}{\N{\mu_\theta}{\sigma^2 \I}}", exact);
+        let sides = page.sides(&values);
+        assert_relative(sides[1], sides[0], TOLERANCE);
     }
     Ok(())
 }
@@ -175,6 +191,7 @@ fn equal_covariance_kl() -> Outcome {
 #[test]
 fn denoising_kl_x() -> Outcome {
     const TOLERANCE: f64 = 1e-10;
+    let page = tex("denoising-kl-x");
     let mut rng = rng(516);
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let Powers { alpha, abar } = Powers::of(&process);
@@ -182,12 +199,20 @@ fn denoising_kl_x() -> Outcome {
     let (joint, joint_hat) = (process.forward(&x)?.joint()?, process.forward(&x_hat)?.joint()?);
     for t in 2..=20 {
         let sigma_q2 = (1.0 - alpha[t]) * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
-        let weight = abar[t - 1] * (1.0 - alpha[t]).powi(2) / (2.0 * sigma_q2 * (1.0 - abar[t]).powi(2));
         let z_t = normals(&mut rng, 2);
         let (before, now) = ([2 * t - 4, 2 * t - 3], [2 * t - 2, 2 * t - 1]);
         let q = joint.regression(&before, &now)?.given(&z_t)?;
         let p = joint_hat.regression(&before, &now)?.given(&z_t)?;
-        assert_relative(weight * (&x - &x_hat).norm_squared(), q.kl(&p)?, TOLERANCE);
+        let values = Values::default()
+            .number(r"\alpha_t", alpha[t])
+            .number(r"\abar_t", abar[t])
+            .number(r"\abar_{t-1}", abar[t - 1])
+            .number(r"\sigma_q^2(t)", sigma_q2)
+            .vector("x", x.as_slice())
+            .vector(r"\xhat_\theta(z_t, t)", x_hat.as_slice())
+            .number(r"\KL{q(z_{t-1} \mid z_t, x)}{p_\theta(z_{t-1} \mid z_t)}", q.kl(&p)?);
+        let sides = page.sides(&values);
+        assert_relative(sides[1], sides[0], TOLERANCE);
     }
     Ok(())
 }
@@ -197,6 +222,7 @@ fn denoising_kl_x() -> Outcome {
 /// Kind: Monte Carlo.
 #[test]
 fn sampled_time() -> Result<(), Error> {
+    digest("sampled-time", "b4309e5c5109");
     const STANDARD_ERRORS: f64 = 5.0;
     let mut rng = rng(517);
     let process = Process::linear_gamma(-8.0, 5.0, 30)?;

@@ -6,6 +6,7 @@ use elbo_to_diffusion::oracle::{Chain, DiffusionBound, Gaussian, LinearCondition
 use super::bound::{expected_prior_kl, kl, reconstruction};
 use super::{Powers, Reverse, linear_abar};
 use crate::support::{Outcome, assert_close, log_normal, normal, rng};
+use crate::tex::digest;
 
 /// E KL(q(z_t|z_{t-1}) || p(z_t|z_{t+1})) over (z_{t-1}, z_{t+1}) given x, as often printed.
 pub(crate) fn printed_kl(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 {
@@ -26,6 +27,7 @@ pub(crate) fn printed_kl(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64 
 /// Kind: negative, closed form.
 #[test]
 fn consistency_kl_wrong() -> Outcome {
+    digest("consistency-kl-wrong", "a5aed7b80c9c");
     const TOLERANCE: f64 = 1e-9;
     const LEAST_DIFFERENCE: f64 = 0.03;
     let mut rng = rng(521);
@@ -77,6 +79,7 @@ fn consistency_kl_wrong() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn consistency_kl_corrected() -> Outcome {
+    digest("consistency-kl-corrected", "af5834bf036f");
     const TOLERANCE: f64 = 1e-11;
     let (x, mut rng) = (0.8, rng(522));
     for process in [Process::linear_gamma(-8.0, 5.0, 20)?, linear_abar(20)?] {
@@ -120,6 +123,7 @@ fn consistency_kl_corrected() -> Outcome {
 /// Kind: negative, closed form.
 #[test]
 fn consistency_prior() -> Outcome {
+    digest("consistency-prior", "e580ebd189b3");
     const TOLERANCE: f64 = 1e-11;
     let mut rng = rng(523);
     for process in [Process::linear_gamma(-8.0, 5.0, 20)?, linear_abar(7)?, Process::ddpm()?] {

@@ -7,6 +7,7 @@ use elbo_to_diffusion::oracle::process::sigmoid;
 use elbo_to_diffusion::oracle::{Rule, ScalarMixture};
 
 use crate::support::{Outcome, assert_close, log_normal, normal, rng};
+use crate::tex::{Values, digest, tex};
 
 /// The grey levels x_k = 2 (k + 1/2)/V - 1.
 fn levels(count: usize) -> Vec<f64> {
@@ -28,6 +29,7 @@ fn log_decoder(z: f64, gamma: f64, levels: &[f64]) -> Vec<f64> {
 #[test]
 fn decoder_normalised() {
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("decoder-normalised");
     let mut rng = rng(531);
     for (count, gamma) in [(17, -8.0), (17, -3.0), (256, -13.3), (256, -10.0)] {
         let levels = levels(count);
@@ -36,10 +38,17 @@ fn decoder_normalised() {
             let z = abar.sqrt() * levels[count / 3] + noise.sqrt() * 2.0 * normal(&mut rng);
             let p: Vec<f64> = log_decoder(z, gamma, &levels).iter().map(|l| l.exp()).collect();
             assert_close(p.iter().sum(), 1.0, TOLERANCE);
-            let q: Vec<f64> = levels.iter().map(|x| log_normal(z, abar.sqrt() * x, noise).exp()).collect();
-            let total: f64 = q.iter().sum();
-            for (p, q) in p.iter().zip(&q) {
-                assert_close(*p, q / total, TOLERANCE);
+            for k in (0..count).step_by(count / 4) {
+                let values = Values::default()
+                    .function(r"\mathcal{N}", |a| log_normal(a[0], a[1], a[2]).exp())
+                    .number("z_{1,i}", z)
+                    .number(r"\abar_1", abar)
+                    .function("x", |index| levels[index[0] as usize])
+                    .number("k", k as f64)
+                    .range("j", 0, count as i32 - 1)
+                    .number(r"p(x_i = x_k \mid z_1)", p[k]);
+                let sides = page.sides(&values);
+                assert_close(sides[0], sides[1], TOLERANCE);
             }
         }
     }
@@ -51,6 +60,7 @@ fn decoder_normalised() {
 /// Kind: quadrature.
 #[test]
 fn reconstruction_cost() -> Outcome {
+    digest("reconstruction-cost", "f3393a6771c1");
     const TOLERANCE: f64 = 1e-11;
     // Published with two digits; quadrature gives 0.0052, 0.0087, 0.184, 0.760, 0.0104, 0.417, 1.108.
     const PRINTED: f64 = 0.01;

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::bound::{consistency, denoising};
 use super::{Powers, Reverse};
 use crate::support::{Outcome, assert_close, assert_estimates, log_normal, rng};
+use crate::tex::digest;
 
 const X: f64 = 0.8;
 
@@ -118,6 +119,7 @@ fn check(
 /// Kind: Monte Carlo, closed form, negative.
 #[test]
 fn estimator_variance() -> Outcome {
+    digest("estimator-variance", "5fc03934700e");
     const TOLERANCE: f64 = 1e-9;
     const STANDARD_ERRORS: f64 = 5.0;
     let mut rng = rng(541);

@@ -4,6 +4,7 @@ use elbo_to_diffusion::oracle::{Chain, Gaussian, LinearConditional, Process, vec
 
 use super::{Powers, processes};
 use crate::support::{Outcome, assert_close, log_normal, normal, normals, rng};
+use crate::tex::{Values, digest, tex};
 
 /// alpha_t (1 - alpha_{t-1}) + (1 - alpha_t) against 1 - alpha_t alpha_{t-1}, and both against the
 /// variance of z_t given z_{t-2} from the covariance of a two-step chain.
@@ -11,16 +12,18 @@ use crate::support::{Outcome, assert_close, log_normal, normal, normals, rng};
 #[test]
 fn noise_merging() -> Outcome {
     const TOLERANCE: f64 = 1e-14;
+    let page = tex("noise-merging");
     for (first, second) in [(0.9, 0.8), (0.999, 0.5), (0.1, 0.3), (0.9999, 0.98)] {
         let (alpha_before, alpha): (f64, f64) = (first, second);
-        let two_terms = alpha * (1.0 - alpha_before) + (1.0 - alpha);
         let chain = Chain::new(
             Gaussian::scalar(0.7 * alpha_before.sqrt(), 1.0 - alpha_before)?,
             vec![LinearConditional::scalar(alpha.sqrt(), 0.0, 1.0 - alpha)?],
         )?;
         let merged = chain.joint()?.marginal(&[1])?.covariance()[(0, 0)];
-        assert_close(two_terms, merged, TOLERANCE);
-        assert_close(1.0 - alpha * alpha_before, merged, TOLERANCE);
+        let values = Values::default().number(r"\alpha_t", alpha).number(r"\alpha_{t-1}", alpha_before);
+        for side in page.sides(&values) {
+            assert_close(side, merged, TOLERANCE);
+        }
     }
     Ok(())
 }
@@ -30,6 +33,7 @@ fn noise_merging() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn forward_marginal() -> Outcome {
+    digest("forward-marginal", "95805568a886");
     const TOLERANCE: f64 = 1e-13;
     let x = vector(&[0.8, -1.7]);
     for process in processes()? {
@@ -52,6 +56,7 @@ fn forward_marginal() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn forward_between() -> Outcome {
+    digest("forward-between", "cfee07855c74");
     const TOLERANCE: f64 = 1e-12;
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let abar = Powers::of(&process).abar;
@@ -79,15 +84,18 @@ fn forward_between() -> Outcome {
 #[test]
 fn variance_preserved() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("variance-preserved");
     let process = Process::linear_gamma(-8.0, 5.0, 50)?;
     let abar = Powers::of(&process).abar;
     for data_variance in [0.25, 1.0, 4.0] {
         let data = Gaussian::scalar(0.3, data_variance)?;
         let joint = Chain::new(data, process.conditionals(1)?)?.joint()?;
         for (t, abar_t) in abar.iter().enumerate().skip(1) {
-            let formula = abar_t * data_variance + 1.0 - abar_t;
-            assert_close(formula, joint.covariance()[(t, t)], TOLERANCE);
-            let preserved = (joint.covariance()[(t, t)] - data_variance).abs() < TOLERANCE;
+            let variance = joint.covariance()[(t, t)];
+            let values = Values::default().number(r"\abar_t", *abar_t).number(r"\Var x", data_variance);
+            let sides = page.sides(&values.number(r"\Var z_t", variance));
+            assert_close(sides[0], sides[1], TOLERANCE);
+            let preserved = (variance - data_variance).abs() < TOLERANCE;
             assert_eq!(preserved, data_variance == 1.0);
         }
     }
@@ -99,6 +107,7 @@ fn variance_preserved() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn bayes_step() -> Outcome {
+    digest("bayes-step", "1ae7f58f8edb");
     const TOLERANCE: f64 = 1e-10;
     let (process, x, mut rng) = (Process::linear_gamma(-8.0, 5.0, 20)?, 0.8, rng(501));
     let Powers { alpha, abar } = Powers::of(&process);
@@ -124,6 +133,8 @@ fn bayes_step() -> Outcome {
 #[test]
 fn forward_posterior() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("forward-posterior");
+    page.words(0, r"q(z_{t-1} \mid z_t, x) = \N{\mu_q}{\sigma_q^2(t)\,\I}");
     let (x, mut rng) = (vector(&[0.8, -1.7]), rng(502));
     for process in processes()? {
         let Powers { alpha, abar } = Powers::of(&process);
@@ -137,8 +148,18 @@ fn forward_posterior() -> Outcome {
             let pair = joint.marginal(&[2 * t - 4, 2 * t - 3, 2 * t - 2, 2 * t - 1])?;
             let posterior = pair.condition(&[2, 3], &z_t)?;
             for i in 0..2 {
-                assert_close(a * z_t[i] + b * x[i], posterior.mean()[i], TOLERANCE);
-                assert_close(variance, posterior.covariance()[(i, i)], TOLERANCE);
+                let values = Values::default()
+                    .number(r"\alpha_t", alpha[t])
+                    .number(r"\abar_t", abar[t])
+                    .number(r"\abar_{t-1}", abar[t - 1])
+                    .number("z_t", z_t[i])
+                    .number("x", x[i])
+                    .number(r"\mu_q", posterior.mean()[i])
+                    .number(r"\sigma_q^2(t)", posterior.covariance()[(i, i)]);
+                for part in [1, 2] {
+                    let sides = page.part(part, &values);
+                    assert_close(sides[0], sides[1], TOLERANCE);
+                }
             }
             assert_close(0.0, posterior.covariance()[(0, 1)], TOLERANCE);
             assert_close(a * abar[t].sqrt() + b, abar[t - 1].sqrt(), TOLERANCE);
@@ -161,20 +182,29 @@ fn forward_posterior() -> Outcome {
 fn posterior_precision() -> Outcome {
     // Relative to the precision, which reaches 1e4 at the least noise.
     const TOLERANCE: f64 = 1e-11;
+    let page = tex("posterior-precision");
     let (x, mut rng) = (0.8, rng(503));
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let Powers { alpha, abar } = Powers::of(&process);
     let joint = process.forward(&vector(&[x]))?.joint()?;
     for t in 2..=20 {
         let z_t = normal(&mut rng);
-        let precision = alpha[t] / (1.0 - alpha[t]) + 1.0 / (1.0 - abar[t - 1]);
-        let one_fraction = (1.0 - abar[t]) / ((1.0 - alpha[t]) * (1.0 - abar[t - 1]));
-        let linear = alpha[t].sqrt() * z_t / (1.0 - alpha[t]) + abar[t - 1].sqrt() * x / (1.0 - abar[t - 1]);
         let posterior = joint.regression(&[t - 2], &[t - 1])?.given(&vector(&[z_t]))?;
         let variance = posterior.covariance()[(0, 0)];
-        assert_close(precision * variance, 1.0, TOLERANCE);
-        assert_close(one_fraction * variance, 1.0, TOLERANCE);
-        assert_close(linear * variance, posterior.mean()[0], TOLERANCE);
+        let values = Values::default()
+            .number(r"\alpha_t", alpha[t])
+            .number(r"\abar_t", abar[t])
+            .number(r"\abar_{t-1}", abar[t - 1])
+            .number("z_t", z_t)
+            .number("x", x)
+            .number(r"\mu_q", posterior.mean()[0])
+            .number(r"\sigma_q^2(t)", variance);
+        for side in page.part(0, &values) {
+            assert_close(side * variance, 1.0, TOLERANCE);
+        }
+        for side in page.part(1, &values) {
+            assert_close(side * variance, posterior.mean()[0], TOLERANCE);
+        }
     }
     Ok(())
 }
@@ -184,6 +214,7 @@ fn posterior_precision() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn telescoping() -> Outcome {
+    digest("telescoping", "1bed595c8fed");
     const TOLERANCE: f64 = 1e-10;
     let (x, mut rng) = (vector(&[0.8]), rng(504));
     let process = Process::linear_gamma(-8.0, 5.0, 100)?;
@@ -210,13 +241,12 @@ fn telescoping() -> Outcome {
 fn reverse_variance() -> Outcome {
     const TOLERANCE: f64 = 1e-14;
     const PRINTED: f64 = 5e-5;
+    let page = tex("reverse-variance");
     let process = Process::from_betas(&[0.4, 0.1])?;
     let (alpha, abar_before, abar): (f64, f64, f64) = (0.9, 0.6, 0.54);
     let sigma_q2 = (1.0 - alpha) * (1.0 - abar_before) / (1.0 - abar);
-    let b = abar_before.sqrt() * (1.0 - alpha) / (1.0 - abar);
     for (v, printed) in [(0.0, 0.0870), (1.0, 0.1000), (4.0, 0.1069)] {
         let data_given_z = v * (1.0 - abar) / (abar * v + 1.0 - abar);
-        let formula = sigma_q2 + b * b * data_given_z;
         // Point data: the chain from a fixed x. Otherwise the coordinates are x, z_1, z_2.
         let exact = if v == 0.0 {
             process.forward(&vector(&[0.3]))?.joint()?.regression(&[0], &[1])?
@@ -224,7 +254,15 @@ fn reverse_variance() -> Outcome {
             let data = Gaussian::scalar(0.3, v)?;
             Chain::new(data, process.conditionals(1)?)?.joint()?.regression(&[1], &[2])?
         };
-        assert_close(formula, exact.noise().covariance()[(0, 0)], TOLERANCE);
+        let values = Values::default()
+            .number(r"\alpha_t", alpha)
+            .number(r"\abar_t", abar)
+            .number(r"\abar_{t-1}", abar_before)
+            .number(r"\sigma_q^2(t)", sigma_q2)
+            .number(r"\Var(x \mid z_t)", data_given_z)
+            .number(r"\Var(z_{t-1} \mid z_t)", exact.noise().covariance()[(0, 0)]);
+        let [variance, formula] = page.sides(&values)[..] else { panic!("two sides") };
+        assert_close(formula, variance, TOLERANCE);
         assert_close(formula, printed, PRINTED);
         assert_eq!(formula > 1.0 - alpha + TOLERANCE, v > 1.0);
     }

@@ -6,6 +6,7 @@ use elbo_to_diffusion::oracle::{NoiseLevel, Rule, ScalarMixture};
 
 use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
 use crate::support::{Outcome, assert_close, assert_relative, log_normal};
+use crate::tex::{Values, digest, tex};
 
 /// L_T = sum (SNR(s) - SNR(t))/2 E|x - x_hat(z_t)|^2 over T equal steps of gamma with the ideal
 /// denoiser, against L_inf by Gauss-Legendre: the excess falls with every doubling of T, and from
@@ -13,6 +14,7 @@ use crate::support::{Outcome, assert_close, assert_relative, log_normal};
 /// Kind: quadrature.
 #[test]
 fn continuous_limit() -> Outcome {
+    digest("continuous-limit", "ff9b9a370192");
     const TOLERANCE: f64 = 0.1;
     let (data, hermite) = (data()?, Rule::gauss_hermite(120));
     // -(1/2) int SNR'(t) mmse dt with gamma linear: SNR' = -(gamma_1 - gamma_0) SNR.
@@ -45,6 +47,7 @@ fn continuous_limit() -> Outcome {
 /// Kind: quadrature.
 #[test]
 fn continuous_loss() -> Outcome {
+    digest("continuous-loss", "c72faab3059e");
     const TOLERANCE: f64 = 1e-9;
     let (x, hermite) = (0.35, Rule::gauss_hermite(150));
     // Right for other data than x came from: two bumps instead of three.
@@ -85,6 +88,7 @@ fn continuous_loss() -> Outcome {
 /// Kind: quadrature.
 #[test]
 fn schedule_invariance() -> Outcome {
+    digest("schedule-invariance", "efb7d0fdfde5");
     const TOLERANCE: f64 = 1e-10;
     let (data, hermite) = (data()?, Rule::gauss_hermite(150));
     let by_snr: f64 = (0..26)
@@ -110,13 +114,19 @@ fn schedule_invariance() -> Outcome {
 #[test]
 fn gaussian_limit() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("gaussian-limit");
     let (data, hermite) = (ScalarMixture::new(&[1.0], &[0.0], &[1.0])?, Rule::gauss_hermite(10));
     for (gamma_min, gamma_max) in [(-8.0_f64, 5.0_f64), (-13.3, 5.0), (-2.0, 1.0)] {
-        let formula = 0.5 * ((1.0 + (-gamma_min).exp()) / (1.0 + (-gamma_max).exp())).ln();
         let loss = 0.5
             * Rule::gauss_legendre(200, gamma_min, gamma_max)
                 .integrate(|gamma| (-gamma).exp() * mmse(&data, gamma, &hermite));
-        assert_close(formula, loss, TOLERANCE);
+        // The most signal is where gamma is least.
+        let values = Values::default()
+            .number(r"L_\infty", loss)
+            .number(r"\snr_{\max}", (-gamma_min).exp())
+            .number(r"\snr_{\min}", (-gamma_max).exp());
+        let sides = page.sides(&values);
+        assert_close(sides[0], sides[1], TOLERANCE);
     }
     Ok(())
 }
@@ -132,6 +142,7 @@ type Function<'a> = &'a dyn Fn(f64) -> f64;
 fn low_discrepancy() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
     const LEADING_TOLERANCE: f64 = 0.02;
+    let page = tex("low-discrepancy");
     let (data, hermite) = (data()?, Rule::gauss_hermite(80));
     let (gamma, slope) = SCHEDULES[0];
     let loss = |t: f64| 0.5 * slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite);
@@ -151,8 +162,17 @@ fn low_discrepancy() -> Outcome {
             let variance = f64::from(k) * panel.integrate(|u| (average(u) - mean).powi(2));
             assert_close(expectation, mean, TOLERANCE);
             assert_close(average(0.3 / f64::from(k)), average(1.3 / f64::from(k)), TOLERANCE);
-            let leading = (f(1.0) - f(0.0)).powi(2) / (12.0 * f64::from(k * k));
-            assert_relative(variance, leading, LEADING_TOLERANCE);
+            let values = Values::default()
+                .function("f", |t| f(t[0]))
+                .number("k", f64::from(k))
+                .number("u", 0.3)
+                .number("i", 2.0)
+                .number("t_i", 0.3 / f64::from(k) + 2.0 / f64::from(k))
+                .number(r"\Var \frac1k \sum_{i=0}^{k-1} f(t_i)", variance);
+            let times = page.part(0, &values);
+            assert_close(times[0], times[1], TOLERANCE);
+            let sides = page.part(1, &values);
+            assert_relative(sides[0], sides[1], LEADING_TOLERANCE);
             assert!(variance < independent / f64::from(k) / (0.5 * f64::from(k)));
         }
     }
@@ -165,6 +185,7 @@ fn low_discrepancy() -> Outcome {
 /// Kind: quadrature.
 #[test]
 fn variance_exploding() -> Outcome {
+    digest("variance-exploding", "cf795d72674a");
     const TOLERANCE: f64 = 1e-12;
     let data = data()?;
     let rule = Rule::gauss_legendre(900, -4.0, 4.0);
@@ -186,6 +207,7 @@ fn variance_exploding() -> Outcome {
 /// Kind: quadrature.
 #[test]
 fn pointwise_immse() -> Outcome {
+    digest("pointwise-immse", "b726129d8cf2");
     const TOLERANCE: f64 = 1e-8;
     let data = data()?;
     // Where two bumps compete, x_hat switches within a small range of eps: many nodes.

@@ -4,6 +4,7 @@ use elbo_to_diffusion::oracle::{Error, NoiseLevel, Rule, ScalarMixture, log_sum_
 
 use super::mmse;
 use crate::support::{Outcome, assert_close, derivative, log_normal};
+use crate::tex::digest;
 
 /// Three grey levels on the line, as points.
 const LEVELS: [f64; 3] = [-0.8, -0.1, 0.7];
@@ -47,6 +48,7 @@ fn h(data: &ScalarMixture, gamma: f64, hermite: &Rule) -> f64 {
 /// Kind: quadrature, finite differences.
 #[test]
 fn end_point_slopes() -> Outcome {
+    digest("end-point-slopes", "d4bcfef694ba");
     const TOLERANCE: f64 = 1e-8;
     let (data, hermite, unit) = (levels()?, Rule::gauss_hermite(150), Rule::gauss_legendre(120, 0.0, 1.0));
     let bound = |gamma_min: f64, gamma_max: f64| {
@@ -72,6 +74,7 @@ fn end_point_slopes() -> Outcome {
 /// Kind: quadrature, finite differences, inequality.
 #[test]
 fn end_point_kl() -> Outcome {
+    digest("end-point-kl", "be390137065b");
     const TOLERANCE: f64 = 1e-7;
     let (data, hermite, line) = (levels()?, Rule::gauss_hermite(150), Rule::gauss_legendre(400, -9.0, 9.0));
     let decoder_gap = |gamma: f64| {

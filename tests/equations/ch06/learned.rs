@@ -7,6 +7,7 @@ use rand::RngExt;
 
 use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
 use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, derivative, normal, rng};
+use crate::tex::{Values, digest, tex};
 
 /// The sigmoid steps with these heights, rates and offsets.
 fn steps(heights: &[f64], rates: &[f64], offsets: &[f64]) -> Vec<SigmoidStep> {
@@ -21,6 +22,7 @@ fn steps(heights: &[f64], rates: &[f64], offsets: &[f64]) -> Vec<SigmoidStep> {
 #[test]
 fn monotone_derivative() -> Outcome {
     const TOLERANCE: f64 = 1e-8;
+    let page = tex("monotone-derivative");
     let mut rng = rng(611);
     for gammas in [(-13.3, 5.0), (-8.0, 5.0), (0.1, 0.3)] {
         for _ in 0..5 {
@@ -40,7 +42,24 @@ fn monotone_derivative() -> Outcome {
                 assert!(slope(t) > 0.0, "gamma is not increasing at {t}");
                 assert!(network.gamma(t) <= network.gamma(t + 1.0 / 2000.0));
                 if i % 100 == 50 {
-                    assert_relative(slope(t), derivative(|t| network.gamma(t), t), TOLERANCE);
+                    let values = Values::default()
+                        .number(r"\gamma_\eta'(t)", derivative(|t| network.gamma(t), t))
+                        .number(r"\gmin", gammas.0)
+                        .number(r"\gmax", gammas.1)
+                        .function("g", |t| g(t[0]))
+                        .number("w", w)
+                        .function("a", |j| a[j[0] as usize])
+                        .function("b", |j| b[j[0] as usize])
+                        .function("s", |j| sigmoid(b[j[0] as usize].abs() * t + c[j[0] as usize]))
+                        .function("c", |j| c[j[0] as usize])
+                        .number("t", t)
+                        .number("j", 3.0)
+                        .range("j", 0, 7);
+                    let step = page.part(1, &values);
+                    assert_relative(step[1], step[0], TOLERANCE);
+                    let [exact, formula, zero] = page.part(0, &values)[..] else { panic!("three sides") };
+                    assert_relative(formula, exact, TOLERANCE);
+                    assert_eq!(zero, 0.0);
                     assert_relative(network.slope(t), slope(t), TOLERANCE);
                 }
             }
@@ -80,6 +99,7 @@ fn draw(
 /// Kind: Monte Carlo, quadrature, gradient descent.
 #[test]
 fn schedule_variance() -> Outcome {
+    digest("schedule-variance", "eb292dad422b");
     const STANDARD_ERRORS: f64 = 5.0;
     const TRAINED_TOLERANCE: f64 = 0.1;
     let (data, hermite, mut rng) = (data()?, Rule::gauss_hermite(80), rng(612));
@@ -158,6 +178,7 @@ fn schedule_variance() -> Outcome {
 /// Kind: quadrature, finite differences.
 #[test]
 fn variance_gradient() -> Outcome {
+    digest("variance-gradient", "97e327da4f82");
     const TOLERANCE: f64 = 1e-7;
     let data = ScalarMixture::new(&[0.4, 0.6], &[-0.6, 0.7], &[0.3, 0.4])?;
     let (gamma_min, gamma_max, eta) = (-3.0, 3.0, 0.3);

@@ -3,6 +3,7 @@
 use elbo_to_diffusion::oracle::{Error, Gaussian, Process, Step, vector};
 
 use crate::support::{Outcome, assert_close, assert_relative, normal, rng};
+use crate::tex::{Values, digest, tex};
 
 /// KL(q(z_s|z_t, x) || q(z_s|z_t, x_hat)) with both posteriors from conditioning the covariance of
 /// (z_{t-1}, z_t) given the data.
@@ -23,17 +24,25 @@ fn step_kl(process: &Process, t: usize, z: f64, x: f64, x_hat: f64) -> Result<f6
 fn snr_weight() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
+    let page = tex("snr-weight");
     let (process, x, x_hat) = (Process::linear_gamma(-8.0, 5.0, 20)?, 0.8, -0.3);
+    let snr = |t: &[f64]| process.steps()[t[0] as usize - 1].t.snr();
     let mut rng = rng(601);
     for (i, step) in process.steps().iter().enumerate().skip(1) {
-        let (before, abar, alpha) = (step.s.abar(), step.t.abar(), step.alpha());
-        let formula = 0.5 * (before / step.s.noise() - abar / step.t.noise());
+        let (before, alpha) = (step.s.abar(), step.alpha());
         let sigma_q2 = (1.0 - alpha) * step.s.noise() / step.t.noise();
         let fraction = before * (1.0 - alpha).powi(2) / (2.0 * sigma_q2 * step.t.noise().powi(2));
-        assert_relative(formula, fraction, TOLERANCE);
         assert_relative(step.x_weight(), fraction, TOLERANCE);
         let kl = step_kl(&process, i + 1, normal(&mut rng), x, x_hat)?;
-        assert_relative(formula, kl / (x - x_hat).powi(2), CONDITIONING_TOLERANCE);
+        let values = Values::default()
+            .function(r"\snr", snr)
+            .number("t", (i + 1) as f64)
+            .number("x", x)
+            .number(r"\xhat_\theta(z_t, t)", x_hat)
+            .number(r"\KL{q(z_{t-1} \mid z_t, x)}{p_\theta(z_{t-1} \mid z_t)}", kl);
+        let sides = page.sides(&values);
+        assert_relative(sides[1], fraction * (x - x_hat).powi(2), TOLERANCE);
+        assert_relative(sides[1], sides[0], CONDITIONING_TOLERANCE);
     }
     Ok(())
 }
@@ -44,13 +53,17 @@ fn snr_weight() -> Outcome {
 #[test]
 fn abar_sigmoid() {
     const TOLERANCE: f64 = 1e-14;
+    let page = tex("abar-sigmoid");
     let mut abar = 1.0;
     for i in 0..1000 {
         abar *= 1.0 - (1e-4 + (0.02 - 1e-4) * f64::from(i) / 999.0);
         let snr = abar / (1.0 - abar);
         let gamma = -snr.ln();
-        assert_close(1.0 / (1.0 + gamma.exp()), abar, TOLERANCE);
-        assert_close(1.0 / (1.0 + (-gamma).exp()), 1.0 - abar, TOLERANCE);
+        let values = Values::default().number(r"\abar_t", abar).number(r"\gamma_\eta(t)", gamma).number("a", gamma);
+        for part in 0..3 {
+            let sides = page.part(part, &values);
+            assert_close(sides[0], sides[1], TOLERANCE);
+        }
         assert_relative((-gamma).exp(), snr, TOLERANCE);
     }
 }
@@ -60,6 +73,7 @@ fn abar_sigmoid() {
 /// Kind: negative.
 #[test]
 fn snr_trap() {
+    digest("snr-trap", "aeab383c6ab8");
     const TOLERANCE: f64 = 2e-7;
     const LEAST_ERROR: f64 = 1e-4;
     let error = |found: f32, exact: f64| (f64::from(found) / exact - 1.0).abs();
@@ -93,17 +107,23 @@ fn snr_trap() {
 fn posterior_variance_gamma() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
+    let page = tex("posterior-variance-gamma");
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let chain = process.forward(&vector(&[0.8]))?;
     let laws = chain.marginals()?;
     for (i, step) in process.steps().iter().enumerate().skip(1) {
-        let formula = step.s.noise() * (1.0 - (step.s.gamma - step.t.gamma).exp());
         let fraction = (1.0 - step.alpha()) * step.s.noise() / step.t.noise();
-        assert_relative(formula, fraction, TOLERANCE);
         assert_relative(step.posterior_variance(), fraction, TOLERANCE);
         let posterior = chain.steps()[i - 1].reversed(&laws[i - 1])?;
         let exact = posterior.noise().covariance()[(0, 0)];
-        assert_relative(formula, exact, CONDITIONING_TOLERANCE);
+        let values = Values::default()
+            .number(r"\sigma_q^2(t)", exact)
+            .number(r"\abar_{t-1}", step.s.abar())
+            .number(r"\gamma_{t-1}", step.s.gamma)
+            .number(r"\gamma_t", step.t.gamma);
+        let [exact, first, second] = page.sides(&values)[..] else { panic!("three sides") };
+        assert_relative(first, exact, CONDITIONING_TOLERANCE);
+        assert_relative(second, fraction, TOLERANCE);
     }
     let first = process.steps()[0];
     assert_eq!(first.posterior_variance(), 0.0);
@@ -117,14 +137,25 @@ fn posterior_variance_gamma() -> Outcome {
 #[test]
 fn snr_weight_eps() -> Outcome {
     const TOLERANCE: f64 = 1e-9;
+    let page = tex("snr-weight-eps");
     let (process, mut rng) = (Process::linear_gamma(-8.0, 5.0, 20)?, rng(602));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
         let (x, eps, eps_hat) = (normal(&mut rng), normal(&mut rng), normal(&mut rng));
         let z = step.t.noised(x, eps);
         let x_hat = (z - step.t.noise().sqrt() * eps_hat) / step.t.abar().sqrt();
-        let weight = 0.5 * (step.t.gamma - step.s.gamma).exp_m1();
         let kl = step_kl(&process, i + 1, z, x, x_hat)?;
-        assert_relative(weight * (eps - eps_hat).powi(2), kl, TOLERANCE);
+        let values = Values::default()
+            .function(r"\snr", |t| process.steps()[t[0] as usize - 1].t.snr())
+            .number("t", (i + 1) as f64)
+            .number("x", x)
+            .number(r"\xhat", x_hat)
+            .number(r"\gamma_t", step.t.gamma)
+            .number(r"\gamma_{t-1}", step.s.gamma)
+            .number(r"\eps", eps)
+            .number(r"\epshat", eps_hat);
+        for side in page.sides(&values) {
+            assert_relative(side, kl, TOLERANCE);
+        }
     }
     Ok(())
 }
