@@ -3,15 +3,19 @@
 use std::io::Read;
 
 use elbo_to_diffusion::{
-    class_mixture::ClassMixture,
     data::{Images, Marginals, digits::digits},
-    oracle::{Matrix, Rule, ScalarLatent, Thermometers},
+    oracle::{Matrix, Rule},
     random::{Stream, rng as stream},
 };
 use flate2::read::GzDecoder;
 use rand::{Rng, RngExt};
 
-use crate::support::{assert_close, log_normal, normal, random_table, rng};
+use crate::{
+    class_mixture::ClassMixture,
+    meters::Thermometers,
+    scalar_latent::ScalarLatent,
+    support::{assert_close, log_normal, normal, random_table, rng},
+};
 
 const THERMOMETERS: Thermometers = Thermometers { w: [1.0, 0.5], noise: 0.25, x: [1.2, 0.3] };
 
@@ -114,9 +118,8 @@ fn rounds_never_worsen_the_fit() -> elbo_to_diffusion::error::Result<()> {
     let average = Marginals::fit(&train, 0.1);
     let objective = |rounds: usize| {
         let model = ClassMixture::fit(&train, 4, STRENGTH, rounds, &mut stream(1103, Stream::Initialisation, 0));
-        let likelihood = -model.nats(&train) * train.len() as f64;
-        let prior: f64 = model.prior().iter().map(|p| p.ln()).sum();
-        likelihood + prior + STRENGTH * imaginary(&model, &train, &average)
+        let (log_prior, imaginary) = tables(&model, &train, &average);
+        -model.nats(&train) * train.len() as f64 + log_prior + STRENGTH * imaginary
     };
     let values: Vec<f64> = (1..=12).map(objective).collect();
     assert!(values[11] > values[0] + 100.0);
@@ -126,14 +129,13 @@ fn rounds_never_worsen_the_fit() -> elbo_to_diffusion::error::Result<()> {
     Ok(())
 }
 
-/// sum_c E log p(x|c), with x from the table of averages.
-fn imaginary(model: &ClassMixture, images: &Images, average: &Marginals) -> f64 {
+/// sum_c log p(c), and sum_c E log p(x|c) with x from the table of averages.
+fn tables(model: &ClassMixture, images: &Images, average: &Marginals) -> (f64, f64) {
     let (dim, levels) = (images.dim(), images.level_count());
     let mut image = vec![0; dim];
     let blank = model.log_joint(&image);
-    let mut total = 0.0;
+    let (mut log_prior, mut imaginary) = (blank.iter().sum::<f64>(), 0.0);
     for pixel in 0..dim {
-        // log p(x_i = v|c) - log p(x_i = 0|c) for all v, normalised.
         let mut rows = Vec::new();
         for level in 0..levels {
             image[pixel] = level as u8;
@@ -141,14 +143,16 @@ fn imaginary(model: &ClassMixture, images: &Images, average: &Marginals) -> f64 
         }
         image[pixel] = 0;
         for (class, blank) in blank.iter().enumerate() {
-            let sum: f64 = rows.iter().map(|row| (row[class] - blank).exp()).sum();
+            // p(x_i = v|c) / p(x_i = 0|c) for all v adds up to 1 / p(x_i = 0|c).
+            let log_sum = rows.iter().map(|row| (row[class] - blank).exp()).sum::<f64>().ln();
+            log_prior += log_sum;
             for (level, row) in rows.iter().enumerate() {
                 let share = average.log_probs[pixel * levels + level].exp();
-                total += share * (row[class] - blank - sum.ln());
+                imaginary += share * (row[class] - blank - log_sum);
             }
         }
     }
-    total
+    (log_prior, imaginary)
 }
 
 /// The embedded file: 1797 images of 8 x 8 pixels with the levels 0 to 16, in parts of 1000, 350 and 447.

@@ -1,10 +1,10 @@
 //! Chapter 2: the evidence lower bound.
 
-use elbo_to_diffusion::oracle::{
-    FiniteLatent, PowerMeter, Rule, ScalarLatent, ScalarMixture, ScalarNormal, Thermometers,
-};
+use elbo_to_diffusion::oracle::{FiniteLatent, Rule, ScalarMixture};
 use rand::RngExt;
 
+use crate::meters::{PowerMeter, Thermometers};
+use crate::scalar_latent::{ScalarLatent, ScalarNormal};
 use crate::support::{Outcome, assert_close, assert_relative, derivative, log_normal, random_table, rng};
 
 /// The meter of the program: a reading of 2 with a noise of 0.5.

@@ -1,12 +1,14 @@
 //! Chapter 4: hierarchies of latents.
 
 use elbo_to_diffusion::oracle::{
-    Chain, Estimate, Gaussian, LinearConditional, LinearGaussian, Matrix, PowerMeter, Rule, ScalarLatent,
-    ScalarMixture, ScalarNormal, Vector, log_sum_exp, matrix, vector,
+    Chain, Estimate, Gaussian, LinearConditional, LinearGaussian, Matrix, Rule, ScalarMixture, Vector, log_sum_exp,
+    matrix, vector,
 };
 use rand_chacha::ChaCha8Rng;
 
+use crate::meters::PowerMeter;
 use crate::recorded::rows;
+use crate::scalar_latent::{ScalarLatent, ScalarNormal};
 use crate::support::{Outcome, assert_close, log_normal, normal, normal_matrix, normals, random_covariance, rng};
 
 /// p(z_t|z_{t-1}), by Bayes' rule, where p(z_{t-1}|z_t) is Gaussian with independent dimensions: with two summits for a
@@ -116,7 +118,7 @@ fn small_steps_are_nearly_gaussian() -> Outcome {
     let mut before = f64::INFINITY;
     for beta in [0.3, 0.03, 0.003] {
         // z_t = sqrt(1 - beta) z_s + sqrt(beta) eps: by Bayes' rule again a mixture of two normals.
-        let level = elbo_to_diffusion::oracle::Level::from_abar(1.0 - beta);
+        let level = elbo_to_diffusion::oracle::NoiseLevel::from_abar(1.0 - beta);
         let z_t = bumps.marginal(level);
         let divergence = |z: f64| {
             let law = bumps.posterior(z, level);

@@ -5,7 +5,9 @@ use std::f64::consts::{LN_2, TAU};
 use elbo_to_diffusion::{
     data::{Images, Marginals, digits::digits},
     error::Result,
-    oracle::{Chain, DiffusionBound, Estimate, Gaussian, Level, LinearConditional, Process, Rule, log_sum_exp, vector},
+    oracle::{
+        Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, NoiseLevel, Process, Rule, log_sum_exp, vector,
+    },
     random::{Stream, rng as stream},
 };
 use rand::RngExt;
@@ -24,7 +26,7 @@ fn values(images: &Images) -> impl Iterator<Item = f64> + '_ {
 }
 
 /// The mean of x given z, by Bayes' rule, for a pixel that has level k with probability `shares[k]`.
-fn denoised(z: f64, level: Level, shares: &[f64]) -> f64 {
+fn denoised(z: f64, level: NoiseLevel, shares: &[f64]) -> f64 {
     let log_joint = |k: usize| {
         let misfit = z - level.abar().sqrt() * value(k);
         shares[k].ln() - 0.5 * misfit * misfit / level.noise()
@@ -41,7 +43,7 @@ fn prior_term_for_little_signal() -> Outcome {
     const LARGEST: f64 = 1e-3;
     let x = vector(&[0.9, -0.4, 0.1, -1.0, 0.7]);
     let error = |abar: f64| {
-        let kl = Level::from_abar(abar).given(&x)?.kl(&Gaussian::standard(5)?)?;
+        let kl = NoiseLevel::from_abar(abar).given(&x)?.kl(&Gaussian::standard(5)?)?;
         Ok::<_, elbo_to_diffusion::oracle::Error>((kl / (0.5 * abar * x.norm_squared()) - 1.0).abs())
     };
     assert!(error(1e-4)? < LARGEST);
@@ -57,7 +59,7 @@ fn gaussian_decoder_at_fixed_noise() {
     const TOLERANCE: f64 = 0.005;
     let eps = Rule::gauss_legendre(2000, -9.0, 9.0);
     let log_density = |gamma: f64, ideal: bool| {
-        let level = Level::new(gamma);
+        let level = NoiseLevel::new(gamma);
         let error = |k: usize, eps: f64| {
             let z = level.noised(value(k), eps);
             let mean = if ideal { denoised(z, level, &[1.0 / 17.0; 17]) } else { z / level.abar().sqrt() };
@@ -85,7 +87,7 @@ fn best_estimate_of_a_pixel() {
     const DRAWS: usize = 200_000;
     let mut rng = rng(1501);
     for gamma in [-5.0, -1.0, 2.0] {
-        let (level, shares) = (Level::new(gamma), random_table(&mut rng, 17));
+        let (level, shares) = (NoiseLevel::new(gamma), random_table(&mut rng, 17));
         let functions: [fn(f64) -> f64; 4] = [|_| 1.0, |z| z, f64::cos, |z| (3.0 * z).sin()];
         let mut products = [Estimate::default(); 4];
         let mut off = Estimate::default();
@@ -201,7 +203,7 @@ fn prior_term_of_the_digits() -> Result<()> {
 fn reading_off_test_digits() -> Result<()> {
     const TOLERANCE: f64 = 0.01;
     let test = digits()?.test;
-    let (level, mut rng) = (Level::new(-6.0), rng(1503));
+    let (level, mut rng) = (NoiseLevel::new(-6.0), rng(1503));
     let mut cost = Estimate::default();
     let mut extreme = 0;
     for &k in (0..8).flat_map(|_| test.iter().flatten()) {

@@ -1,6 +1,6 @@
 //! Chapter 6: learning the signal-to-noise ratio.
 
-use elbo_to_diffusion::oracle::{Level, Rule, ScalarMixture, log_sum_exp};
+use elbo_to_diffusion::oracle::{NoiseLevel, Rule, ScalarMixture, log_sum_exp};
 use rand::RngExt;
 
 use crate::{
@@ -25,12 +25,12 @@ fn halving_lowers_an_ideal_loss() -> Outcome {
         let mut finer: Vec<f64> = gammas.iter().copied().chain(middles).collect();
         finer.sort_by(f64::total_cmp);
         let loss = |gammas: &[f64]| {
-            let levels: Vec<Level> = gammas.iter().map(|gamma| Level::new(*gamma)).collect();
+            let levels: Vec<NoiseLevel> = gammas.iter().map(|gamma| NoiseLevel::new(*gamma)).collect();
             let steps = levels.windows(2);
             steps.map(|s| 0.5 * (s[0].snr() - s[1].snr()) * data.mmse(s[1], &rule)).sum::<f64>()
         };
         assert!(loss(&finer) < loss(&gammas) - LEAST);
-        let errors: Vec<f64> = finer.iter().map(|gamma| data.mmse(Level::new(*gamma), &rule)).collect();
+        let errors: Vec<f64> = finer.iter().map(|gamma| data.mmse(NoiseLevel::new(*gamma), &rule)).collect();
         assert!(errors.windows(2).all(|pair| pair[0] <= pair[1]));
     }
     Ok(())
@@ -69,7 +69,7 @@ fn prior_gap_of_a_mean() -> Outcome {
     let data = ScalarMixture::new(&[0.4, 0.6], &[-0.9, 0.1], &[0.0, 0.1])?;
     let rule = Rule::gauss_hermite(60);
     let error = |abar: f64| {
-        let marginal = data.marginal(Level::from_abar(abar));
+        let marginal = data.marginal(NoiseLevel::from_abar(abar));
         let part = |(weight, mean, variance): (f64, f64, f64)| {
             weight * rule.normal(mean, variance.sqrt(), |z| marginal.log_prob(z) - log_normal(z, 0.0, 1.0))
         };
@@ -87,9 +87,9 @@ fn prior_gap_of_a_mean() -> Outcome {
 #[test]
 fn first_step_of_the_cosine() {
     const TOLERANCE: f64 = 0.05;
-    let angle = |gamma: f64| Level::new(gamma).abar().sqrt().acos();
+    let angle = |gamma: f64| NoiseLevel::new(gamma).abar().sqrt().acos();
     let first = angle(-8.0) + (angle(5.0) - angle(-8.0)) / 9.0;
-    let gamma = Level::from_abar(first.cos().powi(2)).gamma;
+    let gamma = NoiseLevel::from_abar(first.cos().powi(2)).gamma;
     assert_close(gamma, -3.4, TOLERANCE);
     let apart = |gamma: f64| 2.0 / 17.0 / (0.5 * gamma).exp();
     assert!(apart(-8.0) > 6.0 && apart(gamma) < 1.0);
@@ -103,7 +103,7 @@ fn loss_without_the_slope() {
     let t = Rule::gauss_legendre(2000, 0.0, 1.0);
     // t = u^4, so that a steep start is resolved.
     let mean = |f: &dyn Fn(f64) -> f64| t.integrate(|u| 4.0 * u.powi(3) * f(u.powi(4)));
-    let abar = |t: f64, p: f64| Level::new(-8.0 + 13.0 * t.powf(p)).abar();
+    let abar = |t: f64, p: f64| NoiseLevel::new(-8.0 + 13.0 * t.powf(p)).abar();
     let plain = [1.0, 0.5, 0.25].map(|p| mean(&|t| abar(t, p)));
     assert!(plain[1] < 0.7 * plain[0] && plain[2] < 0.7 * plain[1], "{plain:?}");
     let weighted = [1.0, 0.5, 0.25].map(|p| mean(&|t| 13.0 * p * t.powf(p - 1.0) * abar(t, p)));
@@ -119,10 +119,10 @@ fn naive_differences() {
     const TOLERANCE: f64 = 0.01;
     let gammas: Vec<f64> = (0..200).map(|i| -13.3 + 18.3 * f64::from(i) / 199.0).collect();
     let abar = |gamma: f64| 1.0 / (1.0 + (gamma as f32).exp());
-    let noise = gammas.iter().map(|&g| (f64::from(1.0 - abar(g)) / Level::new(g).noise() - 1.0).abs());
+    let noise = gammas.iter().map(|&g| (f64::from(1.0 - abar(g)) / NoiseLevel::new(g).noise() - 1.0).abs());
     assert_close(noise.fold(0.0, f64::max), 0.03, TOLERANCE);
     let steps = gammas.windows(2).map(|g| {
-        let exact = Level::new(g[1]).noise() * -(g[0] - g[1]).exp_m1();
+        let exact = NoiseLevel::new(g[1]).noise() * -(g[0] - g[1]).exp_m1();
         (f64::from(1.0 - abar(g[1]) / abar(g[0])) / exact - 1.0).abs()
     });
     let steps: Vec<f64> = steps.collect();

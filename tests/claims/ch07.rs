@@ -1,6 +1,6 @@
 //! Chapter 7: three parameterizations.
 
-use elbo_to_diffusion::oracle::{Level, Rule, ScalarMixture, Step};
+use elbo_to_diffusion::oracle::{NoiseLevel, Rule, ScalarMixture, Step};
 
 use crate::{
     recorded,
@@ -66,7 +66,7 @@ fn order_of_the_outputs() {
 fn plain_error_of_the_score() {
     const TOLERANCE: f64 = 50.0;
     // |s - s_hat|^2 / |eps - eps_hat|^2 for an error of eps by 1, from s = -eps / sqrt(1 - abar).
-    let weight = |gamma: f64| (1.0 / Level::new(gamma).noise().sqrt()).powi(2);
+    let weight = |gamma: f64| (1.0 / NoiseLevel::new(gamma).noise().sqrt()).powi(2);
     assert_close(weight(-8.0) / weight(5.0), 3000.0, TOLERANCE);
 }
 
@@ -87,16 +87,16 @@ fn accuracy_for_x() {
 fn scales_at_the_ends() {
     const TOLERANCE: f64 = 0.002;
     let (x, eps) = (0.4, -0.7);
-    let from_eps = |level: Level, error: f64| {
+    let from_eps = |level: NoiseLevel, error: f64| {
         let z = level.noised(x, eps);
         (z - level.noise().sqrt() * (eps + error)) / level.abar().sqrt()
     };
-    let from_v = |level: Level, error: f64| {
+    let from_v = |level: NoiseLevel, error: f64| {
         let z = level.noised(x, eps);
         let v = level.abar().sqrt() * eps - level.noise().sqrt() * x;
         level.abar().sqrt() * z - level.noise().sqrt() * (v + error)
     };
-    let (clean, noisy) = (Level::new(-8.0), Level::new(5.0));
+    let (clean, noisy) = (NoiseLevel::new(-8.0), NoiseLevel::new(5.0));
     assert_close(from_eps(clean, 0.0), x, 1e-12);
     assert_close(from_v(noisy, 0.0), x, 1e-12);
     assert_close((from_eps(clean, 1.0) - x).abs(), 0.02, TOLERANCE);

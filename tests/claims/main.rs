@@ -17,3 +17,12 @@ mod recorded;
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]
 #[path = "../equations/support.rs"]
 mod support;
+
+// What one chapter alone uses, and its unit tests.
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../../chapters/ch01_latent_variables/class_mixture.rs"]
+mod class_mixture;
+#[path = "../../chapters/ch02_elbo/meters.rs"]
+mod meters;
+#[path = "../../chapters/ch02_elbo/scalar_latent.rs"]
+mod scalar_latent;
