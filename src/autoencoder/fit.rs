@@ -26,8 +26,19 @@ impl Fit {
     // ANCHOR: settings
     /// The settings of chapters 3 and 4, chosen on the validation images.
     pub fn new(steps: usize, weight_decay: f64) -> Self {
-        let warmup = steps / 20;
-        let training = Training { steps, learning_rate: 6e-3, warmup, weight_decay, clip_norm: 1.0, ema_decay: 0.995 };
+        let training = Training {
+            steps,
+            learning_rate: 6e-3,
+            // Until Adam has seen enough gradients to know their size.
+            warmup: steps / 20,
+            // Strong where images are few.
+            weight_decay,
+            // Shortens the rare step that would be too long.
+            clip_norm: 1.0,
+            // A memory of two hundred steps, of a few thousand.
+            ema_decay: 0.995,
+        };
+        // At first the latents cost little, so that the decoder comes to use them.
         Self { training, batch: 64, kl_warmup: steps * 3 / 5, kl_weight: 1.0 }
     }
     // ANCHOR_END: settings
