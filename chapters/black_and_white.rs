@@ -134,10 +134,10 @@ fn train<M: Autoencoder>(chapter: &mut Chapter, networks: Networks, images: &Ima
 fn report(chapter: &mut Chapter, test: &Images, found: &Found) -> Result<()> {
     let mut rows = Vec::new();
     for (part, Bounds { elbo, tight }) in [("validation", &found.validation), ("test", &found.test)] {
-        let nats = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), elbo.standard_error, tight.nats];
+        let nats = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), elbo.noise_error, tight.nats];
         rows.push((part.to_string(), nats.map(|nats| Number::within(nats, 0.5, 2)).to_vec()));
         chapter.metric(&format!("{part}_nats"), elbo.total());
-        chapter.metric(&format!("{part}_nats_stderr"), elbo.standard_error);
+        chapter.metric(&format!("{part}_nats_stderr"), elbo.noise_error);
     }
     let report = &mut chapter.report;
     report.section("Black and white MNIST (nats)");

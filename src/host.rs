@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::{Error, Result};
 
-/// A tensor of shape [n] with these n values.
+/// A tensor of shape `[n]` with these n values.
 pub fn upload(values: impl IntoIterator<Item = f64>, device: &Device) -> Tensor<1> {
     let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
     let n = values.len();

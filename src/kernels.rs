@@ -20,13 +20,13 @@ mod tape;
 mod tests;
 mod vector;
 
-/// x W + b: [B, m] from x, [B, n], the weights, [n, m], and the biases, [m].
+/// x W + b: `[B, m]` from x, `[B, n]`, the weights, `[n, m]`, and the biases, `[m]`.
 pub fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fast_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
 }
 
 /// The convolution of images, [B, inputs, H, W], padded with zeros to keep their size, with weights, [outputs, inputs, k, k]
-/// for an odd k, and biases, [outputs]: [B, outputs, H, W].
+/// for an odd k, and biases, `[outputs]`: `[B, outputs, H, W]`.
 pub fn convolution(images: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     let [images, weight] = [images, weight].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::fast_convolution(images, weight, bias.into_dispatch()))
@@ -59,8 +59,8 @@ pub fn log_softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
 ///
 /// The probability of level k is proportional to
 /// exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi - x_k)^2), with `seen`, [B, d],
-/// `precision`, [B], `base`, [d, K], `mix`, [B, d, J], `curves`, [J, K], and the values x_k,
-/// `levels`, [K]. The levels are constants: they get no gradient.
+/// `precision`, `[B]`, `base`, `[d, K]`, `mix`, `[B, d, J]`, `curves`, `[J, K]`, and the values x_k,
+/// `levels`, `[K]`. The levels are constants: they get no gradient.
 pub fn level_moments(
     [seen, base, curves]: [Tensor<2>; 3],
     mix: Tensor<3>,
@@ -97,7 +97,7 @@ pub struct AdamWStep {
 /// One step of AdamW, Loshchilov and Hutter (2019), algorithm 2, and of the average of the weights.
 ///
 /// Takes weights, their gradients, the running means of gradients and of their squares, and the average of the weights, all of
-/// one shape, and a factor, [1], for all gradients. Returns weights, both means, and the average.
+/// one shape, and a factor, `[1]`, for all gradients. Returns weights, both means, and the average.
 pub fn adamw<const D: usize>(
     [weight, gradient, first, second, average]: [Tensor<D>; 5],
     factor: Tensor<1>,

@@ -27,8 +27,8 @@
 //!
 //! | here | on the page | meaning |
 //! |---|---|---|
-//! | `x` | x | data, [B, d] |
-//! | `z` | z_t | latent at time t, [B, d] |
+//! | `x` | x | data, `[B, d]` |
+//! | `z` | z_t | latent at time t, `[B, d]` |
 //! | `eps`, `eps_hat` | ε, ε̂ | Gaussian noise, and its estimate |
 //! | `x_hat` | x̂ | estimate of x from z_t |
 //! | `alpha` | α_t | signal power kept in one step |
@@ -37,7 +37,7 @@
 //! | `s < t` | s < t | two times of the chain |
 //!
 //! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
-//! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, K levels.
+//! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, V grey levels.
 
 // What the tests of this crate share with those in tests/ calls it by its name.
 #[cfg(test)]

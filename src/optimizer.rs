@@ -48,7 +48,7 @@ pub struct StepSettings {
 }
 
 impl Optimizer {
-    /// The model after a step along the `gradients`, all multiplied by `factor`, [1]. A weight without a gradient stays.
+    /// The model after a step along the `gradients`, all multiplied by `factor`, `[1]`. A weight without a gradient stays.
     pub fn step<M: Module>(
         &mut self,
         model: M,

@@ -64,7 +64,7 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, bounds: &Bounds) {
     let row = |model: &OfModel, part: &str, elbo: &NegativeElbo| {
         let terms = [elbo.reconstruction, elbo.kl[0], elbo.total()];
         let mut row = terms.map(|nats| Number::within(bits(nats), model.tolerance, 3)).to_vec();
-        row.push(Number::within(bits(elbo.standard_error), 0.0002, 4));
+        row.push(Number::within(bits(elbo.noise_error), 0.0002, 4));
         (format!("{}, {part}", model.name), row)
     };
     let rows: Vec<_> = models
@@ -89,6 +89,6 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, bounds: &Bounds) {
     report.row("independent pixels, test", &baseline(bounds.independent_test), "bits/dim");
     for (part, elbo) in [("validation", &bounds.wide.validation), ("test", &bounds.wide.test)] {
         chapter.metric(&format!("{part}_bits_per_dim"), bits(elbo.total()));
-        chapter.metric(&format!("{part}_bits_per_dim_stderr"), bits(elbo.standard_error));
+        chapter.metric(&format!("{part}_bits_per_dim_stderr"), bits(elbo.noise_error));
     }
 }

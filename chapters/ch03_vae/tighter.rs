@@ -58,5 +58,5 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, found: &Tighter) {
     report.row("amortisation gap", &bits(encoder - own, 0.015), "bits/dim");
     report.row("gap of the Gaussian family", &bits(own - least, 0.004), "bits/dim");
     chapter.metric("test_iw_bits_per_dim", data.bits_per_dim(wide.nats));
-    chapter.metric("test_iw_bits_per_dim_stderr", data.bits_per_dim(wide.standard_error));
+    chapter.metric("test_iw_bits_per_dim_stderr", data.bits_per_dim(wide.noise_error));
 }

@@ -68,9 +68,9 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, Comparison { vae, hvae }: &
             rows.push((format!("{name}, {part}"), terms.map(|nats| Number::within(bits(nats), 0.003, 3)).to_vec()));
             for (metric, nats) in [
                 ("bits_per_dim", elbo.total()),
-                ("bits_per_dim_stderr", elbo.standard_error),
+                ("bits_per_dim_stderr", elbo.noise_error),
                 ("iw_bits_per_dim", tight.nats),
-                ("iw_bits_per_dim_stderr", tight.standard_error),
+                ("iw_bits_per_dim_stderr", tight.noise_error),
             ] {
                 chapter.metric(&format!("{prefix}{part}_{metric}"), bits(nats));
             }

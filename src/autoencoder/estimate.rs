@@ -19,7 +19,7 @@ pub struct NegativeElbo {
     /// The term of each level of latents, z_1 first.
     pub kl: Vec<f64>,
     /// Standard error of the total that comes from the finite number of draws of z.
-    pub standard_error: f64,
+    pub noise_error: f64,
 }
 
 impl NegativeElbo {
@@ -53,7 +53,7 @@ impl NegativeElbo {
         }
         let n = images.len() as f64;
         means.iter_mut().for_each(|mean| *mean /= n * draws.passes as f64);
-        Ok(Self { reconstruction: means[0], kl: means[1..].to_vec(), standard_error: variance.sqrt() / n })
+        Ok(Self { reconstruction: means[0], kl: means[1..].to_vec(), noise_error: variance.sqrt() / n })
     }
 
     /// Reconstruction + KL: an upper bound on -log p(x).
@@ -78,7 +78,7 @@ pub struct ImportanceWeighted {
     pub nats: f64,
     /// Its standard error that comes from the finite number of draws of z, by the delta method: for large K, the
     /// variance of log (1/K) sum w is close to 1/ESS - 1/K. For K = 1 this is 0, and says nothing.
-    pub standard_error: f64,
+    pub noise_error: f64,
     /// The effective number of draws among the K. Equation `effective-sample-size`.
     pub effective_draws: f64,
 }
@@ -96,7 +96,7 @@ impl ImportanceWeighted {
         device: &Device,
     ) -> Result<Self> {
         if draws == 0 {
-            let sentence = "an importance-weighted bound needs at least 1 draw; ask for more";
+            let sentence = "0 draws give no importance-weighted bound; give 1 or more";
             return Err(Error::usage(sentence));
         }
         let groups = in_groups(some(images)?, seed, |images, noise| {
@@ -117,7 +117,7 @@ impl ImportanceWeighted {
                 effective += ess / n;
             }
         }
-        Ok(Self { nats, standard_error: variance.sqrt() / n, effective_draws: effective })
+        Ok(Self { nats, noise_error: variance.sqrt() / n, effective_draws: effective })
     }
     // ANCHOR_END: importance
 }

@@ -24,7 +24,7 @@ pub const TIME_FEATURES: usize = 17;
 pub struct Linear {
     /// W, [inputs, outputs].
     pub weight: Param<Tensor<2>>,
-    /// b, [outputs].
+    /// b, `[outputs]`.
     pub bias: Param<Tensor<1>>,
 }
 
