@@ -19,7 +19,7 @@ impl Training {
         loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
     ) -> Result<State<M>> {
         state.step += 1;
-        // The loss of each shard, [1], and its gradients.
+        // The gradients of each shard, and its loss, [1].
         let parts = shards.each(state.step, &state.model, |model, shard| {
             let loss = loss(model, shard);
             (GradientsParams::from_grads(loss.backward(), model), loss.inner())
@@ -30,6 +30,7 @@ impl Training {
         let factor = clip(&sum, &state.model, self.clip_norm, losses.len())?;
         // AdamW along it, and the running average of the weights.
         state.model = state.optimizer.step(state.model, sum, factor, self.at(state.step));
+        // It stays on the device until somebody asks.
         state.unread.push(Tensor::cat(losses, 0).mean());
         Ok(state)
     }

@@ -1,4 +1,6 @@
-//! Interrupted runs go on to the report of the run that was not interrupted, and nothing but that run's end removes them.
+//! Interrupted runs go on to the report of the run that was not interrupted, and nothing but their own end removes them.
+//!
+//! The runs here have one thread. The undisturbed ones, with which they are compared, have two.
 
 use std::{
     collections::BTreeSet,
@@ -62,8 +64,8 @@ fn last_line(output: &Output) -> String {
 }
 
 /// The arguments that go on with the run in `out`, or begin it where it has no checkpoint yet.
-fn arguments(out: &str) -> [&str; 4] {
-    ["--steps", STEPS_5, if checkpoints(out).is_empty() { "--out" } else { "--resume" }, out]
+fn arguments<'a>(steps: &'a str, out: &'a str) -> [&'a str; 6] {
+    ["--threads", "1", "--steps", steps, if checkpoints(out).is_empty() { "--out" } else { "--resume" }, out]
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
     let out = folder.path().join("killed").to_string_lossy().into_owned();
     let mut rng = ChaCha8Rng::seed_from_u64(20);
     for _ in 0..20 {
-        let mut child = start(&arguments(&out));
+        let mut child = start(&arguments(STEPS_5, &out));
         sleep(Duration::from_millis(rng.random_range(50..1200)));
         // SIGKILL: nothing in the program can prepare for it. It may also have ended by itself.
         child.kill().expect("the chapter can be killed");
@@ -80,7 +82,7 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!stderr.contains("error"), "{stderr}");
     }
-    let output = run(CHAPTER, &arguments(&out));
+    let output = run(CHAPTER, &arguments(STEPS_5, &out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_5().report);
     assert!(!Path::new(&out).join("checkpoints").exists(), "a finished run leaves no checkpoints");
@@ -91,17 +93,23 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
 fn control_c_writes_a_checkpoint_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("interrupted").to_string_lossy().into_owned();
-    let mut child = start(&arguments(&out));
-    // It is training as soon as there is a checkpoint.
-    wait_until(&mut child, || !checkpoints(&out).is_empty());
-    let output = interrupt(child);
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
-    let last = last_line(&output);
-    assert!(last.starts_with("error: interrupted in step") && last.contains("--resume"), "{last}");
-
-    let output = run(CHAPTER, &arguments(&out));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_5().report);
+    // Twice, once from the beginning and once from there on.
+    let mut before = 0;
+    for _ in 0..2 {
+        let mut child = start(&arguments(MANY, &out));
+        // It is training as soon as there is a new checkpoint.
+        let seen = checkpoints(&out);
+        wait_until(&mut child, || checkpoints(&out) != seen);
+        let output = interrupt(child);
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+        let last = last_line(&output);
+        let step = last.strip_prefix("error: interrupted in step ").and_then(|rest| rest.split(' ').next());
+        let step: usize = step.and_then(|step| step.parse().ok()).expect("the step in which it was interrupted");
+        assert!(last.contains(&format!("--resume {out}")), "{last}");
+        assert!(checkpoints(&out).contains(&format!("training-{step:08}.checkpoint")), "{last}");
+        assert!(step > before, "{step} after {before}");
+        before = step;
+    }
 }
 
 #[cfg(unix)]
@@ -147,7 +155,7 @@ fn figures_of_the_training_survive_an_interruption() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("interrupted").to_string_lossy().into_owned();
     let mut command = Command::new(programs().join("ch03_vae"));
-    command.args(["--steps", STEPS_3, "--threads", "2", "--out", &out]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments(STEPS_3, &out)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().expect("the chapter can be started");
     // The second model was in training for a while, so both have observed something.
     let observed = |name: &String| {
@@ -156,7 +164,7 @@ fn figures_of_the_training_survive_an_interruption() {
     };
     wait_until(&mut child, || checkpoints(&out).iter().any(observed));
     assert_eq!(interrupt(child).status.code(), Some(130));
-    let output = run("ch03_vae", &["--steps", STEPS_3, "--resume", &out]);
+    let output = run("ch03_vae", &arguments(STEPS_3, &out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_3().report);
     assert!(figures(Path::new(&out)) == figures(&chapter_3().folder), "a figure has changed");
