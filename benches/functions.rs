@@ -13,7 +13,7 @@ use elbo_to_diffusion::{
     data::{Dataset, digits::digits},
     evaluation::{Bound, Draws, on_all_threads},
     host::upload,
-    kernels::{affine, convolution, level_moments, rms_norm, silu, softmax},
+    kernels::{GreyOdds, convolution, level_moments, linear, rms_norm, silu, softmax},
     network::{Layers, TrunkConfig},
     random::{Stream, dropout_mask, normal, rng},
     training::{SHARDS, Shard, Training},
@@ -26,6 +26,9 @@ use elbo_to_diffusion::{
 /// The images of one shard of a batch.
 const N: usize = 64;
 const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     divan::main();
@@ -83,13 +86,11 @@ fn forward_process(bencher: Bencher) {
 }
 
 #[divan::bench(args = [[64, 17], [784, 256]])]
-fn posterior_of_each_level(bencher: Bencher, [d, k]: [usize; 2]) {
-    let (seen, base, curves) = (noise([N, d]), noise([d, k]), noise([2, k]));
-    let (mix, precision, levels) = (noise([N, d, 2]), gammas(N).exp(), noise([k]));
-    bencher.bench_local(|| {
-        let matrices = [seen.clone(), base.clone(), curves.clone()];
-        level_moments(matrices, mix.clone(), [precision.clone(), levels.clone()])
-    });
+fn posterior_of_each_grey_level(bencher: Bencher, [d, v]: [usize; 2]) {
+    let (seen, base, curves) = (noise([N, d]), noise([d, v]), noise([2, v]));
+    let (mix, precision, values) = (noise([N, d, 2]), gammas(N).exp(), noise([v]));
+    let odds = GreyOdds { seen, precision, base, mix, curves, values };
+    bencher.bench_local(|| level_moments(odds.clone()));
 }
 
 #[divan::bench]
@@ -113,7 +114,7 @@ fn linear_layer(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
     let (x, w, b) = (noise([rows, inputs]), noise([inputs, outputs]), noise([outputs]));
     bencher
         .counter(ItemsCount::new(2 * rows * inputs * outputs))
-        .bench_local(|| affine(black_box(x.clone()), w.clone(), b.clone()));
+        .bench_local(|| linear(black_box(x.clone()), w.clone(), b.clone()));
 }
 
 /// The same with Burn's own operation.

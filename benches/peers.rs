@@ -27,6 +27,9 @@ const FIGURES: [(&str, &str); 4] = [
     ("test_bits_per_dim", "test bound (bits/dim)"),
 ];
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let option = |name: &str, default: &str| {
         let arguments: Vec<String> = std::env::args().collect();

@@ -23,6 +23,9 @@ const DIM: usize = 784;
 const LEVELS: usize = 256;
 const SCHEDULE: Linear = Linear { gamma_min: -13.3, gamma_max: 5.0 };
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let option = |name: &str, default: usize| -> Result<usize, std::num::ParseIntError> {

@@ -12,6 +12,9 @@ mod consistency;
 #[path = "appendix_errata/steps.rs"]
 mod steps;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "appendix_errata",

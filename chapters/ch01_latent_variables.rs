@@ -18,6 +18,9 @@ mod classes;
 #[path = "ch01_latent_variables/monte_carlo.rs"]
 mod monte_carlo;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch01_latent_variables",

@@ -35,6 +35,9 @@ mod theta;
 #[path = "ch02_elbo/two_modes.rs"]
 mod two_modes;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch02_elbo",

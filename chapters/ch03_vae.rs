@@ -43,6 +43,9 @@ const PLANE: [Size; 2] = [Size { hidden: 128, blocks: 1, dropout: 0.0 }, Size { 
 /// Steps between two observations of the terms of -ELBO.
 const EVERY: usize = 40;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch03_vae",

@@ -29,6 +29,9 @@ mod noise;
 #[path = "ch04_hvae/pictures.rs"]
 mod pictures;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch04_hvae",

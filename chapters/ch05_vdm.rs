@@ -26,6 +26,9 @@ const REPORTED: usize = 500;
 /// Images drawn from the model.
 const SAMPLES: usize = 64;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch05_vdm",

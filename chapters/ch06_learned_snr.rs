@@ -26,6 +26,9 @@ use schedules::Schedules;
 /// Each part of the data is compared on at most this many of its first images. The digits have fewer.
 const REPORTED: usize = 500;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch06_learned_snr",

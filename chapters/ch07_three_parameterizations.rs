@@ -35,6 +35,9 @@ const REPORTED: usize = 500;
 /// Images drawn from each model.
 const SAMPLES: usize = 16;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch07_three_parameterizations",

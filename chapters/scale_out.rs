@@ -22,6 +22,9 @@ use elbo_to_diffusion::{
 /// The images of a batch, whatever the number of devices.
 const BATCH: usize = 128;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let spec = Spec {
         name: "scale_out",

@@ -8,6 +8,7 @@ use burn::{
     tensor::Tensor,
 };
 
+mod adamw;
 mod composed;
 mod convolution;
 mod cpu;
@@ -20,8 +21,10 @@ mod tape;
 mod tests;
 mod vector;
 
+pub use self::adamw::AdamWStep;
+
 /// x W + b: `[B, m]` from x, `[B, n]`, the weights, `[n, m]`, and the biases, `[m]`.
-pub fn affine(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::fast_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
 }
 
@@ -54,44 +57,33 @@ pub fn log_softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
 }
 
 // ANCHOR: level_moments
-/// The mean and the variance of each pixel's value x_k, [B, 2 d]: first the means of all pixels of an
-/// image, then their variances.
-///
-/// The probability of level k is proportional to
-/// exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi - x_k)^2), with `seen`, [B, d],
-/// `precision`, `[B]`, `base`, `[d, K]`, `mix`, `[B, d, J]`, `curves`, `[J, K]`, and the values x_k,
-/// `levels`, `[K]`. The levels are constants: they get no gradient.
-pub fn level_moments(
-    [seen, base, curves]: [Tensor<2>; 3],
-    mix: Tensor<3>,
-    [precision, levels]: [Tensor<1>; 2],
-) -> Tensor<2> {
-    // ANCHOR_END: level_moments
-    let [seen, base, curves] = [seen, base, curves].map(Tensor::into_dispatch);
-    let [precision, levels] = [precision, levels].map(Tensor::into_dispatch);
-    let moments = Dispatch::fast_level_moments(seen, precision, base, mix.into_dispatch(), curves, levels);
-    Tensor::from_dispatch(moments)
+/// What the posterior of each pixel's grey level depends on. The probability of grey level k is
+/// proportional to exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi - x_k)^2).
+#[derive(Clone, Debug)]
+pub struct GreyOdds {
+    /// What is seen of each pixel, `[B, d]`.
+    pub seen: Tensor<2>,
+    /// How exactly it is seen, `[B]`: 1 / (2 variance).
+    pub precision: Tensor<1>,
+    /// The log odds of each grey level of each pixel before anything is seen, `[d, V]`.
+    pub base: Tensor<2>,
+    /// How much of each curve is added to these, `[B, d, J]`.
+    pub mix: Tensor<3>,
+    /// Curves over the grey levels, `[J, V]`.
+    pub curves: Tensor<2>,
+    /// The values x_k of the grey levels, `[V]`. They are constants and get no gradient.
+    pub values: Tensor<1>,
 }
 
-/// The numbers of one step of [`adamw`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamWStep {
-    /// Decay of the mean of the gradients.
-    pub beta_1: f32,
-    /// Decay of the mean of their squares.
-    pub beta_2: f32,
-    /// 1 / (1 - beta_1^t): the mean starts at zero, and this makes up for it.
-    pub correction_1: f32,
-    /// 1 / (1 - beta_2^t).
-    pub correction_2: f32,
-    /// Added to the root of the mean square.
-    pub epsilon: f32,
-    /// The learning rate.
-    pub rate: f32,
-    /// What weight decay leaves of each weight.
-    pub keep: f32,
-    /// Decay of the average of the weights.
-    pub average_decay: f32,
+/// The mean and the variance of each pixel's value x_k, `[B, 2 d]`: first the means of all pixels of
+/// an image, then their variances.
+pub fn level_moments(odds: GreyOdds) -> Tensor<2> {
+    // ANCHOR_END: level_moments
+    let GreyOdds { seen, precision, base, mix, curves, values } = odds;
+    let [seen, base, curves] = [seen, base, curves].map(Tensor::into_dispatch);
+    let [precision, values] = [precision, values].map(Tensor::into_dispatch);
+    let moments = Dispatch::fast_level_moments(seen, precision, base, mix.into_dispatch(), curves, values);
+    Tensor::from_dispatch(moments)
 }
 
 /// One step of AdamW, Loshchilov and Hutter (2019), algorithm 2, and of the average of the weights.
@@ -120,7 +112,7 @@ pub fn adamw<const D: usize>(
     Autodiff
 )]
 pub trait Kernels: Backend {
-    /// x W + b; see [`affine`].
+    /// x W + b; see [`linear`].
     #[fusion(default)]
     fn fast_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::linear::<Self>(x, weight, bias)
@@ -218,9 +210,9 @@ pub trait Kernels: Backend {
         base: FloatTensor<Self>,
         mix: FloatTensor<Self>,
         curves: FloatTensor<Self>,
-        levels: FloatTensor<Self>,
+        values: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        composed::level_moments::<Self>([seen, precision, base, mix, curves, levels])
+        composed::level_moments::<Self>([seen, precision, base, mix, curves, values])
     }
 
     /// The gradients of seen, precision, base, mix and curves from these, the levels and the gradient of the moments.
@@ -233,11 +225,11 @@ pub trait Kernels: Backend {
         base: FloatTensor<Self>,
         mix: FloatTensor<Self>,
         curves: FloatTensor<Self>,
-        levels: FloatTensor<Self>,
+        values: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [seen, precision, base, mix, curves] =
-            composed::level_moments_backward::<Self>([seen, precision, base, mix, curves, levels], grad);
+            composed::level_moments_backward::<Self>([seen, precision, base, mix, curves, values], grad);
         (seen, precision, base, mix, curves)
     }
 

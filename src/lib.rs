@@ -43,10 +43,6 @@
 #[cfg(test)]
 extern crate self as elbo_to_diffusion;
 
-/// Tensors come and go by the hundred in each step; this allocator keeps their memory (appendix "Where the time goes").
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 pub mod autoencoder;
 pub mod chapter;
 pub mod checkpoint;

@@ -14,7 +14,7 @@ use elbo_to_diffusion::{
     error::Result,
     evaluation::{Bound, Draws},
     host::{download, upload},
-    kernels::{level_moments, silu, softmax},
+    kernels::{GreyOdds, level_moments, silu, softmax},
     network::{Layers, Regressor, TrunkConfig},
     random::{Stream, normal, rng},
     training::{SHARDS, Shard, Training},
@@ -113,9 +113,15 @@ fn the_functions_agree() {
         let [seen, base, curves] = [[4, 6], [6, 17], [2, 17]].map(|shape| normal(shape, noise, &device).require_grad());
         let mix = normal([4, 6, 2], noise, &device).require_grad();
         let precision = upload([0.1, 1.0, 10.0, 100.0], &device).require_grad();
-        let levels = upload(digits()?.train.level_values(), &device);
-        let matrices = [seen.clone(), base.clone(), curves.clone()];
-        let moments = level_moments(matrices, mix.clone(), [precision.clone(), levels]);
+        let odds = GreyOdds {
+            seen: seen.clone(),
+            precision: precision.clone(),
+            base: base.clone(),
+            mix: mix.clone(),
+            curves: curves.clone(),
+            values: upload(digits()?.train.level_values(), &device),
+        };
+        let moments = level_moments(odds);
         let gradients = (moments.clone() * normal([4, 12], noise, &device)).sum().backward();
         let gradients = [
             seen.grad(&gradients),

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Shape, Slice, ops::ConvOptions},
 };
 
-use super::AdamWStep;
+use super::adamw::AdamWStep;
 
 /// What is added to the mean square of a row, so that a row of zeros stays one.
 pub(super) const RMS_EPSILON: f64 = 1e-5;
@@ -107,11 +107,11 @@ pub(super) fn log_softmax_backward<B: Backend>(output: FloatTensor<B>, grad: Flo
     B::float_sub(grad, B::float_mul(B::float_exp(output), total))
 }
 
-/// The posterior of each pixel's level, as tensors of Burn.
-struct Posterior<B: Backend> {
-    /// The probabilities p_ik, [B, d, K].
+/// The posterior of each pixel's grey level, as tensors of Burn.
+struct GreyPosterior<B: Backend> {
+    /// The probabilities p_ik, [B, d, V].
     p: FloatTensor<B>,
-    /// x_k less the mean, [B, d, K].
+    /// x_k less the mean, [B, d, V].
     centred: FloatTensor<B>,
     /// The mean of x_k, [B, d, 1].
     mean: FloatTensor<B>,
@@ -119,7 +119,7 @@ struct Posterior<B: Backend> {
     variance: FloatTensor<B>,
 }
 
-impl<B: Backend> Posterior<B> {
+impl<B: Backend> GreyPosterior<B> {
     fn of([seen, precision, base, mix, curves, levels]: [FloatTensor<B>; 6]) -> Self {
         let (shape, k) = (mix.shape(), levels.shape()[0]);
         let (b, d, j) = (shape[0], shape[1], shape[2]);
@@ -143,7 +143,7 @@ fn square<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 
 pub(super) fn level_moments<B: Backend>(tensors: [FloatTensor<B>; 6]) -> FloatTensor<B> {
     let shape = tensors[0].shape();
-    let Posterior { mean, variance, .. } = Posterior::<B>::of(tensors);
+    let GreyPosterior { mean, variance, .. } = GreyPosterior::<B>::of(tensors);
     let rows = |tensor| B::float_reshape(tensor, shape.clone());
     B::float_cat(vec![rows(mean), rows(variance)], 1)
 }
@@ -157,7 +157,7 @@ pub(super) fn level_moments_backward<B: Backend>(
     let shape = mix.shape();
     let (b, d, j, k) = (shape[0], shape[1], shape[2], levels.shape()[0]);
     let inputs = [seen.clone(), precision.clone(), base, mix.clone(), curves.clone(), levels];
-    let Posterior { p, centred, mean, variance } = Posterior::<B>::of(inputs);
+    let GreyPosterior { p, centred, mean, variance } = GreyPosterior::<B>::of(inputs);
     let column = |tensor: FloatTensor<B>| B::float_reshape(tensor, Shape::new([b, d, 1]));
     let half = |from| column(B::float_slice(grad.clone(), &[Slice::from(0..b), Slice::from(from..from + d)]));
     let of_mean = B::float_mul(half(0), centred.clone());

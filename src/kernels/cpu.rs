@@ -8,9 +8,11 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{
-    AdamWStep, Kernels, composed,
+    Kernels,
+    adamw::AdamWStep,
+    composed,
     convolution::Sizes,
-    levels::Posterior,
+    levels::GreyLoop,
     product::product,
     vector::{LEAST, exp, flush, inverse_norm, sigmoid, sum},
 };
@@ -237,7 +239,7 @@ impl Kernels for Flex {
     ) -> FlexTensor {
         watch("level_moments", [&seen, &precision, &base, &mix, &curves, &levels]);
         let tensors = [seen, precision, base, mix, curves, levels].map(contiguous);
-        match Posterior::of(tensors.each_ref()) {
+        match GreyLoop::of(tensors.each_ref()) {
             Some(posterior) => posterior.moments(),
             None => composed::level_moments::<Self>(tensors),
         }
@@ -255,7 +257,7 @@ impl Kernels for Flex {
         watch("level_moments_backward", [&seen, &precision, &base, &mix, &curves, &levels, &grad]);
         let tensors = [seen, precision, base, mix, curves, levels].map(contiguous);
         let grad = contiguous(grad);
-        let gradients = match Posterior::of(tensors.each_ref()) {
+        let gradients = match GreyLoop::of(tensors.each_ref()) {
             Some(posterior) if grad.dtype() == DType::F32 => posterior.gradients(grad.storage()),
             _ => None,
         };

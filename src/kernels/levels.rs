@@ -21,8 +21,8 @@ const SIDE_BY_SIDE: usize = 64;
 /// A mean nearer to zero than 2^-27 = 7.5e-9 is zero: one of 1/16 is no more exact.
 const LEAST_MEAN: f32 = 1.0 / (1_u64 << 27) as f32;
 
-/// What the posterior of the level of each of B d pixels depends on; the names are those of [`super::level_moments`].
-pub(super) struct Posterior<'a> {
+/// What the posterior of the grey level of each of B d pixels depends on; the names are those of [`super::GreyOdds`].
+pub(super) struct GreyLoop<'a> {
     seen: &'a [f32],
     precision: &'a [f32],
     base: &'a [f32],
@@ -34,7 +34,7 @@ pub(super) struct Posterior<'a> {
     sizes: [usize; 4],
 }
 
-impl<'a> Posterior<'a> {
+impl<'a> GreyLoop<'a> {
     /// From seen, [B, d], precision, [B], base, [d, K], mix, [B, d, J], curves, [J, K], and levels, [K], all in one piece.
     ///
     /// `None` if they do not hold f32 or do not fit together.

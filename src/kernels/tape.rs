@@ -18,9 +18,9 @@ use super::Kernels;
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn fast_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
-        struct Affine;
+        struct LinearLayer;
 
-        impl<B: Kernels> Backward<B, 3> for Affine {
+        impl<B: Kernels> Backward<B, 3> for LinearLayer {
             type State = (FloatTensor<B>, FloatTensor<B>);
 
             fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -41,7 +41,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
         let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
             (x.into_parts(), weight.into_parts(), bias.into_parts());
-        match Affine.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
+        match LinearLayer.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((x.clone(), weight.clone()), B::fast_linear(x, weight, bias)),
             OpsKind::UnTracked(prep) => prep.finish(B::fast_linear(x, weight, bias)),
         }

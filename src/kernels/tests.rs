@@ -5,7 +5,10 @@ use super::{
     vector::{LEAST, exp, sigmoid},
     *,
 };
-use crate::random::{Stream, normal, rng};
+use crate::{
+    random::{Stream, normal, rng},
+    vdm::denoiser::pixel_posterior,
+};
 
 fn inputs() -> Tensor<3> {
     // A spread from -60 to 60, and rows of 17 so that no vector width divides them.
@@ -87,25 +90,9 @@ fn gradients_agree_with_burn() {
     }
 }
 
-/// The moments of the levels in Burn's own operations.
-fn composed_moments(
-    [seen, base, curves]: [Tensor<2>; 3],
-    mix: Tensor<3>,
-    [precision, levels]: [Tensor<1>; 2],
-) -> Tensor<2> {
-    let [b, d, j] = mix.dims();
-    let levels = levels.unsqueeze::<3>();
-    let fit = (seen.unsqueeze_dim::<3>(2) - levels.clone()).square() * precision.reshape([b, 1, 1]);
-    let mixed = mix.reshape([b * d, j]).matmul(curves).reshape([b, d, levels.dims()[2]]);
-    let p = activation::softmax(base.unsqueeze::<3>() + mixed - fit, 2);
-    let mean = (p.clone() * levels.clone()).sum_dim(2);
-    let variance = (p * (levels - mean.clone()).square()).sum_dim(2);
-    Tensor::cat(vec![mean.squeeze_dim::<2>(2), variance.squeeze_dim(2)], 1)
-}
-
 #[test]
-fn moments_of_the_levels_and_their_gradients_agree_with_burn() {
-    type Moments = dyn Fn([Tensor<2>; 3], Tensor<3>, [Tensor<1>; 2]) -> Tensor<2>;
+fn moments_of_the_levels_and_their_gradients_are_those_of_the_plain_form() {
+    type Moments = dyn Fn(GreyOdds) -> Tensor<2>;
     // f32 is the loop, f64 the composition that other backends run. Few pixels, and more than
     // are computed side by side; pixels that are seen in a haze, and almost exactly.
     for (dtype, d, k, scale) in [
@@ -120,8 +107,16 @@ fn moments_of_the_levels_and_their_gradients_agree_with_burn() {
             let [seen, base, curves] = [[4, d], [d, k], [2, k]].map(|shape| draw(shape).require_grad());
             let mix = draw([4, 2 * d]).reshape([4, d, 2]).detach().require_grad();
             let precision = (draw([1, 4]).exp() * scale).reshape([4]).detach().require_grad();
-            let levels = Tensor::arange(0..k as i64, &device).float().cast(dtype) * (2.0 / k as f64) - 1.0;
-            let y = moments([seen.clone(), base.clone(), curves.clone()], mix.clone(), [precision.clone(), levels]);
+            let values = Tensor::arange(0..k as i64, &device).float().cast(dtype) * (2.0 / k as f64) - 1.0;
+            let odds = GreyOdds {
+                seen: seen.clone(),
+                precision: precision.clone(),
+                base: base.clone(),
+                mix: mix.clone(),
+                curves: curves.clone(),
+                values,
+            };
+            let y = moments(odds);
             let gradients = (y.clone() * draw([4, 2 * d])).sum().backward();
             let of_precision = precision.grad(&gradients).map(Tensor::unsqueeze);
             let of_mix = mix.grad(&gradients).map(|mix| mix.reshape([4, 2 * d]));
@@ -129,7 +124,7 @@ fn moments_of_the_levels_and_their_gradients_agree_with_burn() {
                 [seen.grad(&gradients), base.grad(&gradients), curves.grad(&gradients), of_precision, of_mix];
             gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
         };
-        let (ours, burns) = (outputs_and_gradients(&level_moments), outputs_and_gradients(&composed_moments));
+        let (ours, burns) = (outputs_and_gradients(&level_moments), outputs_and_gradients(&pixel_posterior));
         assert_eq!((ours.len(), burns.len()), (6, 6));
         for (ours, burns) in ours.iter().zip(&burns) {
             match dtype {
@@ -141,23 +136,23 @@ fn moments_of_the_levels_and_their_gradients_agree_with_burn() {
 }
 
 #[test]
-fn affine_maps_and_their_gradients_agree_with_burn() {
-    type Affine = dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<2>;
+fn linear_layers_and_their_gradients_agree_with_burn() {
+    type Layer = dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<2>;
     // Fewer rows than inputs, and more; the weights in one piece, and as a view of every second of some others, across.
     for (rows, view) in [(3, false), (3, true), (19, false), (19, true)] {
-        let outputs_and_gradients = |affine: &Affine| {
+        let outputs_and_gradients = |layer: &Layer| {
             let (noise, device) = (&mut rng(3, Stream::Evaluation, 0), Device::flex().autodiff());
             let x = normal([rows, 6], noise, &device).require_grad();
             let whole = normal(if view { [40, 6] } else { [6, 19] }, noise, &device).require_grad();
             let weight = if view { whole.clone().slice(s![1..38;2, ..]).transpose() } else { whole.clone() };
             let bias = normal::<2>([1, 19], noise, &device).reshape([19]).require_grad();
-            let y = affine(x.clone(), weight, bias.clone());
+            let y = layer(x.clone(), weight, bias.clone());
             let gradients = (y.clone() * normal([rows, 19], noise, &device)).sum().backward();
             let bias = bias.grad(&gradients).map(Tensor::unsqueeze);
             let gradients = [x.grad(&gradients), whole.grad(&gradients), bias];
             gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
         };
-        let ours = outputs_and_gradients(&affine);
+        let ours = outputs_and_gradients(&linear);
         let burns = outputs_and_gradients(&|x, weight, bias| x.matmul(weight) + bias.unsqueeze());
         assert_eq!((ours.len(), burns.len()), (4, 4));
         for (ours, burns) in ours.iter().zip(&burns) {
@@ -197,8 +192,8 @@ fn convolutions_and_their_gradients_agree_with_burn() {
 }
 
 #[test]
-fn affine_maps_of_nothing_are_the_biases() {
+fn linear_layers_of_nothing_are_the_biases() {
     let device = Device::flex();
-    let y = affine(Tensor::empty([2, 0], &device), Tensor::empty([0, 3], &device), Tensor::ones([3], &device));
+    let y = linear(Tensor::empty([2, 0], &device), Tensor::empty([0, 3], &device), Tensor::ones([3], &device));
     assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [1.0; 6]);
 }

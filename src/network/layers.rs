@@ -12,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     host::upload,
-    kernels::{self, affine, convolution, silu},
+    kernels::{self, convolution, silu},
     random::dropout_mask,
 };
 
@@ -31,7 +31,7 @@ pub struct Linear {
 impl Linear {
     /// From [B, inputs] to [B, outputs].
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        affine(x, self.weight.val(), self.bias.val())
+        kernels::linear(x, self.weight.val(), self.bias.val())
     }
 }
 

@@ -2,14 +2,17 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, activation::sigmoid},
+    tensor::{
+        Device, Tensor, TensorData,
+        activation::{sigmoid, softmax},
+    },
 };
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
     data::{Images, Marginals},
     host::upload,
-    kernels::level_moments,
+    kernels::{GreyOdds, level_moments},
     network::{Trunk, TrunkConfig, layers::Linear},
 };
 
@@ -17,6 +20,22 @@ use crate::{
 const CURVES: usize = 2;
 /// What each count of a grey level is raised by, so that none is impossible.
 const PSEUDO_COUNT: f64 = 0.1;
+
+// ANCHOR: pixel_posterior
+/// The mean and the variance of each pixel's value, `[B, 2 d]`: the plain form of [`level_moments`],
+/// which computes the same in one loop.
+pub fn pixel_posterior(odds: GreyOdds) -> Tensor<2> {
+    let [b, d, j] = odds.mix.dims();
+    let values = odds.values.unsqueeze::<3>();
+    let gap = odds.seen.unsqueeze_dim::<3>(2) - values.clone();
+    let log_fit = gap.square() * -odds.precision.reshape([b, 1, 1]);
+    let mixed = odds.mix.reshape([b * d, j]).matmul(odds.curves).reshape([b as i32, d as i32, -1]);
+    let p = softmax(odds.base.unsqueeze::<3>() + mixed + log_fit, 2);
+    let mean = (p.clone() * values.clone()).sum_dim(2);
+    let variance = (p * (values - mean.clone()).square()).sum_dim(2);
+    Tensor::cat(vec![mean.squeeze_dim::<2>(2), variance.squeeze_dim(2)], 1)
+}
+// ANCHOR_END: pixel_posterior
 
 /// A residual network that corrects the exact denoiser of independent pixels.
 #[derive(Module, Debug)]
@@ -79,18 +98,20 @@ impl Denoiser {
     /// units are dropped out (training).
     pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         let ([batch, d], device) = (z.dims(), z.device());
-        // As a function of x_k, the Gaussian is exp(-SNR / 2 (z_i / sqrt(abar) - x_k)^2).
-        let seen = z / sigmoid(-gamma.clone()).sqrt().unsqueeze_dim(1);
-        let levels = upload(self.values.iter().copied(), &device);
-        let given = [(-gamma.clone()).exp() * 0.5, levels];
         let (log_m, curves) = (self.log_marginals.val(), self.curves.val());
         // First each pixel alone, with nothing of the curves mixed in...
-        let nothing = Tensor::zeros([batch, d, CURVES], &device);
-        let pixels = [seen.clone(), log_m.clone(), curves.clone().detach()];
-        let alone = level_moments(pixels, nothing, given.clone());
+        let alone = GreyOdds {
+            // As a function of x_k, the Gaussian is exp(-SNR / 2 (z_i / sqrt(abar) - x_k)^2).
+            seen: z / sigmoid(-gamma.clone()).sqrt().unsqueeze_dim(1),
+            precision: (-gamma.clone()).exp() * 0.5,
+            base: log_m.clone(),
+            mix: Tensor::zeros([batch, d, CURVES], &device),
+            curves: curves.clone().detach(),
+            values: upload(self.values.iter().copied(), &device),
+        };
         // ... then with what the other pixels say.
-        let mix = self.correction(alone, gamma, dropout);
-        let together = level_moments([seen, log_m + self.bias.val(), curves], mix, given);
+        let mix = self.correction(level_moments(alone.clone()), gamma, dropout);
+        let together = level_moments(GreyOdds { base: log_m + self.bias.val(), mix, curves, ..alone });
         together.narrow(1, 0, d)
     }
     // ANCHOR_END: denoise

@@ -6,12 +6,15 @@ use super::tokens::tokens;
 #[derive(Default)]
 pub struct Values<'a>(pub Vec<(Vec<String>, Meaning<'a>)>);
 
+/// From the values of indices or arguments to a number.
+type Function<'a> = dyn Fn(&[f64]) -> f64 + 'a;
+
 /// What one symbol means.
 pub enum Meaning<'a> {
     /// A number, or the entries of a vector.
     Entries(Vec<f64>),
     /// A family with an index, or a function with arguments.
-    Function(Box<dyn Fn(&[f64]) -> f64 + 'a>),
+    Function(Box<Function<'a>>),
     /// The first and the last value of an index.
     Range(i32, i32),
 }
