@@ -68,7 +68,7 @@ fn chapter(here: &[&Equation], equations: &Equations, pages: &[Page], from: &Pag
     }
     let mut rows = String::new();
     for (row, equation) in here.iter().enumerate() {
-        let tested = matches!(equation.standing, Standing::Tested(_));
+        let tested = matches!(equation.standing, Standing::Tested { .. });
         let class = if tested { "tested" } else { "definition" };
         drawing.push_str(&format!("<circle class=\"{class}\" cx=\"{dot}\" cy=\"{}\" r=\"4.5\"/>", middle(row)));
         let elsewhere: Vec<String> = equations

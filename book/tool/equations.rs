@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use sha2::{Digest as _, Sha256};
 
 use crate::layout::Repository;
 use crate::markdown::{Kind, pattern};
@@ -45,7 +46,12 @@ pub struct Equation {
 #[derive(Debug)]
 pub enum Standing {
     /// A test computes both sides.
-    Tested(RustTest),
+    Tested {
+        /// The test.
+        test: Box<RustTest>,
+        /// Whether it reads the formula from the page, and was not only written for it.
+        as_printed: bool,
+    },
     /// It only names something.
     Definition,
     /// Nothing does (and that is reported).
@@ -116,7 +122,7 @@ impl Equations {
                 let count = numbers.entry(page.prefix.as_str()).or_default();
                 *count += 1;
                 let number = page.numbered(*count);
-                let standing = match standing(&label, tests) {
+                let standing = match standing(&label, tex, tests) {
                     Ok(standing) => standing,
                     Err(message) => {
                         problems.add(&page.file, item.line, message);
@@ -184,10 +190,25 @@ impl Equations {
     }
 }
 
-fn standing(label: &Label, tests: &RustTests) -> Result<Standing, String> {
+fn standing(label: &Label, tex: &str, tests: &RustTests) -> Result<Standing, String> {
     let name = &label.name;
     match tests.test(name) {
-        Ok(test) => Ok(Standing::Tested(test.clone())),
+        Ok(test) => {
+            let as_printed = test.reads.contains(name);
+            let written_for = test.digests.iter().find(|(label, _)| label == name).map(|(_, digest)| digest);
+            let digest = digest(tex);
+            match written_for {
+                Some(other) if *other != digest => Err(format!(
+                    "the equation {name} changed since its test was written ({}:{}); see whether the test still computes it, then write digest(\"{name}\", \"{digest}\")",
+                    test.file, test.lines.0
+                )),
+                None if !as_printed => Err(format!(
+                    "the test {} ({}:{}) does not say for which formula it was written; read it from the page with tex(\"{name}\"), or write digest(\"{name}\", \"{digest}\")",
+                    test.name, test.file, test.lines.0
+                )),
+                _ => Ok(Standing::Tested { test: Box::new(test.clone()), as_printed }),
+            }
+        }
         // An ignored test of a definition is a fault; a helper that has its name is not.
         Err(_) if label.definition && !tests.get(name).is_some_and(|test| test.is_test) => Ok(Standing::Definition),
         Err(Some(message)) => Err(format!("the equation {name} is not tested: {message}")),
@@ -198,15 +219,24 @@ fn standing(label: &Label, tests: &RustTests) -> Result<Standing, String> {
     }
 }
 
+/// The digest by which a test names its formula: the first 12 digits of the SHA-256, all white space counting the same.
+fn digest(tex: &str) -> String {
+    let words: Vec<&str> = tex.split_whitespace().collect();
+    Sha256::digest(words.join(" ")).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A display equation with its number and mark beside it, to be kept in a slot inside `<div class="equation">`.
 pub fn display(equation: &Equation, html: &str, repository: &Repository) -> String {
     let id = Label::id(&equation.label.name);
     let mark = match &equation.standing {
-        Standing::Tested(test) => {
-            let title = escape(&describe(test));
+        Standing::Tested { test, as_printed } => {
+            let title = escape(&describe(test, *as_printed));
+            let words = if *as_printed { "tested <span>as printed</span>" } else { "tested" };
             match repository.lines(&test.file, test.lines) {
-                Some(url) => format!("<a class=\"mark tested\" href=\"{}\" title=\"{title}\">tested</a>", escape(&url)),
-                None => format!("<span class=\"mark tested\" title=\"{title}\">tested</span>"),
+                Some(url) => {
+                    format!("<a class=\"mark tested\" href=\"{}\" title=\"{title}\">{words}</a>", escape(&url))
+                }
+                None => format!("<span class=\"mark tested\" title=\"{title}\">{words}</span>"),
             }
         }
         Standing::Definition => "<span class=\"mark\">definition</span>".to_owned(),
@@ -219,7 +249,7 @@ pub fn display(equation: &Equation, html: &str, repository: &Repository) -> Stri
 }
 
 /// How a reader without the web runs the test, and how exactly it compares.
-fn describe(test: &RustTest) -> String {
+fn describe(test: &RustTest, as_printed: bool) -> String {
     let mut words = format!("cargo test --test equations {}", test.name);
     if let Some(kind) = &test.kind {
         words.push_str(&format!(" ({kind})"));
@@ -227,6 +257,7 @@ fn describe(test: &RustTest) -> String {
     if let Some(exactness) = exactness(test) {
         words.push_str(&format!(", {exactness}"));
     }
+    words.push_str(if as_printed { "; it reads this formula" } else { "; written for this formula" });
     words
 }
 
@@ -257,25 +288,26 @@ pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Re
         let page = &pages[equation.page];
         if last_page.replace(equation.page) != Some(equation.page) {
             rows.push_str(&format!(
-                "<tr class=\"table-group\"><th colspan=\"4\" scope=\"colgroup\"><a href=\"{}\">{}</a></th></tr>",
+                "<tr class=\"table-group\"><th colspan=\"5\" scope=\"colgroup\"><a href=\"{}\">{}</a></th></tr>",
                 escape(&from.link_to(page, None)),
                 escape(&page.title)
             ));
         }
         let name = &equation.label.name;
-        let (kind, exact, test) = match &equation.standing {
-            Standing::Tested(test) => {
+        let (kind, exact, test, formula) = match &equation.standing {
+            Standing::Tested { test, as_printed } => {
                 let link = match repository.lines(&test.file, test.lines) {
                     Some(url) => format!("<a href=\"{}\">{name}</a>", escape(&url)),
                     None => name.clone(),
                 };
-                (test.kind.clone().unwrap_or_default(), exactness(test).unwrap_or_default(), link)
+                let formula = if *as_printed { "as printed" } else { "by digest" };
+                (test.kind.clone().unwrap_or_default(), exactness(test).unwrap_or_default(), link, formula)
             }
-            Standing::Definition => ("definition".to_owned(), String::new(), name.clone()),
+            Standing::Definition => ("definition".to_owned(), String::new(), name.clone(), ""),
             Standing::Nothing => Default::default(),
         };
         rows.push_str(&format!(
-            "<tr><td><a href=\"{}\">({})</a></td><td>{test}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td><a href=\"{}\">({})</a></td><td>{test}</td><td>{}</td><td>{}</td><td>{formula}</td></tr>",
             escape(&from.link_to(page, Some(&Label::id(name)))),
             equation.number,
             escape(&kind),
@@ -286,7 +318,7 @@ pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Re
         return "<p>No equation is numbered yet.</p>".to_owned();
     }
     format!(
-        "<div class=\"table-wrapper\"><table class=\"equations\"><thead><tr><th>No.</th><th>Equation and test</th><th>Kind of test</th><th>Exactness</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        "<div class=\"table-wrapper\"><table class=\"equations\"><thead><tr><th>No.</th><th>Equation and test</th><th>Kind of test</th><th>Exactness</th><th>Formula</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 }
 

@@ -30,6 +30,10 @@ pub struct RustTest {
     pub tolerance: Option<String>,
     /// `const STANDARD_ERRORS: f64 = 5.0;` in the body.
     pub standard_errors: Option<String>,
+    /// The labels of `tex("elbo-gap")` in the body: formulas that it reads from the pages.
+    pub reads: Vec<String>,
+    /// The labels and digests of `digest("elbo-gap", "0f1e…")`: formulas that it was written for.
+    pub digests: Vec<(String, String)>,
 }
 
 /// The functions of a folder of tests by name.
@@ -156,7 +160,7 @@ fn read_function(function: &syn::ItemFn, file: &str) -> RustTest {
         }
     }
     test.says = first_sentence(&paragraph);
-    Constants(&mut test).visit_block(&function.block);
+    Body(&mut test).visit_block(&function.block);
     test
 }
 
@@ -175,16 +179,35 @@ fn doc_line(attribute: &syn::Attribute) -> Option<String> {
     if !pair.path.is_ident("doc") {
         return None;
     }
-    match &pair.value {
+    text(&pair.value)
+}
+
+/// What stands between quotes.
+fn text(expression: &syn::Expr) -> Option<String> {
+    match expression {
         syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
         _ => None,
     }
 }
 
-/// Finds the constants that state how exactly a test compares.
-struct Constants<'a>(&'a mut RustTest);
+/// Finds how exactly a test compares, and which formula of a page it is about.
+struct Body<'a>(&'a mut RustTest);
 
-impl Visit<'_> for Constants<'_> {
+impl Visit<'_> for Body<'_> {
+    fn visit_expr_call(&mut self, call: &syn::ExprCall) {
+        let texts: Vec<String> = call.args.iter().filter_map(text).collect();
+        if let syn::Expr::Path(function) = &*call.func {
+            match &texts[..] {
+                [label] if function.path.is_ident("tex") => self.0.reads.push(label.clone()),
+                [label, digest] if function.path.is_ident("digest") => {
+                    self.0.digests.push((label.clone(), digest.clone()));
+                }
+                _ => {}
+            }
+        }
+        syn::visit::visit_expr_call(self, call);
+    }
+
     fn visit_item_const(&mut self, constant: &syn::ItemConst) {
         let value = constant.expr.span().source_text();
         if constant.ident == "TOLERANCE" {
@@ -212,7 +235,8 @@ mod tests {
     }
 
     const GAP: &str = "use a::b;\n\n/// The gap is a KL divergence.\n///\n/// Kind: closed form.\n\
-        #[test]\nfn elbo_gap() {\n    const TOLERANCE: f64 = 1e-10;\n    const STANDARD_ERRORS: f64 = 5.0;\n}\n\n\
+        #[test]\nfn elbo_gap() {\n    const TOLERANCE: f64 = 1e-10;\n    const STANDARD_ERRORS: f64 = 5.0;\n    \
+        digest(\"elbo\", \"0f\");\n    let page = tex(\"elbo-gap\").sides(&values);\n}\n\n\
         fn helper() {}\n\n#[test]\n#[ignore = \"slow\"]\nfn jensen() {}\n";
 
     #[test]
@@ -221,14 +245,16 @@ mod tests {
         assert_eq!(problems.sorted(), []);
         let gap = tests.get("elbo-gap").expect("the test");
         assert!(gap.is_test && !gap.ignored);
-        assert_eq!(gap.lines, (3, 10));
+        assert_eq!(gap.lines, (3, 12));
+        assert_eq!(gap.reads, ["elbo-gap"]);
+        assert_eq!(gap.digests, [("elbo".to_owned(), "0f".to_owned())]);
         assert_eq!(gap.says.as_deref(), Some("The gap is a KL divergence."));
         assert_eq!(gap.kind.as_deref(), Some("closed form"));
         assert_eq!((gap.tolerance.as_deref(), gap.standard_errors.as_deref()), (Some("1e-10"), Some("5.0")));
         assert!(tests.test("elbo-gap").is_ok());
         let refused = |label: &str| tests.test(label).expect_err(label).unwrap_or_default();
-        assert_eq!(refused("jensen"), "the test jensen is ignored (ch02.rs:14); make it run");
-        assert_eq!(refused("helper"), "the function helper (ch02.rs:12) lacks #[test]; add it");
+        assert_eq!(refused("jensen"), "the test jensen is ignored (ch02.rs:16); make it run");
+        assert_eq!(refused("helper"), "the function helper (ch02.rs:14) lacks #[test]; add it");
         assert_eq!(refused("elbo"), "");
     }
 

@@ -93,7 +93,7 @@ impl Writer<'_> {
         };
         let equations = self.sources.equations.all.iter().filter(|equation| equation.page == self.index);
         let (tested, others): (Vec<_>, Vec<_>) =
-            equations.partition(|equation| matches!(equation.standing, Standing::Tested(_)));
+            equations.partition(|equation| matches!(equation.standing, Standing::Tested { .. }));
         let parts = [
             counted(self.values.get(), "number", " taken from tested output"),
             counted(tested.len(), "equation", if tested.len() == 1 { " with its test" } else { " with their tests" }),

@@ -48,6 +48,20 @@ fn an_ignored_or_unmarked_test_is_no_test() {
 }
 
 #[test]
+fn a_test_says_for_which_formula_it_was_written() {
+    let fixture = Fixture::new();
+    fixture.edit("tests/equations/ch02.rs", "tex(\"elbo-gap\")", "tex(\"elbo\")");
+    let says = "the test elbo_gap (tests/equations/ch02.rs:3) does not say for which formula it was written; read it from the page with tex(\"elbo-gap\"), or write digest(\"elbo-gap\", \"3eaca394ab47\")";
+    one(&fixture, "book/src/ch02_elbo.md:11: ", says);
+    let fixture = Fixture::new();
+    fixture.edit("book/src/ch01_latent.md", "{p(z \\mid x)}.", "{p(z \\mid x)},");
+    one(&fixture, "book/src/ch01_latent.md:13: ", "changed since its test was written (tests/equations/main.rs:5)");
+    let fixture = Fixture::new();
+    fixture.edit("book/src/ch01_latent.md", "p(x) = \\frac", "p(x)\n  = \\frac");
+    assert_eq!(fixture.problems(), Vec::<String>::new(), "another line is no other formula");
+}
+
+#[test]
 fn equations_that_follow_from_each_other_are_refused() {
     let fixture = Fixture::new();
     fixture.edit(ELBO, "{#eq:elbo .definition}", "{#eq:elbo .definition from=\"elbo-denoising\"}");

@@ -108,10 +108,13 @@ fn right(name: &str) -> (Fixture, Html) {
 fn equations_are_numbered_by_chapter_and_marked() {
     let (_fixture, page) = right("ch02_elbo.html");
     assert_eq!(texts(&page, ".equation-number"), ["(2.1)", "(2.2)", "(2.3)"]);
-    assert_eq!(texts(&page, ".mark"), ["definition", "tested", "tested"]);
+    assert_eq!(texts(&page, ".mark"), ["definition", "tested as printed", "tested"]);
     let mark = select(&page, "#eq-elbo-gap a.mark")[0];
-    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L10"));
-    assert_eq!(mark.attr("title"), Some("cargo test --test equations elbo_gap (closed form), within 1e-10"));
+    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11"));
+    assert_eq!(
+        mark.attr("title"),
+        Some("cargo test --test equations elbo_gap (closed form), within 1e-10; it reads this formula")
+    );
     assert_eq!(select(&page, "annotation").len(), 0);
     // Every formula is there for the eye and for the ear.
     let formulas = select(&page, ".katex").len();
@@ -205,8 +208,8 @@ fn the_appendix_lists_and_maps_every_equation() {
     let rows = texts(&page, "table.equations tbody tr:not(.table-group)");
     assert_eq!(rows.len(), 5);
     let gap = rows.iter().find(|row| row.contains("elbo-gap")).expect("a row");
-    assert_eq!(gap, "(2.2)elbo-gapclosed formwithin 1e-10");
-    assert!(rows.iter().any(|row| row.contains("Monte Carlowithin 5.0 standard errors")), "{rows:?}");
+    assert_eq!(gap, "(2.2)elbo-gapclosed formwithin 1e-10as printed");
+    assert!(rows.iter().any(|row| row.contains("Monte Carlowithin 5.0 standard errorsby digest")), "{rows:?}");
     let nodes = texts(&page, ".map-body li");
     assert_eq!(nodes.len(), 5);
     assert_eq!(nodes[3], "(2.2) elbo-gap from (2.1) (1.2)");
