@@ -117,6 +117,26 @@ fn a_server_that_dies_leaves_a_sentence_and_a_checkpoint() {
     assert_eq!(losses(&resumed.expect("a run")).len(), 10);
 }
 
+/// More devices cut a batch into more shards, each with noise of its own.
+#[test]
+fn a_run_on_four_devices_does_not_go_on_on_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let mut run = train(&out, &["--steps", "100000", "--devices", "cpu,cpu,cpu,cpu"]).spawn().expect("a run");
+    let start = Instant::now();
+    while std::fs::read_dir(out.join("checkpoints")).map_or(0, Iterator::count) == 0 {
+        assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint was written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    run.kill().and_then(|()| run.wait()).expect("the run can be killed");
+    let mut resumed = Command::new(program());
+    let output =
+        resumed.args(["--preset", "quick", "--steps", "100000", "--resume"]).arg(&out).output().expect("a run");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("another run (shards: 4, not shards: 2)"), "{complaint}");
+}
+
 #[test]
 fn a_device_that_does_not_answer_is_a_failure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
