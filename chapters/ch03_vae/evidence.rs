@@ -130,7 +130,8 @@ pub fn one_posterior_per_image(
         clip_norm: 1e3, // as good as none
         ema_decay: 0.95,
     };
-    let best = chapter.stage("a q for each image", &training).train(&separate, loss)?.model;
+    let stage = chapter.stage("a q for each image", &training);
+    let best = stage.train(&separate, loss)?.model;
     let best = DiagonalGaussian { mean: best.mean.val(), log_var: best.log_var.val() };
 
     let batch = Batch::new(images, &chapter.device);
