@@ -1,4 +1,5 @@
-//! What the parts of a training step and of sampling cost, in the sizes of chapter 5: `cargo bench --bench functions`.
+//! What the parts of a training step and of sampling cost, in the sizes of chapter 5:
+//! `cargo bench --bench functions`.
 
 use burn::{
     optim::GradientsParams,
@@ -13,7 +14,7 @@ use elbo_to_diffusion::{
     data::{Dataset, digits::digits},
     evaluation::{Bound, Draws, on_all_threads},
     host::upload,
-    kernels::{GreyOdds, convolution, level_moments, linear, rms_norm, silu, softmax},
+    kernels::{self, GreyOdds, convolution, level_moments, rms_norm, silu, softmax},
     network::{Layers, TrunkConfig},
     random::{Stream, dropout_mask, normal, rng},
     training::{SHARDS, Shard, Training},
@@ -49,7 +50,12 @@ fn data() -> Dataset {
 fn denoiser(device: &Device, layers: Layers, hidden: usize, blocks: usize) -> Denoiser {
     let Linear { gamma_min, gamma_max } = SCHEDULE;
     let trunk = TrunkConfig { gamma_min, gamma_max, layers, hidden, blocks, dropout: 0.4 };
-    Denoiser::for_images(&data().train, trunk, &mut rng(0, Stream::Initialisation, 0), device)
+    Denoiser::for_images(
+        &data().train,
+        trunk,
+        &mut rng(0, Stream::Initialisation, 0),
+        device,
+    )
 }
 
 fn quick(device: &Device) -> Denoiser {
@@ -64,7 +70,9 @@ fn normal_noise(bencher: Bencher) {
 #[divan::bench]
 fn dropout_masks(bencher: Bencher) {
     let device = Device::flex();
-    bencher.bench_local(|| dropout_mask([2, N, 192], 0.4, &mut rng(0, Stream::Dropout, 0), &device));
+    bencher.bench_local(|| {
+        dropout_mask([2, N, 192], 0.4, &mut rng(0, Stream::Dropout, 0), &device)
+    });
 }
 
 #[divan::bench]
@@ -102,11 +110,15 @@ fn decoder(bencher: Bencher) {
 #[divan::bench]
 fn batch_of_images(bencher: Bencher) {
     let (data, device) = (data(), Device::flex());
-    bencher.bench_local(|| data.train.sample(N, &mut rng(0, Stream::Batch, 0)).values(&device));
+    bencher.bench_local(|| {
+        data.train.sample(N, &mut rng(0, Stream::Batch, 0)).values(&device)
+    });
 }
 
-/// Rows, inputs and outputs of linear layers: of chapter 5, of W1, and one as large as it takes to see what the machine can do.
-const SIZES: [[usize; 3]; 4] = [[N, 192, 192], [N, 256, 256], [N, 256, 1088], [1024, 1024, 1024]];
+/// Rows, inputs and outputs of linear layers: of chapter 5, of W1, and one as large as it
+/// takes to see what the machine can do.
+const SIZES: [[usize; 3]; 4] =
+    [[N, 192, 192], [N, 256, 256], [N, 256, 1088], [1024, 1024, 1024]];
 
 /// The rate counts operations: two for each product of two numbers.
 #[divan::bench(args = SIZES)]
@@ -114,7 +126,7 @@ fn linear_layer(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
     let (x, w, b) = (noise([rows, inputs]), noise([inputs, outputs]), noise([outputs]));
     bencher
         .counter(ItemsCount::new(2 * rows * inputs * outputs))
-        .bench_local(|| linear(black_box(x.clone()), w.clone(), b.clone()));
+        .bench_local(|| kernels::linear(black_box(x.clone()), w.clone(), b.clone()));
 }
 
 /// The same with Burn's own operation.
@@ -126,10 +138,12 @@ fn linear_layer_of_burn(bencher: Bencher, [rows, inputs, outputs]: [usize; 3]) {
         .bench_local(|| linear(black_box(x.clone()), w.clone(), Some(b.clone())));
 }
 
-/// The gradients of images and weights of a layer of 24 channels, as in the full preset of chapter 5.
+/// The gradients of images and weights of a layer of 24 channels, as in the full preset of
+/// chapter 5.
 #[divan::bench(args = [true, false])]
 fn convolution_forward_and_backward(bencher: Bencher, ours: bool) {
-    let [images, weight] = [[N, 24, 8, 8], [24, 24, 3, 3]].map(|shape| Tensor::from_inner(noise(shape)).require_grad());
+    let [images, weight] = [[N, 24, 8, 8], [24, 24, 3, 3]]
+        .map(|shape| Tensor::from_inner(noise(shape)).require_grad());
     let bias = Tensor::from_inner(noise([24])).require_grad();
     bencher.bench_local(|| {
         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
@@ -150,7 +164,9 @@ fn rms_norm_of_hidden_units(bencher: Bencher) {
 #[divan::bench(args = [1, 64, 256])]
 fn network_forward(bencher: Bencher, n: usize) {
     let (model, z, gamma) = (quick(&Device::flex()), noise([n, 64]), gammas(n));
-    bencher.counter(ItemsCount::new(n)).bench_local(|| model.denoise(z.clone(), gamma.clone(), None));
+    bencher
+        .counter(ItemsCount::new(n))
+        .bench_local(|| model.denoise(z.clone(), gamma.clone(), None));
 }
 
 #[divan::bench]
@@ -160,13 +176,15 @@ fn network_forward_and_backward(bencher: Bencher) {
     let x = Tensor::from_inner(noise([N, 64]));
     let gamma = Tensor::from_inner(gammas(N));
     bencher.counter(ItemsCount::new(N)).bench_local(|| {
-        let x_hat = model.denoise(x.clone(), gamma.clone(), Some(&mut rng(0, Stream::Dropout, 0)));
+        let x_hat =
+            model.denoise(x.clone(), gamma.clone(), Some(&mut rng(0, Stream::Dropout, 0)));
         let loss = denoising_kl(x.clone(), x_hat, gamma.clone().exp()).mean();
         GradientsParams::from_grads(loss.backward(), &model)
     });
 }
 
-/// Forward, backward, clipping, AdamW and the average of the weights, for 128 images on all threads.
+/// Forward, backward, clipping, AdamW and the average of the weights, for 128 images on all
+/// threads.
 #[divan::bench(sample_count = 10, sample_size = 1)]
 fn training_steps_20(bencher: Bencher) {
     let (data, device) = (data(), Device::flex().autodiff());
@@ -176,9 +194,12 @@ fn training_steps_20(bencher: Bencher) {
             let at = NoiseLevels::at(&SCHEDULE, &shard.times(N, 0), &device);
             let (x, eps) = shard.images_and_noise(&data.train, N, 0.0, 0, &device);
             let dropout = &mut shard.rng(0, Stream::Dropout);
-            denoising_term(x, at, eps, |z, gamma| model.denoise(z, gamma, Some(dropout))).mean()
+            denoising_term(x, at, eps, |z, gamma| model.denoise(z, gamma, Some(dropout)))
+                .mean()
         };
-        training.run(training.begin(&model), &[], loss, |_| Ok(())).map(|trained| trained.losses)
+        training
+            .run(training.begin(&model), &[], loss, |_| Ok(()))
+            .map(|trained| trained.losses)
     });
 }
 
@@ -187,7 +208,14 @@ fn ancestral_samples_64_in_25_steps(bencher: Bencher) {
     let (model, device) = (quick(&Device::flex()), Device::flex());
     bencher.counter(ItemsCount::new(64_usize)).bench_local(|| {
         let denoise = on_all_threads(|z, gamma| model.denoise(z, gamma, None));
-        ancestral([64, 64], &SCHEDULE.grid(26), denoise, &mut rng(0, Stream::Sampling, 0), &device, |_, _, _| {})
+        ancestral(
+            [64, 64],
+            &SCHEDULE.grid(26),
+            denoise,
+            &mut rng(0, Stream::Sampling, 0),
+            &device,
+            |_, _, _| {},
+        )
     });
 }
 
@@ -196,6 +224,12 @@ fn bound_of_the_test_images_with_10_latents(bencher: Bencher) {
     let (data, model, device) = (data(), quick(&Device::flex()), Device::flex());
     bencher.counter(ItemsCount::new(data.test.len())).bench_local(|| {
         let denoise = |z, gamma| model.denoise(z, gamma, None);
-        Bound::discrete(&data.test, &SCHEDULE.grid(10), denoise, Draws { passes: 2, seed: 0 }, &device)
+        Bound::discrete(
+            &data.test,
+            &SCHEDULE.grid(10),
+            denoise,
+            Draws { passes: 2, seed: 0 },
+            &device,
+        )
     });
 }

@@ -1,8 +1,10 @@
-//! Training steps of the full preset on images of 28 x 28 pixels with 256 levels, on any device.
+//! Training steps of the full preset on images of 28 x 28 pixels with 256 levels, on any
+//! device.
 //!
-//! `cargo bench --bench unet --features wgpu -- --device wgpu`. Options: `--device NAME` (auto), `--steps N` (100), `--batch N`
-//! (128), `--channels N` (32), `--images N` (64) and `--sampling-steps N` (50). Prints one JSON line; `peers/unet_torch.py`
-//! does the same work in PyTorch and prints the same. The images are noise: only the time is measured.
+//! `cargo bench --bench unet --features wgpu -- --device wgpu`. Options: `--device NAME`
+//! (auto), `--steps N` (100), `--batch N` (128), `--channels N` (32), `--images N` (64) and
+//! `--sampling-steps N` (50). Prints one JSON line; `peers/unet_torch.py` does the same
+//! work in PyTorch and prints the same. The images are noise: only the time is measured.
 
 use std::{error::Error, time::Instant};
 
@@ -32,26 +34,44 @@ fn main() -> Result<(), Box<dyn Error>> {
         let place = arguments.iter().position(|a| a == name);
         place.and_then(|i| arguments.get(i + 1)).map_or(Ok(default), |value| value.parse())
     };
-    let name = arguments.iter().position(|a| a == "--device").and_then(|i| arguments.get(i + 1));
-    let choice = name.map_or(Ok(DeviceChoice::Auto), |name| DeviceChoice::from_str(name, true))?;
+    let name =
+        arguments.iter().position(|a| a == "--device").and_then(|i| arguments.get(i + 1));
+    let choice =
+        name.map_or(Ok(DeviceChoice::Auto), |name| DeviceChoice::from_str(name, true))?;
     let (device, device_name) = select_device(choice)?;
-    let (steps, batch, channels) = (option("--steps", 100)?, option("--batch", 128)?, option("--channels", 32)?);
-    let (images, sampling_steps) = (option("--images", 64)?, option("--sampling-steps", 50)?);
+    let (steps, batch, channels) =
+        (option("--steps", 100)?, option("--batch", 128)?, option("--channels", 32)?);
+    let (images, sampling_steps) =
+        (option("--images", 64)?, option("--sampling-steps", 50)?);
 
-    let values: Vec<f64> = (0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0).collect();
+    let values: Vec<f64> =
+        (0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0).collect();
     let Linear { gamma_min, gamma_max } = SCHEDULE;
-    let trunk =
-        TrunkConfig { gamma_min, gamma_max, layers: Layers::UNet(3), hidden: channels, blocks: 2, dropout: 0.0 };
+    let trunk = TrunkConfig {
+        gamma_min,
+        gamma_max,
+        layers: Layers::UNet(3),
+        hidden: channels,
+        blocks: 2,
+        dropout: 0.0,
+    };
     let log_marginals = vec![-(LEVELS as f64).ln(); DIM * LEVELS];
     let tape = device.clone().autodiff();
-    let model = Denoiser::new(values, log_marginals, trunk, &mut rng(0, Stream::Initialisation, 0), &tape);
+    let model = Denoiser::new(
+        values,
+        log_marginals,
+        trunk,
+        &mut rng(0, Stream::Initialisation, 0),
+        &tape,
+    );
 
     let n = batch / SHARDS;
     let loss = |model: &Denoiser, shard: Shard| {
         let x = normal([n, DIM], &mut shard.rng(0, Stream::Batch), &tape).tanh();
         let at = NoiseLevels::at(&SCHEDULE, &shard.times(n, 0), &tape);
         let eps = normal([n, DIM], &mut shard.rng(0, Stream::Training), &tape);
-        denoising_term(x, at, eps, |z, gamma| model.denoise(z, gamma, None)).mean() / DIM as f64
+        denoising_term(x, at, eps, |z, gamma| model.denoise(z, gamma, None)).mean()
+            / DIM as f64
     };
     let training = Training::new(steps);
     let (warm, mut start) = ((steps / 4).max(1), Instant::now());
@@ -68,7 +88,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let sample = |steps: usize| -> Result<(), elbo_to_diffusion::error::Error> {
         let denoise = on_all_threads(|z, gamma| trained.model.denoise(z, gamma, None));
         let noise = &mut rng(0, Stream::Sampling, 0);
-        let z = ancestral([images, DIM], &SCHEDULE.grid(steps + 1), denoise, noise, &device, |_, _, _| {});
+        let z = ancestral(
+            [images, DIM],
+            &SCHEDULE.grid(steps + 1),
+            denoise,
+            noise,
+            &device,
+            |_, _, _| {},
+        );
         download(z.sum()).map(|_| ())
     };
     sample(3)?;

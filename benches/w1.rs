@@ -1,7 +1,8 @@
-//! The reference workload W1: a diffusion model that this crate, PyTorch and JAX all run, to compare their speed.
+//! The reference workload W1: a diffusion model that this crate, PyTorch and JAX all run,
+//! to compare their speed.
 //!
-//! `peers/` holds the same work in Python. Its network is larger than that of chapter 5 and does less well; it is the plain
-//! design that a reader would write first. 774,720 weights.
+//! `peers/` holds the same work in Python. Its network is larger than that of chapter 5 and
+//! does less well; it is the plain design that a reader would write first. 774,720 weights.
 
 use std::f64::consts::PI;
 
@@ -26,10 +27,12 @@ const LEVELS: usize = 17;
 const PIXELS: usize = 64;
 const HIDDEN: usize = 256;
 const BATCH: usize = 128;
-/// The first weights have the standard deviation of PyTorch's, so that the bounds can be compared: 1 / sqrt(3 inputs).
+/// The first weights have the standard deviation of PyTorch's, so that the bounds can be
+/// compared: 1 / sqrt(3 inputs).
 const SCALE: f64 = 0.577_350_269_189_625_8;
 
-/// A residual network on the noisy pixels and their sines and cosines, with the softmax-posterior head.
+/// A residual network on the noisy pixels and their sines and cosines, with the
+/// softmax-posterior head.
 #[derive(Module, Debug)]
 pub struct W1 {
     input: Linear,
@@ -58,27 +61,46 @@ impl W1 {
     }
 
     /// x_hat, [B, d], for z_t, [B, d], and gamma_t, [B].
-    pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    pub fn denoise(
+        &self,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        dropout: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         let (device, [batch, _]) = (z.device(), z.dims());
         let LinearSchedule { gamma_min, gamma_max } = SCHEDULE;
         let time = time_features((gamma.clone() - gamma_min) / (gamma_max - gamma_min));
         let masks = dropout.map(|rng| dropout_mask([3, batch, HIDDEN], 0.4, rng, &device));
-        let (slow, fast) = (z.clone() * (LEVELS as f64 * PI / 2.0), z.clone() * (LEVELS as f64 * PI));
-        let features = vec![z.clone(), slow.clone().sin(), slow.cos(), fast.clone().sin(), fast.cos(), time.clone()];
+        let (slow, fast) =
+            (z.clone() * (LEVELS as f64 * PI / 2.0), z.clone() * (LEVELS as f64 * PI));
+        let features = vec![
+            z.clone(),
+            slow.clone().sin(),
+            slow.cos(),
+            fast.clone().sin(),
+            fast.cos(),
+            time.clone(),
+        ];
         let mut h = self.input.forward(Tensor::cat(features, 1));
         for (i, block) in self.blocks.iter().enumerate() {
-            let inner = block.inner.forward(rms_norm(silu(h.clone()))) + block.time.forward(time.clone());
+            let inner = block.inner.forward(rms_norm(silu(h.clone())))
+                + block.time.forward(time.clone());
             let mut inner = silu(inner);
             if let Some(masks) = &masks {
                 inner = inner * masks.clone().narrow(0, i, 1).squeeze_dim::<2>(0);
             }
             h = h + block.outer.forward(inner);
         }
-        let logits = self.output.forward(rms_norm(silu(h))).reshape([batch, PIXELS, LEVELS]);
-        let levels =
-            upload((0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0), &device).unsqueeze::<3>();
+        let logits =
+            self.output.forward(rms_norm(silu(h))).reshape([batch, PIXELS, LEVELS]);
+        let levels = upload(
+            (0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0),
+            &device,
+        )
+        .unsqueeze::<3>();
         let gamma = gamma.reshape([-1, 1, 1]);
-        let distance = z.unsqueeze_dim::<3>(2) - sigmoid(-gamma.clone()).sqrt() * levels.clone();
+        let distance =
+            z.unsqueeze_dim::<3>(2) - sigmoid(-gamma.clone()).sqrt() * levels.clone();
         let logits = logits - distance.square() / (sigmoid(gamma) * 2.0);
         (softmax(logits) * levels).sum_dim(2).squeeze_dim(2)
     }
@@ -97,5 +119,12 @@ impl W1 {
 
 /// The training run that the peers make as well.
 pub fn training(steps: usize) -> Training {
-    Training { steps, learning_rate: 2e-3, warmup: 200, weight_decay: 0.01, clip_norm: 1.0, ema_decay: 0.999 }
+    Training {
+        steps,
+        learning_rate: 2e-3,
+        warmup: 200,
+        weight_decay: 0.01,
+        clip_norm: 1.0,
+        ema_decay: 0.999,
+    }
 }

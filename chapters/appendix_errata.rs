@@ -1,4 +1,5 @@
-//! The numbers of the appendix "Errata and loose ends": what common derivations get wrong, and by how much.
+//! The numbers of the appendix "Errata and loose ends": what common derivations get wrong,
+//! and by how much.
 
 use std::process::ExitCode;
 

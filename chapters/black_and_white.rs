@@ -1,4 +1,4 @@
-//! What chapters 3 and 4 do with `--data mnist`: train one model of black and white MNIST, and bound its likelihood in nats.
+//! What chapters 3 and 4 do with `--data mnist`: train and bound one model, in nats.
 
 use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
@@ -41,7 +41,8 @@ impl Networks {
     }
 }
 
-/// Whether the command line asks for this; the digits have no full preset in these chapters.
+/// Whether the command line asks for this; the digits have no full preset in these
+/// chapters.
 pub fn asked_for(chapter: &Chapter) -> Result<bool> {
     match (chapter.data(), chapter.preset()) {
         (DataChoice::Mnist, _) => Ok(true),
@@ -77,8 +78,9 @@ struct Found {
     means: Vec<f64>,
 }
 
-/// Trains `fresh(networks, images, rng, device)` and reports on it. `means(model, noise)` are the means of
-/// the pixels for draws from the prior, with [`INKS`] for the two grey levels.
+/// Trains `fresh(networks, images, rng, device)` and reports on it. `means(model, noise)`
+/// are the means of the pixels for draws from the prior, with [`INKS`] for the two grey
+/// levels.
 pub fn run<M: Autoencoder>(
     chapter: &mut Chapter,
     fresh: impl FnOnce(Networks, &Images, &mut ChaCha8Rng, &Device) -> M,
@@ -90,16 +92,25 @@ pub fn run<M: Autoencoder>(
     };
     let images = binarized(chapter)?;
     let (seed, tape) = (chapter.seed(), chapter.device.clone().autodiff());
-    let fresh = fresh(networks, &images.train, &mut rng(seed, Stream::Initialisation, 0), &tape);
+    let fresh =
+        fresh(networks, &images.train, &mut rng(seed, Stream::Initialisation, 0), &tape);
     let model = match chapter.load_weights(&fresh)? {
         Some(model) => model,
         None => train(chapter, networks, &images.train, &fresh)?,
     };
     chapter.save_weights(&model)?;
     let bounds = |images: &Images| -> Result<Bounds> {
-        let elbo = NegativeElbo::estimate(&model, images, Draws { passes: 4, seed }, &chapter.device)?;
+        let elbo = NegativeElbo::estimate(
+            &model,
+            images,
+            Draws { passes: 4, seed },
+            &chapter.device,
+        )?;
         let (importance, few) = (Importance { draws: 100, seed }, images.first(REPORTED));
-        Ok(Bounds { elbo, tight: ImportanceWeighted::estimate(&model, &few, importance, &chapter.device)? })
+        Ok(Bounds {
+            elbo,
+            tight: ImportanceWeighted::estimate(&model, &few, importance, &chapter.device)?,
+        })
     };
     let found = Found {
         validation: bounds(&images.validation)?,
@@ -114,11 +125,22 @@ pub fn run<M: Autoencoder>(
 /// Draws the images once and for all: another seed trains another model on the same images.
 fn binarized(chapter: &Chapter) -> Result<Drawn> {
     let data = chapter.dataset()?;
-    let drawn = |images: &Images, part: u64| images.binarized(&mut rng(0, Stream::Binarisation, part));
-    Ok(Drawn { train: drawn(&data.train, 0), validation: drawn(&data.validation, 1), test: drawn(&data.test, 2) })
+    let drawn = |images: &Images, part: u64| {
+        images.binarized(&mut rng(0, Stream::Binarisation, part))
+    };
+    Ok(Drawn {
+        train: drawn(&data.train, 0),
+        validation: drawn(&data.validation, 1),
+        test: drawn(&data.test, 2),
+    })
 }
 
-fn train<M: Autoencoder>(chapter: &mut Chapter, networks: Networks, images: &Images, fresh: &M) -> Result<M> {
+fn train<M: Autoencoder>(
+    chapter: &mut Chapter,
+    networks: Networks,
+    images: &Images,
+    fresh: &M,
+) -> Result<M> {
     // ANCHOR: fit
     let steps = chapter.steps(if networks == Networks::Dense { 2000 } else { 30_000 });
     let mut fit = Fit::new(steps, 0.01);
@@ -133,21 +155,46 @@ fn train<M: Autoencoder>(chapter: &mut Chapter, networks: Networks, images: &Ima
 /// Prints the bounds, and draws the means of the pixels.
 fn report(chapter: &mut Chapter, test: &Images, found: &Found) -> Result<()> {
     let mut rows = Vec::new();
-    for (part, Bounds { elbo, tight }) in [("validation", &found.validation), ("test", &found.test)] {
-        let nats = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), elbo.noise_error, tight.nats];
-        rows.push((part.to_string(), nats.map(|nats| Number::within(nats, 0.5, 2)).to_vec()));
+    for (part, Bounds { elbo, tight }) in
+        [("validation", &found.validation), ("test", &found.test)]
+    {
+        let nats = [
+            elbo.reconstruction,
+            elbo.kl.iter().sum(),
+            elbo.total(),
+            elbo.noise_error,
+            tight.nats,
+        ];
+        rows.push((
+            part.to_string(),
+            nats.map(|nats| Number::within(nats, 0.5, 2)).to_vec(),
+        ));
         chapter.metric(&format!("{part}_nats"), elbo.total());
         chapter.metric(&format!("{part}_nats_stderr"), elbo.noise_error);
     }
     let report = &mut chapter.report;
     report.section("Black and white MNIST (nats)");
-    let columns = ["", "reconstruction", "KL", "-ELBO", "standard error", &format!("-L_100 of {REPORTED} images")];
+    let columns = [
+        "",
+        "reconstruction",
+        "KL",
+        "-ELBO",
+        "standard error",
+        &format!("-L_100 of {REPORTED} images"),
+    ];
     report.table(&columns, &rows);
-    report.row("independent pixels, test", &Number::within(found.independent, 0.1, 1), "nats");
+    report.row(
+        "independent pixels, test",
+        &Number::within(found.independent, 0.1, 1),
+        "nats",
+    );
     report.row("weights", &Number::count(found.weights), "");
 
     let label = "Means of the pixels, for draws from the prior";
     let mut rows = ImageRow::from_values(label, &found.means, test.dim()).wrap(16);
-    rows.extend(ImageRow::from_grey_levels("Test images", test.iter().take(16), test.level_count()).wrap(16));
+    rows.extend(
+        ImageRow::from_grey_levels("Test images", test.iter().take(16), test.level_count())
+            .wrap(16),
+    );
     chapter.figure("samples", &image_rows(&rows, test.side())?)
 }

@@ -103,7 +103,8 @@ fn thermometers() -> Result<Temperature> {
     Ok(Temperature { routes, curve: at(&range)? })
 }
 
-/// A lamp emits z photons, a detector counts x of them: the same three routes with a sum for the integral.
+/// A lamp emits z photons, a detector counts x of them: the same three routes with a sum
+/// for the integral.
 fn photons() -> Routes {
     // ANCHOR: photons
     let (emitted, efficiency, x) = (5.0_f64, 0.4_f64, 3_u32);
@@ -124,8 +125,11 @@ fn photons() -> Routes {
     let closed_form = log_poisson(x, emitted * efficiency);
     // ANCHOR_END: photons
 
-    let by_chain_rule =
-        |z: u32| ChainRule { z: f64::from(z), log_joint: log_joint(z), log_posterior: log_posterior(z) };
+    let by_chain_rule = |z: u32| ChainRule {
+        z: f64::from(z),
+        log_joint: log_joint(z),
+        log_posterior: log_posterior(z),
+    };
     Routes {
         closed_form,
         marginalised: marginalised.ln(),
@@ -156,6 +160,10 @@ fn draw_chain_rule(chapter: &Chapter, curve: &[ChainRule]) -> Result<()> {
         line("log p(x, z)", |at| at.log_joint),
         line("log p(x)", ChainRule::log_prob),
     ];
-    let plot = Plot { x: Axis::linear("z, the true temperature"), y: Axis::linear("nats"), series };
+    let plot = Plot {
+        x: Axis::linear("z, the true temperature"),
+        y: Axis::linear("nats"),
+        series,
+    };
     chapter.figure("chain_rule", &plot.draw()?)
 }

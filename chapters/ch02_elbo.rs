@@ -50,7 +50,8 @@ fn main() -> ExitCode {
 fn run(chapter: &mut Chapter) -> Result<()> {
     // The posterior is in the family of q: the ascent closes the gap.
     report_climb(chapter, &climb()?)?;
-    // The posterior has two modes, the family of q has one: the ascent ends on one of them, and a gap stays.
+    // The posterior has two modes, the family of q has one: the ascent ends on one of them,
+    // and a gap stays.
     let meter = PowerMeter { x: 2.0, sigma: 0.5 };
     let modes = two_modes::ascend(&meter);
     two_modes::report(chapter, &meter, &modes)?;
@@ -61,7 +62,8 @@ fn run(chapter: &mut Chapter) -> Result<()> {
         Proposal { name: "one mode", q: modes.one_mode() },
     ];
     importance::report(chapter, &importance::measure(&meter, proposals, chapter.seed()))?;
-    // Theta, the noise of the meter, is learned too: the ELBO rises, and the gap and the evidence do as they please.
+    // Theta, the noise of the meter, is learned too: the ELBO rises, and the gap and the
+    // evidence do as they please.
     let readings = theta::readings(chapter.seed());
     theta::report(chapter, &theta::learn_from(&readings))?;
     surgery::report(chapter, &surgery::divide(&readings)?)
@@ -116,7 +118,11 @@ fn report_climb(chapter: &mut Chapter, climb: &Climb) -> Result<()> {
     report.table(&["step", "mean", "std", "ELBO", "KL", "ELBO + KL"], &rows);
     report.line("");
     report.row("log p(x)", &Number::exact(climb.log_prob, 10), "nats");
-    report.row("largest |ELBO + KL - log p(x)|", &Number::exact(climb.largest_error, 10), "nats");
+    report.row(
+        "largest |ELBO + KL - log p(x)|",
+        &Number::exact(climb.largest_error, 10),
+        "nats",
+    );
     chapter.metric("climb_largest_error_nats", climb.largest_error);
 
     let path: Vec<ScalarNormal> = climb.steps.iter().map(|step| step.q).collect();
@@ -127,11 +133,17 @@ fn report_climb(chapter: &mut Chapter, climb: &Climb) -> Result<()> {
         ascents: vec![Ascent { name: String::new(), path: &path }],
     };
     chapter.figure("surface", &map.draw(&climb.model, climb.log_prob)?)?;
-    let elbo = (0..=30).zip(&climb.steps).skip(1).map(|(i, step)| (f64::from(i), step.elbo));
+    let elbo =
+        (0..=30).zip(&climb.steps).skip(1).map(|(i, step)| (f64::from(i), step.elbo));
     let series = vec![
         Series::new("ELBO", Style::LineAndDots, elbo),
-        Series::new("log p(x)", Style::Reference, [(1.0, climb.log_prob), (30.0, climb.log_prob)]),
+        Series::new(
+            "log p(x)",
+            Style::Reference,
+            [(1.0, climb.log_prob), (30.0, climb.log_prob)],
+        ),
     ];
-    let plot = Plot { x: Axis::linear("step of the ascent"), y: Axis::linear("nats"), series };
+    let plot =
+        Plot { x: Axis::linear("step of the ascent"), y: Axis::linear("nats"), series };
     chapter.figure("climb", &plot.draw()?)
 }

@@ -39,7 +39,10 @@ mod pictures;
 mod tighter;
 
 /// Encoder and decoder of the model with 2 latents.
-const PLANE: [Size; 2] = [Size { hidden: 128, blocks: 1, dropout: 0.0 }, Size { hidden: 128, blocks: 1, dropout: 0.2 }];
+const PLANE: [Size; 2] = [
+    Size { hidden: 128, blocks: 1, dropout: 0.0 },
+    Size { hidden: 128, blocks: 1, dropout: 0.2 },
+];
 /// Steps between two observations of the terms of -ELBO.
 const EVERY: usize = 40;
 
@@ -50,7 +53,14 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch03_vae",
         about: "Chapter 3: train variational autoencoders on the digits, bound their likelihood, look at their latents",
-        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume],
+        flags: &[
+            Flag::Device,
+            Flag::Mnist,
+            Flag::Full,
+            Flag::Steps,
+            Flag::Weights,
+            Flag::Resume,
+        ],
     };
     chapter::main(spec, run)
 }
@@ -138,7 +148,11 @@ fn train(
 fn draw_terms(chapter: &Chapter, name: &str, observed: &[f64]) -> Result<()> {
     let curve = |name, term: usize| {
         let steps = (0..).map(|i| f64::from(i * EVERY as u32 + 1));
-        Series::new(name, Style::Line, steps.zip(observed.iter().skip(term).step_by(4).copied()))
+        Series::new(
+            name,
+            Style::Line,
+            steps.zip(observed.iter().skip(term).step_by(4).copied()),
+        )
     };
     let series = vec![
         curve("reconstruction, training", 0),
@@ -146,21 +160,37 @@ fn draw_terms(chapter: &Chapter, name: &str, observed: &[f64]) -> Result<()> {
         curve("KL, training", 1),
         curve("KL, validation", 3),
     ];
-    let plot = Plot { series, ..Plot::curve("training step", "term of -ELBO (bits/dim)", []) };
+    let plot =
+        Plot { series, ..Plot::curve("training step", "term of -ELBO (bits/dim)", []) };
     chapter.figure(name, &plot.draw()?)
 }
 
 /// One model of black and white MNIST, with 32 latents.
 fn mnist(chapter: &mut Chapter) -> Result<()> {
     const LATENTS: usize = 32;
-    let fresh = |networks: Networks, train: &Images, rng: &mut _, device: &_| match networks {
+    let fresh = |networks: Networks, train: &Images, rng: &mut _, device: &_| match networks
+    {
         Networks::Dense => Vae::new(train, LATENTS, [networks.size(); 2], rng, device),
         Networks::Convolutional => Vae {
-            encoder: GaussianNetwork::convolutional(train.side(), LATENTS, networks.size(), rng, device),
-            decoder: CategoricalDecoder::convolutional(LATENTS, train, networks.size(), rng, device),
+            encoder: GaussianNetwork::convolutional(
+                train.side(),
+                LATENTS,
+                networks.size(),
+                rng,
+                device,
+            ),
+            decoder: CategoricalDecoder::convolutional(
+                LATENTS,
+                train,
+                networks.size(),
+                rng,
+                device,
+            ),
         },
     };
     let device = chapter.device.clone();
-    let means = |model: &Vae, noise: &mut _| model.decoder.mean(normal([SAMPLES, LATENTS], noise, &device), &INKS);
+    let means = |model: &Vae, noise: &mut _| {
+        model.decoder.mean(normal([SAMPLES, LATENTS], noise, &device), &INKS)
+    };
     black_and_white::run(chapter, fresh, means)
 }

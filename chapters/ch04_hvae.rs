@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use elbo_to_diffusion::{
-    autoencoder::{Autoencoder, CategoricalDecoder, Fit, GaussianNetwork, Hvae, HvaeConfig, Size, Vae},
+    autoencoder::{
+        Autoencoder, CategoricalDecoder, Fit, GaussianNetwork, Hvae, HvaeConfig, Size, Vae,
+    },
     chapter::{self, Chapter, Flag, Spec},
     data::{Dataset, Images},
     error::Result,
@@ -36,7 +38,14 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch04_hvae",
         about: "Chapter 4: train a hierarchy of three levels on the digits and compare it with chapter 3's autoencoder",
-        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume],
+        flags: &[
+            Flag::Device,
+            Flag::Mnist,
+            Flag::Full,
+            Flag::Steps,
+            Flag::Weights,
+            Flag::Resume,
+        ],
     };
     chapter::main(spec, run)
 }
@@ -86,7 +95,13 @@ fn digits(chapter: &mut Chapter) -> Result<()> {
     found.draw(chapter, data.test.side())
 }
 
-fn train<M: Autoencoder>(chapter: &mut Chapter, data: &Dataset, what: &str, model: &M, steps: usize) -> Result<M> {
+fn train<M: Autoencoder>(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    what: &str,
+    model: &M,
+    steps: usize,
+) -> Result<M> {
     let fit = Fit::new(steps, 0.3);
     let loss = fit.loss(&data.train, chapter.seed(), &chapter.device);
     Ok(chapter.stage(what, &fit).train(model, loss)?.model)
@@ -98,11 +113,14 @@ fn mnist(chapter: &mut Chapter) -> Result<()> {
     let fresh = |networks: Networks, train: &Images, rng: &mut _, device: &_| {
         let between = Size { hidden: 128, blocks: 1, dropout: 0.0 };
         let size = networks.size();
-        let config = HvaeConfig { latents: LATENTS.to_vec(), encoder: size, between, decoder: size };
+        let config =
+            HvaeConfig { latents: LATENTS.to_vec(), encoder: size, between, decoder: size };
         let mut model = config.init(train, rng, device);
         if networks == Networks::Convolutional {
-            model.encoders[0] = GaussianNetwork::convolutional(train.side(), LATENTS[0], size, rng, device);
-            model.decoder = CategoricalDecoder::convolutional(LATENTS[0], train, size, rng, device);
+            model.encoders[0] =
+                GaussianNetwork::convolutional(train.side(), LATENTS[0], size, rng, device);
+            model.decoder =
+                CategoricalDecoder::convolutional(LATENTS[0], train, size, rng, device);
         }
         model
     };

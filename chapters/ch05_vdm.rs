@@ -21,7 +21,8 @@ use elbo_to_diffusion::{
 
 /// Number of latents in the chain.
 const LATENTS: usize = 200;
-/// Each part of the data is reported on at most this many of its first images. The digits have fewer.
+/// Each part of the data is reported on at most this many of its first images. The digits
+/// have fewer.
 const REPORTED: usize = 500;
 /// Images drawn from the model.
 const SAMPLES: usize = 64;
@@ -33,7 +34,14 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch05_vdm",
         about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume],
+        flags: &[
+            Flag::Device,
+            Flag::Mnist,
+            Flag::Full,
+            Flag::Steps,
+            Flag::Weights,
+            Flag::Resume,
+        ],
     };
     chapter::main(spec, run)
 }
@@ -77,7 +85,12 @@ struct Model {
 }
 
 // ANCHOR: train
-fn train(chapter: &mut Chapter, data: &Dataset, setting: &Setting, fresh: Denoiser) -> Result<Trained<Denoiser>> {
+fn train(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    setting: &Setting,
+    fresh: Denoiser,
+) -> Result<Trained<Denoiser>> {
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let gammas = setting.linear().grid(LATENTS);
     let terms = LATENTS - 1;
@@ -85,9 +98,10 @@ fn train(chapter: &mut Chapter, data: &Dataset, setting: &Setting, fresh: Denois
     // ANCHOR: loss
     let loss = |model: &Denoiser, shard: Shard| {
         let n = setting.batch / SHARDS;
-        let (x, eps) = shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
-        // Times spread evenly over 2..=T from one random start, so that every batch sees all
-        // noise levels.
+        let (x, eps) =
+            shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
+        // Times spread evenly over 2..=T from one random start, so that every batch sees
+        // all noise levels.
         let t = shard.times(n, seed).into_iter().map(|t| 2 + (t * terms as f64) as usize);
         let at = NoiseLevels::of_steps(&gammas, t, &device);
         let dropout = &mut shard.rng(seed, Stream::Dropout);
@@ -121,14 +135,29 @@ fn bounds(chapter: &Chapter, data: &Dataset, model: &Model) -> Result<Bounds> {
     })
 }
 
-/// The bound on the test images with T latents, for some T; that with all latents is known already.
-fn fewer_latents(chapter: &Chapter, data: &Dataset, model: &Model, full: Bound) -> Result<Vec<(usize, Bound)>> {
+/// The bound on the test images with T latents, for some T; that with all latents is known
+/// already.
+fn fewer_latents(
+    chapter: &Chapter,
+    data: &Dataset,
+    model: &Model,
+    full: Bound,
+) -> Result<Vec<(usize, Bound)>> {
     // ANCHOR: fewer
     let denoise = |z, gamma| model.denoiser.denoise(z, gamma, None);
     let draws = Draws { passes: 2, seed: chapter.seed() };
     let bound = |latents: usize| {
         let gammas = model.schedule.grid(latents);
-        Ok((latents, Bound::discrete(&data.test.first(REPORTED), &gammas, denoise, draws, &chapter.device)?))
+        Ok((
+            latents,
+            Bound::discrete(
+                &data.test.first(REPORTED),
+                &gammas,
+                denoise,
+                draws,
+                &chapter.device,
+            )?,
+        ))
     };
     let fewer = [10, 25, 50, 100].into_iter().map(bound);
     fewer.chain([Ok((LATENTS, full))]).collect()
@@ -146,6 +175,7 @@ fn sample(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<Vec<u8
     let z = ancestral(shape, &gammas, denoise, noise, &chapter.device, |_, _, _| {});
     let digits = decode(z, model.schedule.gamma_min, &data.train.level_values())?;
     // ANCHOR_END: sample
-    chapter.timing("sample_images_per_second", SAMPLES as f64 / start.elapsed().as_secs_f64());
+    chapter
+        .timing("sample_images_per_second", SAMPLES as f64 / start.elapsed().as_secs_f64());
     Ok(digits)
 }

@@ -6,24 +6,27 @@ mod ends;
 mod report;
 #[path = "ch06_learned_snr/schedules.rs"]
 mod schedules;
+#[path = "ch06_learned_snr/train.rs"]
+mod train;
 
 use std::process::ExitCode;
 
 use burn::module::Module;
 use elbo_to_diffusion::{
     chapter::{self, Chapter, Flag, Setting, Spec},
-    data::{Dataset, Images, bits_per_dim},
+    data::{Dataset, Images},
     error::Result,
     evaluation::{Bound, Draws},
-    host::upload,
     random::{Stream, rng},
-    training::{SHARDS, Shard, Training},
-    vdm::{Denoiser, Learned, NoiseLevels, Schedule, denoising_term},
+    training::Training,
+    vdm::{Denoiser, Learned, Schedule},
 };
 
 use schedules::Schedules;
+use train::{Run, train};
 
-/// Each part of the data is compared on at most this many of its first images. The digits have fewer.
+/// Each part of the data is compared on at most this many of its first images. The digits
+/// have fewer.
 const REPORTED: usize = 500;
 
 #[global_allocator]
@@ -33,7 +36,14 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "ch06_learned_snr",
         about: "Chapter 6: bound the likelihood in continuous time, and learn the noise schedule",
-        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume],
+        flags: &[
+            Flag::Device,
+            Flag::Mnist,
+            Flag::Full,
+            Flag::Steps,
+            Flag::Weights,
+            Flag::Resume,
+        ],
     };
     chapter::main(spec, run)
 }
@@ -75,51 +85,9 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     Ok(())
 }
 
-/// One training run.
-struct Run<'a> {
-    stage: &'a str,
-    training: &'a Training,
-    /// The schedule; without one, the model's own learns along.
-    fixed: Option<&'a (dyn Schedule + Sync)>,
-}
-
-// ANCHOR: train
-/// Trains a copy of the model.
-fn train(chapter: &mut Chapter, images: &Images, setting: &Setting, model: &Model, run: Run) -> Result<Model> {
-    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
-    // L_MC, one draw of the diffusion loss for each time, in bits/dim. Equation `continuous-loss`.
-    let draw = |denoiser: &Denoiser, at: NoiseLevels, shard: Shard, drop: bool| {
-        let n = at.gamma.dims()[0];
-        let (x, eps) = shard.images_and_noise(images, n, setting.shifted, seed, &device);
-        let dropout = &mut shard.rng(seed, Stream::Dropout);
-        let denoise = |z, gamma| denoiser.denoise(z, gamma, drop.then_some(dropout));
-        denoising_term(x, at, eps, denoise) * bits_per_dim(1.0, images.dim())
-    };
-    let loss = |model: &Model, shard: Shard| {
-        let t = shard.times(setting.batch / SHARDS, seed);
-        if let Some(schedule) = run.fixed {
-            return draw(&model.denoiser, NoiseLevels::at(schedule, &t, &device), shard, true).mean();
-        }
-        // The denoiser learns from the mean of L_MC. To the interior of the schedule that mean says
-        // nothing.
-        let at = NoiseLevels::of_learned(&model.schedule, upload(t, &device)).detach();
-        let mean = draw(&model.denoiser, at, shard, true).mean();
-        // The schedule learns from the mean square, which with a fixed mean is the variance.
-        // Equation `variance-gradient`. The factor keeps it small where gradients are clipped;
-        // AdamW's steps do not depend on it.
-        let t = shard.times(setting.batch / 4 / SHARDS, seed);
-        let at = NoiseLevels::of_learned(&model.schedule, upload(t, &device));
-        // What rounding leaves of the loss of an image that is all but known has a slope too small
-        // for f32.
-        let losses = draw(&model.denoiser.clone().no_grad(), at, shard, false).clamp_min(1e-6);
-        mean + losses.square().mean() * 0.01
-    };
-    Ok(chapter.stage(run.stage, run.training).train(model, loss)?.model)
-}
-// ANCHOR_END: train
-
 impl Model {
-    /// The bound in continuous time, from one t in each of `parts` of [0, 1] per image and pass.
+    /// The bound in continuous time, from one t in each of `parts` of [0, 1] per image and
+    /// pass.
     fn bound(
         &self,
         chapter: &Chapter,
@@ -143,7 +111,12 @@ struct OneNetwork {
     all: Option<Bound>,
 }
 
-fn one_network(chapter: &Chapter, data: &Dataset, model: &Model, schedules: &Schedules) -> Result<OneNetwork> {
+fn one_network(
+    chapter: &Chapter,
+    data: &Dataset,
+    model: &Model,
+    schedules: &Schedules,
+) -> Result<OneNetwork> {
     // ANCHOR: one_network
     let test = data.test.first(REPORTED);
     let bound = |schedule| model.bound(chapter, &test, schedule, 64);
@@ -153,13 +126,17 @@ fn one_network(chapter: &Chapter, data: &Dataset, model: &Model, schedules: &Sch
         ("learned", bound(&schedules.learned)?),
     ];
     // ANCHOR_END: one_network
-    let validation = model.bound(chapter, &data.validation.first(REPORTED), &schedules.learned, 64)?;
+    let validation =
+        model.bound(chapter, &data.validation.first(REPORTED), &schedules.learned, 64)?;
     let more = data.test.len() > REPORTED;
-    let all = more.then(|| model.bound(chapter, &data.test, &schedules.learned, 8)).transpose()?;
+    let all = more
+        .then(|| model.bound(chapter, &data.test, &schedules.learned, 8))
+        .transpose()?;
     Ok(OneNetwork { test, validation, all })
 }
 
-/// The bounds of chains with few latents, whose noise levels are those of each schedule at equal distances in t.
+/// The bounds of chains with few latents, whose noise levels are those of each schedule at
+/// equal distances in t.
 fn discrete_time(
     chapter: &Chapter,
     data: &Dataset,
@@ -173,11 +150,17 @@ fn discrete_time(
         Bound::discrete(&test, &schedule.grid(latents), denoise, draws, &chapter.device)
     };
     let Schedules { linear, cosine, learned } = schedules;
-    let row = |latents| Ok((latents, [bound(linear, latents)?, bound(cosine, latents)?, bound(learned, latents)?]));
+    let row = |latents| {
+        Ok((
+            latents,
+            [bound(linear, latents)?, bound(cosine, latents)?, bound(learned, latents)?],
+        ))
+    };
     [10, 25, 50].into_iter().map(row).collect()
 }
 
-/// Short training runs that differ in the schedule alone, all bounded with the learned schedule on the validation images.
+/// Short training runs that differ in the schedule alone, all bounded with the learned
+/// schedule on the validation images.
 fn equal_training(
     chapter: &mut Chapter,
     data: &Dataset,

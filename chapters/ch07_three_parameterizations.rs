@@ -6,34 +6,28 @@ mod field;
 mod heads;
 #[path = "ch07_three_parameterizations/identities.rs"]
 mod identities;
+#[path = "ch07_three_parameterizations/judge.rs"]
+mod judge;
 #[path = "ch07_three_parameterizations/score.rs"]
 mod score;
 
 use std::process::ExitCode;
 
-use burn::tensor::Tensor;
 use elbo_to_diffusion::{
-    chapter::{self, Chapter, Flag, Number, Preset, Setting, Spec},
+    chapter::{self, Chapter, Flag, Preset, Setting, Spec},
     data::Dataset,
     error::Result,
-    evaluation::{Bound, Draws, on_all_threads},
-    figure::{ImageRow, image_rows},
     network::{Regressor, TrunkConfig},
     random::{Stream, rng},
     training::Training,
     vdm::{
         Cosine, Denoiser,
         Parameterization::{Eps, Score, V, X},
-        Schedule, ancestral, decode,
     },
 };
 
 use heads::{Experiment, Head, Loss, Plain, train};
-
-/// The networks are compared on at most this many of the first test images. The digits have fewer.
-const REPORTED: usize = 500;
-/// Images drawn from each model.
-const SAMPLES: usize = 16;
+use judge::{Judged, judge, report};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -57,17 +51,24 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     report(chapter, &data, judged)
 }
 
-/// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a tenth of the steps of a long run; in a
-/// short one, with less dropout than in chapters 5 and 6.
+/// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a
+/// tenth of the steps of a long run; in a short one, with less dropout than in chapters 5
+/// and 6.
 fn setting(chapter: &mut Chapter) -> Setting {
     let setting = chapter.setting(400);
     let Setting { trunk, training, .. } = &setting;
     match chapter.preset() {
-        Preset::Quick => Setting { trunk: TrunkConfig { dropout: 0.3, ..*trunk }, ..setting },
+        Preset::Quick => {
+            Setting { trunk: TrunkConfig { dropout: 0.3, ..*trunk }, ..setting }
+        }
         Preset::Full => {
             let steps = chapter.steps(training.steps.div_ceil(10));
             Setting {
-                training: Training { steps, warmup: training.warmup * steps / training.steps, ..training.clone() },
+                training: Training {
+                    steps,
+                    warmup: training.warmup * steps / training.steps,
+                    ..training.clone()
+                },
                 ..setting
             }
         }
@@ -75,7 +76,11 @@ fn setting(chapter: &mut Chapter) -> Setting {
 }
 
 /// Trains the same network with each output and loss, and judges what comes out.
-fn experiments(chapter: &mut Chapter, data: &Dataset, setting: &Setting) -> Result<Vec<Judged>> {
+fn experiments(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    setting: &Setting,
+) -> Result<Vec<Judged>> {
     let (trunk, linear) = (setting.trunk, setting.linear());
     let cosine = Cosine { gamma_min: trunk.gamma_min, gamma_max: trunk.gamma_max };
     let (simple, simple_cosine) = (Loss::Simple(&linear), Loss::Simple(&cosine));
@@ -94,17 +99,26 @@ fn experiments(chapter: &mut Chapter, data: &Dataset, setting: &Setting) -> Resu
         ("v, bound", V, Loss::Bound),
         ("v, simple", V, simple),
     ] {
-        let experiment = Experiment { name, loss, head: Plain { network: network.clone(), output } };
+        let experiment =
+            Experiment { name, loss, head: Plain { network: network.clone(), output } };
         let head = train(chapter, data, setting, experiment)?;
-        judged.push(judge(chapter, data, setting, name, |z, gamma| head.x_hat(z, gamma, None))?);
+        judged.push(judge(chapter, data, setting, name, |z, gamma| {
+            head.x_hat(z, gamma, None)
+        })?);
         if matches!((output, loss), (Eps, Loss::Bound)) {
             let clipped = |z, gamma| head.x_hat(z, gamma, None).clamp(-1.0, 1.0);
             judged.push(judge(chapter, data, setting, "eps, bound, clipped", clipped)?);
         }
     }
     for (name, loss) in [("softmax x, bound", Loss::Bound), ("softmax x, simple", simple)] {
-        let head = train(chapter, data, setting, Experiment { name, loss, head: denoiser.clone() })?;
-        let result = judge(chapter, data, setting, name, |z, gamma| head.x_hat(z, gamma, None))?;
+        let head = train(
+            chapter,
+            data,
+            setting,
+            Experiment { name, loss, head: denoiser.clone() },
+        )?;
+        let result =
+            judge(chapter, data, setting, name, |z, gamma| head.x_hat(z, gamma, None))?;
         if matches!(loss, Loss::Bound) {
             // The output of the chapters before, trained for the bound.
             chapter.metric("test_bits_per_dim", result.bits);
@@ -113,45 +127,4 @@ fn experiments(chapter: &mut Chapter, data: &Dataset, setting: &Setting) -> Resu
         judged.push(result);
     }
     Ok(judged)
-}
-
-/// What a trained network reached: a bound in bits/dim with its standard error, and samples.
-struct Judged {
-    name: &'static str,
-    bits: f64,
-    error: f64,
-    samples: ImageRow,
-}
-
-/// Bounds the test set, always with the bound's weights, and draws samples.
-fn judge(
-    chapter: &mut Chapter,
-    data: &Dataset,
-    setting: &Setting,
-    name: &'static str,
-    x_hat: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
-) -> Result<Judged> {
-    let (linear, draws) = (setting.linear(), Draws { passes: 2, seed: chapter.seed() });
-    let bound = Bound::continuous(&data.test.first(REPORTED), &linear, 48, &x_hat, draws, &chapter.device)?;
-    let (bits, error) = (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.noise_error));
-    chapter.metric(&format!("{}_test_bits_per_dim", name.replace(", ", "_").replace(' ', "_")), bits);
-
-    let noise = &mut rng(chapter.seed(), Stream::Sampling, 0);
-    let (shape, gammas) = ([SAMPLES, data.train.dim()], linear.grid(100));
-    let z = ancestral(shape, &gammas, on_all_threads(x_hat), noise, &chapter.device, |_, _, _| {});
-    let digits = decode(z, linear.gamma_min, &data.train.level_values())?;
-    let samples = ImageRow::from_grey_levels(name, digits.chunks(data.train.dim()), data.train.level_count());
-    Ok(Judged { name, bits, error, samples })
-}
-
-fn report(chapter: &mut Chapter, data: &Dataset, judged: Vec<Judged>) -> Result<()> {
-    let row = |j: &Judged| {
-        let tolerance = (0.002 * j.bits).max(0.005);
-        (j.name.to_string(), vec![Number::within(j.bits, tolerance, 3), Number::within(j.error, 0.0005, 4)])
-    };
-    let rows: Vec<_> = judged.iter().map(row).collect();
-    chapter.report.section("The same network with each head");
-    chapter.report.table(&["output and loss", "test bound (bits/dim)", "standard error"], &rows);
-    let pictures: Vec<_> = judged.into_iter().map(|j| j.samples).collect();
-    chapter.figure("samples", &image_rows(&pictures, data.train.side())?)
 }

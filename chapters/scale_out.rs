@@ -1,7 +1,8 @@
 //! Chapter 5's training on several devices at once, on this machine and on others.
 //!
-//! On each machine that lends a device: `cargo run --example scale_out --features remote -- --serve 3000`.
-//! On the one that trains: `cargo run --example scale_out --features remote -- --devices cpu,HOST:3000`.
+//! On each machine that lends a device: `cargo run --example scale_out --features remote --
+//! --serve 3000`. On the one that trains: `cargo run --example scale_out --features remote
+//! -- --devices cpu,HOST:3000`.
 
 use std::process::ExitCode;
 
@@ -29,7 +30,15 @@ fn main() -> ExitCode {
     let spec = Spec {
         name: "scale_out",
         about: "Train chapter 5's full preset on several devices, or lend a device to others",
-        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Weights, Flag::Resume, Flag::Remote],
+        flags: &[
+            Flag::Device,
+            Flag::Mnist,
+            Flag::Full,
+            Flag::Steps,
+            Flag::Weights,
+            Flag::Resume,
+            Flag::Remote,
+        ],
     };
     chapter::main(spec, run)
 }
@@ -46,7 +55,8 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     }
     chapter.args.preset.get_or_insert(Preset::Full);
     let data = chapter.dataset()?;
-    let devices: Vec<Device> = chapter.devices()?.into_iter().map(Device::autodiff).collect();
+    let devices: Vec<Device> =
+        chapter.devices()?.into_iter().map(Device::autodiff).collect();
     let setting = chapter.setting(1200);
     let schedule = setting.linear();
 
@@ -60,13 +70,15 @@ fn run(chapter: &mut Chapter) -> Result<()> {
         let device = model.devices().into_iter().next().unwrap_or_else(|| home.clone());
         let n = BATCH / shard.count;
         let at = NoiseLevels::at(&schedule, &shard.times(n, seed), &device);
-        let (x, eps) = shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
+        let (x, eps) =
+            shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
         denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(1.0)
     };
     // ANCHOR_END: loss
-    // A device that breaks down makes Burn panic. The run turns that into a sentence, so it need not be printed as well.
+    // A device that breaks down makes Burn panic. The run turns that into a sentence, so it
+    // need not be printed as well.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let trained = chapter.stage("training", &setting).on(&devices).train(&model, loss);
@@ -95,8 +107,16 @@ fn report(
 
     let denoise = |z: Tensor<2>, gamma| model.denoise(z, gamma, None);
     let draws = Draws { passes: 2, seed: chapter.seed() };
-    let bound = Bound::continuous(&data.validation.first(350), schedule, 16, denoise, draws, &chapter.device)?;
-    let (bits, error) = (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.noise_error));
+    let bound = Bound::continuous(
+        &data.validation.first(350),
+        schedule,
+        16,
+        denoise,
+        draws,
+        &chapter.device,
+    )?;
+    let (bits, error) =
+        (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.noise_error));
     chapter.report.section("The bound");
     chapter.report.row("validation bound", &Number::within(bits, 0.02, 3), "bits/dim");
     chapter.report.row("standard error", &Number::within(error, 0.001, 4), "bits/dim");

@@ -1,8 +1,9 @@
 //! Checkpoints: files from which an interrupted run goes on as if nothing had happened.
 //!
-//! A file holds named parts and, at its end, their SHA-256. It is written beside its place and then renamed, so a run that is
-//! killed at any moment leaves whole checkpoints only. The newest two of each stage are kept: should the newest be
-//! damaged all the same, the one before it is used.
+//! A file holds named parts and, at its end, their SHA-256. It is written beside its place
+//! and then renamed, so a run that is killed at any moment leaves whole checkpoints only.
+//! The newest two of each stage are kept: should the newest be damaged all the same, the
+//! one before it is used.
 
 use std::{
     fs,
@@ -28,16 +29,27 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// The checkpoints in `folder` of the run that `run` describes: program, data, seed, a line each.
+    /// The checkpoints in `folder` of the run that `run` describes: program, data, seed, a
+    /// line each.
     pub fn new(folder: PathBuf, run: String) -> Self {
         Self { folder, run }
     }
 
-    /// Writes the state of a stage with these settings after `step` steps, and removes all but the newest two checkpoints of
-    /// the stage. Fails with a sentence; the checkpoints that were there before are still there then.
-    pub fn write(&self, stage: &str, settings: &str, step: usize, parts: &[&[u8]]) -> Result<()> {
+    /// Writes the state of a stage with these settings after `step` steps, and removes all
+    /// but the newest two checkpoints of the stage. Fails with a sentence; the checkpoints
+    /// that were there before are still there then.
+    pub fn write(
+        &self,
+        stage: &str,
+        settings: &str,
+        step: usize,
+        parts: &[&[u8]],
+    ) -> Result<()> {
         fs::create_dir_all(&self.folder).map_err(|e| {
-            Error::failure(format!("cannot create {}: {e}; name another folder with --out", self.folder.display()))
+            Error::failure(format!(
+                "cannot create {}: {e}; name another folder with --out",
+                self.folder.display()
+            ))
         })?;
         let mut contents = MAGIC.to_vec();
         let run = format!("{}{settings}", self.run);
@@ -46,7 +58,10 @@ impl Checkpoints {
             contents.extend(*part);
         }
         contents.extend(Sha256::digest(&contents));
-        write_atomically(&self.folder.join(format!("{stage}-{step:08}.checkpoint")), &contents)?;
+        write_atomically(
+            &self.folder.join(format!("{stage}-{step:08}.checkpoint")),
+            &contents,
+        )?;
         let files = self.files(stage)?;
         for old in files.iter().rev().skip(KEPT) {
             // One checkpoint too many does no harm; it is removed after the next one.
@@ -55,11 +70,17 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The parts of the newest checkpoint of the stage that is whole, or `None` if the stage has none.
+    /// The parts of the newest checkpoint of the stage that is whole, or `None` if the
+    /// stage has none.
     ///
-    /// Tells `say` of a damaged one that is passed over. Fails with a sentence if all of them are damaged, or if one belongs to
-    /// another run or to other settings.
-    pub fn latest(&self, stage: &str, settings: &str, say: impl Fn(&str)) -> Result<Option<Vec<Vec<u8>>>> {
+    /// Tells `say` of a damaged one that is passed over. Fails with a sentence if all of
+    /// them are damaged, or if one belongs to another run or to other settings.
+    pub fn latest(
+        &self,
+        stage: &str,
+        settings: &str,
+        say: impl Fn(&str),
+    ) -> Result<Option<Vec<Vec<u8>>>> {
         let files = self.files(stage)?;
         let mut damaged = None;
         for file in files.iter().rev() {
@@ -67,7 +88,10 @@ impl Checkpoints {
                 Ok(parts) => return Ok(Some(parts)),
                 Err(Unusable::Foreign(error)) => return Err(error),
                 Err(Unusable::Damaged(why)) => {
-                    say(&format!("{} is {why}; using the checkpoint before it", file.display()));
+                    say(&format!(
+                        "{} is {why}; using the checkpoint before it",
+                        file.display()
+                    ));
                     damaged = Some((file, why));
                 }
             }
@@ -90,12 +114,24 @@ impl Checkpoints {
     /// Removes all checkpoints, after the run has ended.
     pub fn clear(&self) -> Result<()> {
         for file in self.files("")? {
-            fs::remove_file(&file)
-                .map_err(|e| Error::failure(format!("cannot remove {}: {e}; remove it by hand", file.display())))?;
+            fs::remove_file(&file).map_err(|e| {
+                Error::failure(format!(
+                    "cannot remove {}: {e}; remove it by hand",
+                    file.display()
+                ))
+            })?;
         }
-        // What a run that was killed left behind is of no use to anybody, and if it cannot be removed, of no harm either.
-        let unfinished = |path: &PathBuf| path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy()));
-        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        // What a run that was killed left behind is of no use to anybody, and if it cannot
+        // be removed, of no harm either.
+        let unfinished = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| is_unfinished(&name.to_string_lossy()))
+        };
+        for file in fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+        {
             if unfinished(&file) {
                 drop(fs::remove_file(file));
             }
@@ -112,21 +148,33 @@ impl Checkpoints {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => {
                 let folder = self.folder.display();
-                return Err(Error::failure(format!("cannot read the checkpoints in {folder}: {e}; check the folder")));
+                return Err(Error::failure(format!(
+                    "cannot read the checkpoints in {folder}: {e}; check the folder"
+                )));
             }
         };
         let ours = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let step = name.strip_suffix(".checkpoint").and_then(|name| name.rsplit_once('-'));
-            step.is_some_and(|(of, step)| (stage.is_empty() || of == stage) && step.parse::<usize>().is_ok())
+            let step =
+                name.strip_suffix(".checkpoint").and_then(|name| name.rsplit_once('-'));
+            step.is_some_and(|(of, step)| {
+                (stage.is_empty() || of == stage) && step.parse::<usize>().is_ok()
+            })
         };
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(ours).collect();
+        let mut files: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(ours).collect();
         files.sort();
         Ok(files)
     }
 
-    fn read(&self, stage: &str, settings: &str, file: &Path) -> std::result::Result<Vec<Vec<u8>>, Unusable> {
-        let contents = fs::read(file).map_err(|e| Unusable::Damaged(format!("unreadable ({e})")))?;
+    fn read(
+        &self,
+        stage: &str,
+        settings: &str,
+        file: &Path,
+    ) -> std::result::Result<Vec<Vec<u8>>, Unusable> {
+        let contents =
+            fs::read(file).map_err(|e| Unusable::Damaged(format!("unreadable ({e})")))?;
         if !contents.starts_with(&MAGIC[..MAGIC.len().min(contents.len())]) {
             let name = file.display();
             return Err(Unusable::Foreign(Error::failure(format!(
@@ -134,7 +182,11 @@ impl Checkpoints {
             ))));
         }
         let truncated = || Unusable::Damaged("cut off or damaged".into());
-        let body = contents.len().checked_sub(32).filter(|&n| n >= MAGIC.len()).ok_or_else(truncated)?;
+        let body = contents
+            .len()
+            .checked_sub(32)
+            .filter(|&n| n >= MAGIC.len())
+            .ok_or_else(truncated)?;
         let (body, checksum) = contents.split_at(body);
         if Sha256::digest(body)[..] != *checksum {
             return Err(truncated());
@@ -143,7 +195,8 @@ impl Checkpoints {
         let mut rest = &body[MAGIC.len()..];
         while !rest.is_empty() {
             let (length, after) = rest.split_at_checked(8).ok_or_else(truncated)?;
-            let length = length.iter().rev().fold(0_usize, |n, &byte| (n << 8) | usize::from(byte));
+            let length =
+                length.iter().rev().fold(0_usize, |n, &byte| (n << 8) | usize::from(byte));
             let (part, after) = after.split_at_checked(length).ok_or_else(truncated)?;
             parts.push(part.to_vec());
             rest = after;
@@ -165,7 +218,9 @@ impl Checkpoints {
 
 /// The first line in which two descriptions differ.
 fn difference(theirs: &str, ours: &str) -> (String, String) {
-    let line = |text: &str, i: usize| text.lines().nth(i).unwrap_or("nothing").trim_matches([' ', ',']).to_string();
+    let line = |text: &str, i: usize| {
+        text.lines().nth(i).unwrap_or("nothing").trim_matches([' ', ',']).to_string()
+    };
     let lines = theirs.lines().count().max(ours.lines().count());
     let pairs = (0..lines).map(|i| (line(theirs, i), line(ours, i)));
     pairs.into_iter().find(|(theirs, ours)| theirs != ours).unwrap_or_default()
@@ -175,7 +230,8 @@ fn difference(theirs: &str, ours: &str) -> (String, String) {
 enum Unusable {
     /// It is not whole: the one before it may be.
     Damaged(String),
-    /// It is whole, but of something else: nothing in this folder can be trusted to belong to this run.
+    /// It is whole, but of something else: nothing in this folder can be trusted to belong
+    /// to this run.
     Foreign(Error),
 }
 
@@ -187,7 +243,11 @@ mod tests {
         tempfile::tempdir().unwrap()
     }
 
-    fn latest(checkpoints: &Checkpoints, stage: &str, settings: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    fn latest(
+        checkpoints: &Checkpoints,
+        stage: &str,
+        settings: &str,
+    ) -> Result<Option<Vec<Vec<u8>>>> {
         checkpoints.latest(stage, settings, |line| assert!(line.contains("damaged")))
     }
 
@@ -212,8 +272,12 @@ mod tests {
         let folder = folder();
         let checkpoints = Checkpoints::new(folder.path().join("c"), "run".into());
         checkpoints.write("a", "", 1, &[b"state"]).unwrap();
-        fs::write(folder.path().join("c/.a-00000002.checkpoint.4321.tmp"), "half a sta").unwrap();
-        assert_eq!(checkpoints.latest("a", "", |_| ()).unwrap(), Some(vec![b"state".to_vec()]));
+        fs::write(folder.path().join("c/.a-00000002.checkpoint.4321.tmp"), "half a sta")
+            .unwrap();
+        assert_eq!(
+            checkpoints.latest("a", "", |_| ()).unwrap(),
+            Some(vec![b"state".to_vec()])
+        );
         checkpoints.clear().unwrap();
         assert!(!folder.path().join("c").exists());
     }
@@ -228,13 +292,21 @@ mod tests {
         let whole = fs::read(&newest).unwrap();
         for length in 0..whole.len() {
             fs::write(&newest, &whole[..length]).unwrap();
-            assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![b"old state".to_vec()]), "cut to {length}");
+            assert_eq!(
+                latest(&checkpoints, "a", "").unwrap(),
+                Some(vec![b"old state".to_vec()]),
+                "cut to {length}"
+            );
         }
         for place in MAGIC.len()..whole.len() {
             let mut changed = whole.clone();
             changed[place] ^= 0x10;
             fs::write(&newest, &changed).unwrap();
-            assert_eq!(latest(&checkpoints, "a", "").unwrap(), Some(vec![b"old state".to_vec()]), "byte {place}");
+            assert_eq!(
+                latest(&checkpoints, "a", "").unwrap(),
+                Some(vec![b"old state".to_vec()]),
+                "byte {place}"
+            );
         }
     }
 
@@ -257,15 +329,22 @@ mod tests {
         run("program\nseed 1\n").write("a", "batch: 64,\n}", 1, &[b"state"]).unwrap();
         for (other, settings, difference) in [
             ("program\nseed 2\n", "batch: 64,\n}", "another run (seed 1, not seed 2)"),
-            ("program\nseed 1\n", "batch: 32,\n}", "another run (batch: 64, not batch: 32)"),
+            (
+                "program\nseed 1\n",
+                "batch: 32,\n}",
+                "another run (batch: 64, not batch: 32)",
+            ),
             ("program\nseed 1\n", "", "another run (batch: 64, not nothing)"),
         ] {
             let error = latest(&run(other), "a", settings).unwrap_err().to_string();
             assert!(error.contains(difference), "{error}");
         }
         assert!(latest(&run("program\nseed 1\n"), "a", "batch: 64,\n}").unwrap().is_some());
-        fs::write(folder.path().join("b-00000001.checkpoint"), "a text about something else entirely, long enough")
-            .unwrap();
+        fs::write(
+            folder.path().join("b-00000001.checkpoint"),
+            "a text about something else entirely, long enough",
+        )
+        .unwrap();
         let error = latest(&run("seed 1"), "b", "").unwrap_err().to_string();
         assert!(error.contains("no checkpoint of this program"), "{error}");
     }

@@ -39,7 +39,8 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(sentence) | Self::Failure(sentence) | Self::Interrupted(sentence)) = self;
+        let (Self::Usage(sentence) | Self::Failure(sentence) | Self::Interrupted(sentence)) =
+            self;
         f.write_str(sentence)
     }
 }

@@ -19,7 +19,8 @@ impl DiagonalGaussian {
         Self { mean: like.zeros_like(), log_var: like.zeros_like() }
     }
 
-    /// log N(x; mean, exp(log_var)), summed over dimensions. x is `[B, d]`, the result `[B]`.
+    /// log N(x; mean, exp(log_var)), summed over dimensions. x is `[B, d]`, the result
+    /// `[B]`.
     pub fn log_prob(&self, x: Tensor<2>) -> Tensor<1> {
         let scaled = (x - self.mean.clone()).square() * self.log_var.clone().neg().exp();
         ((scaled + self.log_var.clone() + TAU.ln()) * -0.5).sum_dim(1).squeeze_dim(1)

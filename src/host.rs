@@ -11,9 +11,12 @@ pub fn upload(values: impl IntoIterator<Item = f64>, device: &Device) -> Tensor<
     Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
-/// The values of a tensor, row after row. Fails with a sentence if the device cannot deliver them.
+/// The values of a tensor, row after row. Fails with a sentence if the device cannot
+/// deliver them.
 pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
     let values = tensor.try_into_vec_as::<f32>();
-    let values = values.map_err(|e| Error::failure(format!("cannot read a result from the device: {e}")))?;
+    let values = values.map_err(|e| {
+        Error::failure(format!("cannot read a result from the device: {e}"))
+    })?;
     Ok(values.into_iter().map(f64::from).collect())
 }

@@ -1,7 +1,9 @@
-//! Functions that Burn's CPU backend computes in many passes, with needless copies, or with one scalar `expf` call per number.
+//! Functions that Burn's CPU backend computes in many passes, with needless copies, or with
+//! one scalar `expf` call per number.
 //!
-//! Each is an operation of its own behind Burn's backend extension: on the CPU (Flex) a loop or a product of matrices, on every other
-//! backend the plain composition of Burn's operations. The tests compare both with Burn's own (appendix "Where the time goes").
+//! Each is an operation of its own behind Burn's backend extension: on the CPU (Flex) a
+//! loop or a product of matrices, on every other backend the plain composition of Burn's
+//! operations. The tests compare both with Burn's own (appendix "Where the time goes").
 
 use burn::{
     backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor},
@@ -25,18 +27,23 @@ pub use self::adamw::AdamWStep;
 
 /// x W + b: `[B, m]` from x, `[B, n]`, the weights, `[n, m]`, and the biases, `[m]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::fast_linear(x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch()))
+    Tensor::from_dispatch(Dispatch::fast_linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+    ))
 }
 
-/// The convolution of images, [B, inputs, H, W], padded with zeros to keep their size, with weights, [outputs, inputs, k, k]
-/// for an odd k, and biases, `[outputs]`: `[B, outputs, H, W]`.
+/// The convolution of images, [B, inputs, H, W], padded with zeros to keep their size, with
+/// weights, [outputs, inputs, k, k] for an odd k, and biases, `[outputs]`: `[B, outputs, H,
+/// W]`.
 pub fn convolution(images: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
     let [images, weight] = [images, weight].map(Tensor::into_dispatch);
     Tensor::from_dispatch(Dispatch::fast_convolution(images, weight, bias.into_dispatch()))
 }
 
-/// h / sqrt(mean(h^2) + 1e-5), with the mean over the last dimension. Zhang and Sennrich (2019), without the learned gain. The
-/// shape of the result is that of `h`.
+/// h / sqrt(mean(h^2) + 1e-5), with the mean over the last dimension. Zhang and Sennrich
+/// (2019), without the learned gain. The shape of the result is that of `h`.
 pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_rms_norm(h.into_dispatch()))
 }
@@ -57,8 +64,9 @@ pub fn log_softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
 }
 
 // ANCHOR: level_moments
-/// What the posterior of each pixel's grey level depends on. The probability of grey level k is
-/// proportional to exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi - x_k)^2).
+/// What the posterior of each pixel's grey level depends on. The probability of grey level
+/// k is proportional to exp(base_ik + sum_j mix_bij curves_jk - precision_b (seen_bi -
+/// x_k)^2).
 #[derive(Clone, Debug)]
 pub struct GreyOdds {
     /// What is seen of each pixel, `[B, d]`.
@@ -75,21 +83,30 @@ pub struct GreyOdds {
     pub values: Tensor<1>,
 }
 
-/// The mean and the variance of each pixel's value x_k, `[B, 2 d]`: first the means of all pixels of
-/// an image, then their variances.
+/// The mean and the variance of each pixel's value x_k, `[B, 2 d]`: first the means of all
+/// pixels of an image, then their variances.
 pub fn level_moments(odds: GreyOdds) -> Tensor<2> {
     // ANCHOR_END: level_moments
     let GreyOdds { seen, precision, base, mix, curves, values } = odds;
     let [seen, base, curves] = [seen, base, curves].map(Tensor::into_dispatch);
     let [precision, values] = [precision, values].map(Tensor::into_dispatch);
-    let moments = Dispatch::fast_level_moments(seen, precision, base, mix.into_dispatch(), curves, values);
+    let moments = Dispatch::fast_level_moments(
+        seen,
+        precision,
+        base,
+        mix.into_dispatch(),
+        curves,
+        values,
+    );
     Tensor::from_dispatch(moments)
 }
 
-/// One step of AdamW, Loshchilov and Hutter (2019), algorithm 2, and of the average of the weights.
+/// One step of AdamW, Loshchilov and Hutter (2019), algorithm 2, and of the average of the
+/// weights.
 ///
-/// Takes weights, their gradients, the running means of gradients and of their squares, and the average of the weights, all of
-/// one shape, and a factor, `[1]`, for all gradients. Returns weights, both means, and the average.
+/// Takes weights, their gradients, the running means of gradients and of their squares, and
+/// the average of the weights, all of one shape, and a factor, `[1]`, for all gradients.
+/// Returns weights, both means, and the average.
 pub fn adamw<const D: usize>(
     [weight, gradient, first, second, average]: [Tensor<D>; 5],
     factor: Tensor<1>,
@@ -98,7 +115,8 @@ pub fn adamw<const D: usize>(
     let factor = factor.reshape([1; D]).into_dispatch();
     let [weight, gradient, first, second, average] =
         [weight, gradient, first, second, average].map(Tensor::into_dispatch);
-    let (weight, first, second, average) = Dispatch::fast_adamw(weight, gradient, first, second, average, factor, step);
+    let (weight, first, second, average) =
+        Dispatch::fast_adamw(weight, gradient, first, second, average, factor, step);
     [weight, first, second, average].map(Tensor::from_dispatch)
 }
 
@@ -114,7 +132,11 @@ pub fn adamw<const D: usize>(
 pub trait Kernels: Backend {
     /// x W + b; see [`linear`].
     #[fusion(default)]
-    fn fast_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fast_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         composed::linear::<Self>(x, weight, bias)
     }
 
@@ -144,7 +166,8 @@ pub trait Kernels: Backend {
         composed::convolution_images::<Self>(images, weight, grad)
     }
 
-    /// The gradient of the weights from images, weights and the gradient of the convolution.
+    /// The gradient of the weights from images, weights and the gradient of the
+    /// convolution.
     #[fusion(default)]
     fn fast_convolution_weights(
         images: FloatTensor<Self>,
@@ -162,7 +185,10 @@ pub trait Kernels: Backend {
 
     /// The gradient of h from h and the gradient of rms_norm(h).
     #[fusion(default)]
-    fn fast_rms_norm_backward(h: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fast_rms_norm_backward(
+        h: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         composed::rms_norm_backward::<Self>(h, grad)
     }
 
@@ -174,7 +200,10 @@ pub trait Kernels: Backend {
 
     /// The gradient of x from x and the gradient of silu(x).
     #[fusion(default)]
-    fn fast_silu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fast_silu_backward(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         composed::silu_backward::<Self>(x, grad)
     }
 
@@ -186,7 +215,10 @@ pub trait Kernels: Backend {
 
     /// The gradient of the logits from softmax(logits) and its gradient.
     #[fusion(default)]
-    fn fast_softmax_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fast_softmax_backward(
+        output: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         composed::softmax_backward::<Self>(output, grad)
     }
 
@@ -198,7 +230,10 @@ pub trait Kernels: Backend {
 
     /// The gradient of the logits from log(softmax(logits)) and its gradient.
     #[fusion(default)]
-    fn fast_log_softmax_backward(output: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fast_log_softmax_backward(
+        output: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         composed::log_softmax_backward::<Self>(output, grad)
     }
 
@@ -215,7 +250,8 @@ pub trait Kernels: Backend {
         composed::level_moments::<Self>([seen, precision, base, mix, curves, values])
     }
 
-    /// The gradients of seen, precision, base, mix and curves from these, the levels and the gradient of the moments.
+    /// The gradients of seen, precision, base, mix and curves from these, the levels and
+    /// the gradient of the moments.
     // The macro understands tuples of tensors, and no name for one.
     #[allow(clippy::type_complexity)]
     #[fusion(default)]
@@ -227,9 +263,17 @@ pub trait Kernels: Backend {
         curves: FloatTensor<Self>,
         values: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [seen, precision, base, mix, curves] =
-            composed::level_moments_backward::<Self>([seen, precision, base, mix, curves, values], grad);
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
+        let [seen, precision, base, mix, curves] = composed::level_moments_backward::<Self>(
+            [seen, precision, base, mix, curves, values],
+            grad,
+        );
         (seen, precision, base, mix, curves)
     }
 

@@ -36,8 +36,9 @@
 //! | `gamma` | γ_t | -log SNR(t), where SNR = ᾱ / (1 - ᾱ) |
 //! | `s < t` | s < t | two times of the chain |
 //!
-//! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over [0, 1]. Everything is in nats
-//! inside, and in bits per dimension in reports. Shapes: B batch, d pixels, V grey levels.
+//! Discrete chains count t = 1..T, with the data before t = 1; continuous time runs over
+//! [0, 1]. Everything is in nats inside, and in bits per dimension in reports. Shapes: B
+//! batch, d pixels, V grey levels.
 
 // What the tests of this crate share with those in tests/ calls it by its name.
 #[cfg(test)]

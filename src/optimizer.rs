@@ -15,10 +15,12 @@ const BETA_2: f64 = 0.99;
 /// Keeps the step finite where all gradients were zero.
 const EPSILON: f64 = 1e-8;
 
-/// AdamW, Loshchilov and Hutter (2019), algorithm 2, together with an exponential moving average (EMA) of the weights.
+/// AdamW, Loshchilov and Hutter (2019), algorithm 2, together with an exponential moving
+/// average (EMA) of the weights.
 ///
-/// Both go once through all weights in each step. As separate tensor operations they took as long as a third of the rest of
-/// the step (appendix "Where the time goes"), so they are one operation here.
+/// Both go once through all weights in each step. As separate tensor operations they took
+/// as long as a third of the rest of the step (appendix "Where the time goes"), so they are
+/// one operation here.
 pub struct Optimizer {
     /// Running mean of the gradients of each weight.
     first: GradientsParams,
@@ -30,7 +32,11 @@ pub struct Optimizer {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Self { first: GradientsParams::new(), second: GradientsParams::new(), average: GradientsParams::new() }
+        Self {
+            first: GradientsParams::new(),
+            second: GradientsParams::new(),
+            average: GradientsParams::new(),
+        }
     }
 }
 
@@ -48,7 +54,8 @@ pub struct StepSettings {
 }
 
 impl Optimizer {
-    /// The model after a step along the `gradients`, all multiplied by `factor`, `[1]`. A weight without a gradient stays.
+    /// The model after a step along the `gradients`, all multiplied by `factor`, `[1]`. A
+    /// weight without a gradient stays.
     pub fn step<M: Module>(
         &mut self,
         model: M,
@@ -77,9 +84,11 @@ impl Optimizer {
         model.valid().map(&mut Put { tensors: &self.average, missing: Missing::Keep })
     }
 
-    /// The running means in modules of the model's shape, for a checkpoint: of the gradients and of their squares.
+    /// The running means in modules of the model's shape, for a checkpoint: of the
+    /// gradients and of their squares.
     pub fn moments<M: Module>(&self, model: &M) -> [M; 2] {
-        [&self.first, &self.second].map(|tensors| model.valid().map(&mut Put { tensors, missing: Missing::Zero }))
+        [&self.first, &self.second]
+            .map(|tensors| model.valid().map(&mut Put { tensors, missing: Missing::Zero }))
     }
 
     /// The optimizer of a checkpoint, from what `average` and `moments` returned.
@@ -110,7 +119,8 @@ impl ModuleMapper for Step<'_> {
             let m = first.remove::<D>(id).unwrap_or_else(|| gradient.zeros_like());
             let v = second.remove::<D>(id).unwrap_or_else(|| gradient.zeros_like());
             let mean = average.remove::<D>(id).unwrap_or_else(|| weight.clone());
-            let [weight, m, v, mean] = adamw([weight, gradient, m, v, mean], self.factor.clone(), self.step);
+            let [weight, m, v, mean] =
+                adamw([weight, gradient, m, v, mean], self.factor.clone(), self.step);
             first.register(id, m);
             second.register(id, v);
             average.register(id, mean);
@@ -178,7 +188,13 @@ mod tests {
     }
 
     fn model() -> Linear {
-        linear(5, 700, 1.0, &mut rng(0, Stream::Initialisation, 0), &Device::flex().autodiff())
+        linear(
+            5,
+            700,
+            1.0,
+            &mut rng(0, Stream::Initialisation, 0),
+            &Device::flex().autodiff(),
+        )
     }
 
     fn numbers(model: &Linear) -> Vec<f64> {
@@ -197,7 +213,8 @@ mod tests {
         let (mut ours, mut theirs) = (model(), model());
         let mut average = numbers(&ours);
         let mut optimizer = Optimizer::default();
-        let config = AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(0.1);
+        let config =
+            AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(0.1);
         let mut burns: ModuleOptimizer = config.init();
         for step in 1..=7 {
             let half = Tensor::from_floats([0.5], &Device::flex());
@@ -213,7 +230,10 @@ mod tests {
             ours = optimizer.step(ours, twice, half, settings(step as usize));
             let single = gradients(&theirs, step);
             theirs = burns.step(0.02, theirs, single);
-            average.iter_mut().zip(numbers(&ours)).for_each(|(mean, w)| *mean = 0.9 * *mean + 0.1 * w);
+            average
+                .iter_mut()
+                .zip(numbers(&ours))
+                .for_each(|(mean, w)| *mean = 0.9 * *mean + 0.1 * w);
         }
         assert!(apart(&numbers(&ours), &numbers(&model())) > 0.05, "nothing moved");
         assert!(apart(&numbers(&ours), &numbers(&theirs)) < 1e-6);
@@ -229,7 +249,8 @@ mod tests {
             model = optimizer.step(model, gradients, one(), settings(step as usize));
         }
         let [first, second] = optimizer.moments(&model);
-        let mut restored = Optimizer::restored(&optimizer.average(&model), [&first, &second]);
+        let mut restored =
+            Optimizer::restored(&optimizer.average(&model), [&first, &second]);
         let here = optimizer.step(model.clone(), gradients(&model, 4), one(), settings(4));
         let there = restored.step(model.clone(), gradients(&model, 4), one(), settings(4));
         assert_eq!(numbers(&here), numbers(&there));
@@ -241,7 +262,8 @@ mod tests {
     fn a_weight_without_a_gradient_stays() {
         let (model, mut optimizer) = (model(), Optimizer::default());
         let one = Tensor::from_floats([1.0], &Device::flex());
-        let stayed = optimizer.step(model.clone(), GradientsParams::new(), one, settings(1));
+        let stayed =
+            optimizer.step(model.clone(), GradientsParams::new(), one, settings(1));
         assert_eq!(numbers(&stayed), numbers(&model));
         assert_eq!(numbers(&optimizer.average(&stayed)), numbers(&model));
     }

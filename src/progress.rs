@@ -1,5 +1,5 @@
-//! How far long work is. What works for long says so here, from any thread; a program with a terminal listens, and elsewhere
-//! nobody does.
+//! How far long work is. What works for long says so here, from any thread; a program with
+//! a terminal listens, and elsewhere nobody does.
 
 use std::sync::{
     OnceLock,
@@ -8,7 +8,8 @@ use std::sync::{
 
 /// Hears how far one piece of work is, until it is dropped.
 pub trait Listener: Send + Sync {
-    /// So much of the total is done; a total of 0 is not known. The calls of several threads may come out of order.
+    /// So much of the total is done; a total of 0 is not known. The calls of several
+    /// threads may come out of order.
     fn hear(&self, done: usize, total: usize);
 }
 
@@ -17,7 +18,8 @@ type Open = fn(&str) -> Box<dyn Listener>;
 
 static OPEN: OnceLock<Open> = OnceLock::new();
 
-/// From now on, `open(what)` makes a listener for each piece of work. Only the first call in a program counts.
+/// From now on, `open(what)` makes a listener for each piece of work. Only the first call
+/// in a program counts.
 pub fn listen(open: Open) {
     OPEN.get_or_init(|| open);
 }
@@ -73,15 +75,21 @@ mod tests {
     #[test]
     fn every_evaluation_says_how_far_it_is() {
         listen(|what| Box::new(Record(what.into())));
-        // 1000 images are 16 groups, which no other test has. Other tests may be heard as well.
+        // 1000 images are 16 groups, which no other test has. Other tests may be heard as
+        // well.
         let data = digits().unwrap();
         in_groups(&data.train, 0, |images, _| Ok(images.len())).unwrap();
-        let heard: Vec<_> = HEARD.lock().unwrap().iter().filter(|heard| heard.2 == 16).cloned().collect();
-        assert!((0..=16).all(|done| heard.contains(&("evaluation".into(), done, 16))), "{heard:?}");
+        let heard: Vec<_> =
+            HEARD.lock().unwrap().iter().filter(|heard| heard.2 == 16).cloned().collect();
+        assert!(
+            (0..=16).all(|done| heard.contains(&("evaluation".into(), done, 16))),
+            "{heard:?}"
+        );
 
         // How many steps a sampler takes, it alone knows.
         let denoise = on_all_threads(|z: Tensor<2>, _| z);
-        let (z, gamma) = (Tensor::zeros([2, 2], &Device::flex()), Tensor::zeros([2], &Device::flex()));
+        let (z, gamma) =
+            (Tensor::zeros([2, 2], &Device::flex()), Tensor::zeros([2], &Device::flex()));
         (0..7777).for_each(|_| drop(denoise(z.clone(), gamma.clone())));
         assert!(HEARD.lock().unwrap().contains(&("sampling".into(), 7777, 0)));
     }

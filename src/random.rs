@@ -1,15 +1,17 @@
 //! Randomness from the host: the same seed gives the same draws on every device.
 //!
-//! Burn's own generator is global to the process and differs between backends, so nothing here uses it. Each
-//! purpose has a stream of its own, and each step of a stream starts at its own place. A run that is resumed at
-//! step 500 therefore draws what the uninterrupted run drew at step 500, and no generator state has to be saved.
+//! Burn's own generator is global to the process and differs between backends, so nothing
+//! here uses it. Each purpose has a stream of its own, and each step of a stream starts at
+//! its own place. A run that is resumed at step 500 therefore draws what the uninterrupted
+//! run drew at step 500, and no generator state has to be saved.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// What a stream of random numbers is used for. Streams with one seed are independent of each other.
+/// What a stream of random numbers is used for. Streams with one seed are independent of
+/// each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// The initial weights of a network.
@@ -48,14 +50,26 @@ pub fn rng(seed: u64, stream: Stream, step: u64) -> ChaCha8Rng {
 }
 
 /// Standard normal noise of the given shape.
-pub fn normal<const D: usize>(shape: [usize; D], rng: &mut impl Rng, device: &Device) -> Tensor<D> {
-    let values: Vec<f32> = StandardNormal.sample_iter(rng).take(shape.iter().product()).collect();
+pub fn normal<const D: usize>(
+    shape: [usize; D],
+    rng: &mut impl Rng,
+    device: &Device,
+) -> Tensor<D> {
+    let values: Vec<f32> =
+        StandardNormal.sample_iter(rng).take(shape.iter().product()).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// A dropout mask: each entry is 0 with probability `rate`, otherwise 1/(1 - rate), so its mean is 1.
-pub fn dropout_mask<const D: usize>(shape: [usize; D], rate: f64, rng: &mut impl Rng, device: &Device) -> Tensor<D> {
-    // Sixteen bits per entry resolve the rate to 1.5e-5, at half the cost of a float per entry.
+/// A dropout mask: each entry is 0 with probability `rate`, otherwise 1/(1 - rate), so its
+/// mean is 1.
+pub fn dropout_mask<const D: usize>(
+    shape: [usize; D],
+    rate: f64,
+    rng: &mut impl Rng,
+    device: &Device,
+) -> Tensor<D> {
+    // Sixteen bits per entry resolve the rate to 1.5e-5, at half the cost of a float per
+    // entry.
     let threshold = (rate * 65536.0).round() as u32;
     let kept = (1.0 / (1.0 - f64::from(threshold) / 65536.0)) as f32;
     let mut values = Vec::with_capacity(shape.iter().product::<usize>() + 1);

@@ -1,7 +1,7 @@
 //! Trained weights as safetensors files.
 //!
-//! Each tensor is named by its path in the module, `blocks.0.inner.weight`; linear layers store [inputs, outputs]. The file's
-//! metadata names the program that wrote it.
+//! Each tensor is named by its path in the module, `blocks.0.inner.weight`; linear layers
+//! store [inputs, outputs]. The file's metadata names the program that wrote it.
 
 use std::{collections::HashMap, path::Path};
 
@@ -18,10 +18,13 @@ use crate::{
 
 /// Writes all weights of the module. `program` goes into the metadata.
 pub fn save<M: Module>(module: &M, program: &str, file: &Path) -> Result<()> {
-    let mut collect = Collect { path: ModulePath::default(), tensors: Vec::new(), error: None };
+    let mut collect =
+        Collect { path: ModulePath::default(), tensors: Vec::new(), error: None };
     module.visit(&mut collect);
     if let Some(error) = collect.error {
-        return Err(Error::failure(format!("cannot read the weights from the device: {error}")));
+        return Err(Error::failure(format!(
+            "cannot read the weights from the device: {error}"
+        )));
     }
     let views = collect.tensors.iter().map(|(name, shape, bytes)| {
         TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
@@ -30,37 +33,56 @@ pub fn save<M: Module>(module: &M, program: &str, file: &Path) -> Result<()> {
     let contents = views
         .collect::<std::result::Result<Vec<_>, _>>()
         .and_then(|views| safetensors::serialize(views, Some(metadata)))
-        .map_err(|e| Error::failure(format!("cannot lay out the weights for {}: {e}", file.display())))?;
+        .map_err(|e| {
+            Error::failure(format!(
+                "cannot lay out the weights for {}: {e}",
+                file.display()
+            ))
+        })?;
     write_atomically(file, &contents)
 }
 
 /// Replaces all weights of the module by those of a file that the same program wrote.
 ///
-/// Fails with a sentence if the file cannot be read, is damaged, holds the weights of another program or network, or one that
-/// is no finite number.
+/// Fails with a sentence if the file cannot be read, is damaged, holds the weights of
+/// another program or network, or one that is no finite number.
 pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
     let name = file.display();
-    let contents = std::fs::read(file)
-        .map_err(|e| Error::failure(format!("cannot read {name}: {e}; give --load a file that --save wrote")))?;
-    let foreign =
-        |why: &str| Error::failure(format!("{name} {why}; give --load a file that {program} wrote with --save"));
-    let (_, metadata) =
-        SafeTensors::read_metadata(&contents).map_err(|_| foreign("is damaged or no safetensors file"))?;
-    let tensors = SafeTensors::deserialize(&contents).map_err(|_| foreign("is damaged or no safetensors file"))?;
+    let contents = std::fs::read(file).map_err(|e| {
+        Error::failure(format!(
+            "cannot read {name}: {e}; give --load a file that --save wrote"
+        ))
+    })?;
+    let foreign = |why: &str| {
+        Error::failure(format!(
+            "{name} {why}; give --load a file that {program} wrote with --save"
+        ))
+    };
+    let (_, metadata) = SafeTensors::read_metadata(&contents)
+        .map_err(|_| foreign("is damaged or no safetensors file"))?;
+    let tensors = SafeTensors::deserialize(&contents)
+        .map_err(|_| foreign("is damaged or no safetensors file"))?;
     let writer = metadata.metadata().as_ref().and_then(|m| m.get("program"));
     if writer.is_none_or(|writer| writer != program) {
-        return Err(foreign(&format!("holds weights of {}", writer.map_or("another program", |w| w.as_str()))));
+        return Err(foreign(&format!(
+            "holds weights of {}",
+            writer.map_or("another program", |w| w.as_str())
+        )));
     }
-    let mut replace = Replace { path: ModulePath::default(), tensors: &tensors, used: 0, error: None };
+    let mut replace =
+        Replace { path: ModulePath::default(), tensors: &tensors, used: 0, error: None };
     let module = module.map(&mut replace);
     match replace.error {
         Some(why) => Err(foreign(&why)),
-        None if replace.used != tensors.len() => Err(foreign("holds weights of another network")),
+        None if replace.used != tensors.len() => {
+            Err(foreign("holds weights of another network"))
+        }
         None => Ok(module),
     }
 }
 
-/// The names of the fields that lead to a weight. Which variant an enum holds shows in the names below it, and adds none.
+/// The names of the fields that lead to a weight. Which variant an enum holds shows in the
+/// names below it, and adds none.
 #[derive(Default)]
 struct ModulePath(Vec<String>);
 
@@ -132,15 +154,21 @@ impl ModuleMapper for Replace<'_> {
         };
         let shape = param.val().dims().to_vec();
         if view.shape() != shape || view.dtype() != Dtype::F32 {
-            self.error =
-                Some(format!("has weights {name} of shape {:?} where the network needs {shape:?}", view.shape()));
+            self.error = Some(format!(
+                "has weights {name} of shape {:?} where the network needs {shape:?}",
+                view.shape()
+            ));
             return param;
         }
         self.used += 1;
-        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let values = view
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         let values: Vec<f32> = values.collect();
         if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-            self.error = Some(format!("has a weight {value} in {name}, which is no finite number"));
+            self.error =
+                Some(format!("has a weight {value} in {name}, which is no finite number"));
             return param;
         }
         let data = TensorData::new(values, shape);

@@ -1,4 +1,5 @@
-//! The unit tests of what one chapter alone uses. They stand in its files, and `cargo test` runs none of an example's.
+//! The unit tests of what one chapter alone uses. They stand in its files, and `cargo test`
+//! runs none of an example's.
 
 #[path = "../chapters/ch01_latent_variables/class_mixture.rs"]
 mod class_mixture;

@@ -1,4 +1,5 @@
-//! The example `scale_out`, with servers on this machine. `.ci/run` builds it with the feature `remote`.
+//! The example `scale_out`, with servers on this machine. `.ci/run` builds it with the
+//! feature `remote`.
 
 use std::{
     io::{BufRead, BufReader},
@@ -29,7 +30,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
         let mut process = Command::new(program())
             .args(["--serve", &port.to_string()])
             .stderr(Stdio::piped())
@@ -46,7 +50,10 @@ impl Server {
         let address = format!("127.0.0.1:{port}");
         let start = Instant::now();
         while std::net::TcpStream::connect(&address).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(30), "the server does not listen");
+            assert!(
+                start.elapsed() < Duration::from_secs(30),
+                "the server does not listen"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         Self { process, address }
@@ -72,7 +79,10 @@ fn losses(output: &Output) -> Vec<f64> {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint}");
     let rows = report.lines().filter(|line| line.starts_with("to step"));
-    rows.map(|row| row.split_whitespace().nth(3).and_then(|v| v.parse().ok()).expect("a number")).collect()
+    rows.map(|row| {
+        row.split_whitespace().nth(3).and_then(|v| v.parse().ok()).expect("a number")
+    })
+    .collect()
 }
 
 #[test]
@@ -81,8 +91,12 @@ fn two_servers_train_as_one_device_does() {
     let (first, second) = (Server::start(), Server::start());
     let folder = tempfile::tempdir().expect("a temporary folder");
     let both = format!("{},{}", first.address, second.address);
-    let alone = train(&folder.path().join("alone"), &["--steps", "20"]).output().expect("a run");
-    let shared = train(&folder.path().join("shared"), &["--steps", "20", "--devices", &both]).output().expect("a run");
+    let alone =
+        train(&folder.path().join("alone"), &["--steps", "20"]).output().expect("a run");
+    let shared =
+        train(&folder.path().join("shared"), &["--steps", "20", "--devices", &both])
+            .output()
+            .expect("a run");
     let (alone, shared) = (losses(&alone), losses(&shared));
     println!("alone: {alone:?}\nshared: {shared:?}");
     assert_eq!(alone.len(), 10);
@@ -97,7 +111,10 @@ fn a_server_that_dies_leaves_a_sentence_and_a_checkpoint() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
     let both = format!("{},{}", first.address, second.address);
-    let run = train(&out, &["--steps", "400", "--devices", &both]).stderr(Stdio::piped()).spawn().expect("a run");
+    let run = train(&out, &["--steps", "400", "--devices", &both])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a run");
     let start = Instant::now();
     let checkpoints = out.join("checkpoints");
     while std::fs::read_dir(&checkpoints).map_or(0, Iterator::count) == 0 {
@@ -113,7 +130,10 @@ fn a_server_that_dies_leaves_a_sentence_and_a_checkpoint() {
     assert!(last.starts_with("error: device ") && last.contains("--resume"), "{last}");
     assert!(!complaint.contains("panicked"), "{complaint}");
 
-    let resumed = Command::new(program()).args(["--preset", "quick", "--steps", "400", "--resume"]).arg(&out).output();
+    let resumed = Command::new(program())
+        .args(["--preset", "quick", "--steps", "400", "--resume"])
+        .arg(&out)
+        .output();
     assert_eq!(losses(&resumed.expect("a run")).len(), 10);
 }
 
@@ -122,7 +142,9 @@ fn a_server_that_dies_leaves_a_sentence_and_a_checkpoint() {
 fn a_run_on_four_devices_does_not_go_on_on_one() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out");
-    let mut run = train(&out, &["--steps", "100000", "--devices", "cpu,cpu,cpu,cpu"]).spawn().expect("a run");
+    let mut run = train(&out, &["--steps", "100000", "--devices", "cpu,cpu,cpu,cpu"])
+        .spawn()
+        .expect("a run");
     let start = Instant::now();
     while std::fs::read_dir(out.join("checkpoints")).map_or(0, Iterator::count) == 0 {
         assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint was written");
@@ -130,8 +152,11 @@ fn a_run_on_four_devices_does_not_go_on_on_one() {
     }
     run.kill().and_then(|()| run.wait()).expect("the run can be killed");
     let mut resumed = Command::new(program());
-    let output =
-        resumed.args(["--preset", "quick", "--steps", "100000", "--resume"]).arg(&out).output().expect("a run");
+    let output = resumed
+        .args(["--preset", "quick", "--steps", "100000", "--resume"])
+        .arg(&out)
+        .output()
+        .expect("a run");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{complaint}");
     assert!(complaint.contains("another run (shards: 4, not shards: 2)"), "{complaint}");
@@ -140,16 +165,23 @@ fn a_run_on_four_devices_does_not_go_on_on_one() {
 #[test]
 fn a_device_that_does_not_answer_is_a_failure() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port();
     for (devices, code, part) in [
         (format!("127.0.0.1:{port}"), 1, "no device answers"),
         ("abacus".into(), 2, "knows no device abacus"),
         ("cpu,cpu,cpu".into(), 2, "cannot be shared out evenly"),
     ] {
-        let output = train(folder.path(), &["--devices", &devices]).output().expect("a run");
+        let output =
+            train(folder.path(), &["--devices", &devices]).output().expect("a run");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{complaint}");
-        assert!(complaint.lines().last().is_some_and(|line| line.contains(part)), "{complaint}");
+        assert!(
+            complaint.lines().last().is_some_and(|line| line.contains(part)),
+            "{complaint}"
+        );
         assert!(!complaint.contains("panicked"), "{complaint}");
     }
 }
@@ -164,10 +196,25 @@ fn to_lend_a_device_leaves_the_files_of_a_run_alone() {
     // A port that is taken ends the server at once.
     let taken = TcpListener::bind("0.0.0.0:0").expect("a free port");
     let port = taken.local_addr().expect("its number").port().to_string();
-    let output = process.args(["--serve", &port]).current_dir(folder.path()).output().expect("a run");
+    let output = process
+        .args(["--serve", &port])
+        .current_dir(folder.path())
+        .output()
+        .expect("a run");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{complaint}");
-    assert!(complaint.lines().any(|line| line.contains("try another --serve")), "{complaint}");
-    assert_eq!(std::fs::read_to_string(&kept).expect("the file is still there"), "a checkpoint");
-    assert_eq!(std::fs::read_dir(folder.path().join("target/chapters/scale_out")).expect("the folder").count(), 1);
+    assert!(
+        complaint.lines().any(|line| line.contains("try another --serve")),
+        "{complaint}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&kept).expect("the file is still there"),
+        "a checkpoint"
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path().join("target/chapters/scale_out"))
+            .expect("the folder")
+            .count(),
+        1
+    );
 }

@@ -1,7 +1,9 @@
-//! The f32 tensor code against the f64 oracle, on random inputs, the extremes of gamma included.
+//! The f32 tensor code against the f64 oracle, on random inputs, the extremes of gamma
+//! included.
 //!
-//! Inputs are rounded to f32 before either side sees them, so that only the arithmetic is compared. Each tolerance says
-//! where it comes from; `ULP` is the relative error of one rounding to f32.
+//! Inputs are rounded to f32 before either side sees them, so that only the arithmetic is
+//! compared. Each tolerance says where it comes from; `ULP` is the relative error of one
+//! rounding to f32.
 
 use std::ops::Range;
 
@@ -16,19 +18,23 @@ use elbo_to_diffusion::{
     gaussian::DiagonalGaussian,
     host::{download, upload},
     network::{Layers, TrunkConfig},
-    oracle::{Gaussian, Matrix, NoiseLevel, ScalarMixture, Step, decoder::reconstruction_cost, vector},
+    oracle::{
+        Gaussian, Matrix, NoiseLevel, ScalarMixture, Step, decoder::reconstruction_cost,
+        vector,
+    },
     random::{Stream, rng},
     vdm::{
         Denoiser, ForwardPosterior, Learned, Linear, Monotone, Schedule, diffuse,
         process::denoising_weight,
-        schedule::SigmoidStep,
         signal_power,
         terms::{decoder_log_probs, denoising_kl, prior_kl, reconstruction},
     },
 };
 use proptest::{
     collection::vec,
-    prelude::{ProptestConfig, Strategy, TestCaseError, prop_assert, prop_assert_eq, proptest},
+    prelude::{
+        ProptestConfig, Strategy, TestCaseError, prop_assert, prop_assert_eq, proptest,
+    },
     test_runner::RngSeed,
 };
 
@@ -38,7 +44,12 @@ const GAMMAS: Range<f64> = -15.0..15.0;
 
 /// The same cases in every run.
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: 256,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    }
 }
 
 /// A number of this range, rounded to f32.
@@ -65,7 +76,10 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 #[track_caller]
 fn close(found: f64, exact: f64, tolerance: f64) -> std::result::Result<(), TestCaseError> {
     let difference = (found - exact).abs();
-    prop_assert!(difference <= tolerance, "{found:e} is {difference:e} from {exact:e}, more than {tolerance:e}");
+    prop_assert!(
+        difference <= tolerance,
+        "{found:e} is {difference:e} from {exact:e}, more than {tolerance:e}"
+    );
     Ok(())
 }
 
@@ -77,8 +91,8 @@ fn diagonal(mean: &[f64], log_var: &[f64]) -> Gaussian {
 proptest! {
     #![proptest_config(config())]
 
-    /// log N(x; mean, variance) as the oracle's Cholesky factors give it. Each of the terms is of the size of the sum of
-    /// their absolute values, which a few roundings disturb.
+    /// log N(x; mean, variance) as the oracle's Cholesky factors give it. Each of the terms
+    /// is of the size of the sum of their absolute values, which a few roundings disturb.
     #[test]
     fn gaussian_log_prob(x in numbers(-3.0..3.0, 4), mean in numbers(-3.0..3.0, 4), log_var in numbers(-6.0..6.0, 4)) {
         let tensor = DiagonalGaussian { mean: row(&mean), log_var: row(&log_var) };
@@ -92,7 +106,8 @@ proptest! {
     fn gaussian_kl(mean in numbers(-3.0..3.0, 4), log_var in numbers(-4.0..4.0, 4)) {
         let q = DiagonalGaussian { mean: row(&mean), log_var: row(&log_var) };
         let exact = diagonal(&mean, &log_var).kl(&diagonal(&[0.0; 4], &[0.0; 4])).expect("sizes fit");
-        // The logarithms alone can be negative, and their absolute values add up to at most 16.
+        // The logarithms alone can be negative, and their absolute values add up to at most
+        // 16.
         close(read(q.kl_standard())[0], exact, 8.0 * ULP * (exact + 40.0))?;
         prop_assert_eq!(read(DiagonalGaussian::standard(&q.mean).kl_standard())[0], 0.0);
     }
@@ -108,7 +123,8 @@ proptest! {
         }
     }
 
-    /// sqrt(abar) x + sqrt(1 - abar) eps. Each part alone keeps its digits, however small its factor is.
+    /// sqrt(abar) x + sqrt(1 - abar) eps. Each part alone keeps its digits, however small
+    /// its factor is.
     #[test]
     fn diffuse_keeps_both_parts(x in number(-1.0..1.0), eps in number(-4.0..4.0), gamma in number(GAMMAS)) {
         let level = NoiseLevel::new(gamma);
@@ -120,8 +136,9 @@ proptest! {
         }
     }
 
-    /// The posterior's coefficients against the oracle's, and against the two identities that any posterior fulfils:
-    /// A sqrt(abar_t) + B = sqrt(abar_s), A^2 (1 - abar_t) + variance = 1 - abar_s.
+    /// The posterior's coefficients against the oracle's, and against the two identities
+    /// that any posterior fulfils: A sqrt(abar_t) + B = sqrt(abar_s), A^2 (1 - abar_t) +
+    /// variance = 1 - abar_s.
     #[test]
     fn posterior(gamma in GAMMAS, log_step in -18.0..3.0) {
         let (gamma_s, gamma_t) = (gamma, gamma + f64::exp(log_step));
@@ -137,7 +154,8 @@ proptest! {
         close(found.a * found.a * step.t.noise() + found.variance, step.s.noise(), 2e-15)?;
     }
 
-    /// (SNR(s) - SNR(t))/2 for small steps, rounded to f32 as training uses it, against the series of expm1.
+    /// (SNR(s) - SNR(t))/2 for small steps, rounded to f32 as training uses it, against the
+    /// series of expm1.
     #[test]
     fn denoising_weight_of_small_steps(gamma in number(GAMMAS), log_step in -16.0..-7.0) {
         let d = f64::exp(log_step);
@@ -187,7 +205,8 @@ proptest! {
         let logits: Vec<f64> = levels.iter().map(|&x| logit(x)).collect();
         let normalizer = elbo_to_diffusion::oracle::log_sum_exp(&logits);
         for (found, logit) in found.iter().zip(&logits) {
-            // One rounding of z - sqrt(abar) x, of size up to 1, in units of the noise; and of the quotient.
+            // One rounding of z - sqrt(abar) x, of size up to 1, in units of the noise; and
+            // of the quotient.
             let deviations = (-2.0 * logit).sqrt();
             let tolerance = 4.0 * ULP * (deviations / noise.noise().sqrt() + logit.abs() + 20.0) + 40.0 * ULP / noise.noise().sqrt();
             close(*found, logit - normalizer, tolerance)?;
@@ -197,7 +216,8 @@ proptest! {
         prop_assert_eq!(read(reconstruction(chosen, tensor))[0], -found[level]);
     }
 
-    /// What an untrained network estimates, against the posterior of point masses with these weights.
+    /// What an untrained network estimates, against the posterior of point masses with
+    /// these weights.
     #[test]
     fn posterior_of_the_level(
         weights in vec(0.01..1.0_f64, 34), level in 0_usize..17, eps in numbers(-4.0..4.0, 2), gamma in number(GAMMAS),
@@ -217,15 +237,16 @@ proptest! {
         for i in 0..2 {
             let pixel = ScalarMixture::new(&weights[17 * i..17 * (i + 1)], &levels, &[0.0; 17]).expect("a distribution");
             let posterior = pixel.posterior(z[i], noise);
-            // An error d of the logits moves the mean by at most d times the posterior's standard deviation times the
-            // spread of the errors: the logits of the levels that count are wrong by a rounding in units of the noise.
+            // An error d of the logits moves the mean by at most d times the posterior's
+            // standard deviation times the spread of the errors: the logits of the levels
+            // that count are wrong by a rounding in units of the noise.
             let tolerance = 4.0 * ULP + 40.0 * ULP / noise.noise().sqrt() * posterior.variance().sqrt();
             close(by_network[i], posterior.mean(), tolerance)?;
         }
     }
 
-    /// The learned schedule against the same network in f64: values, exact end points, and the derivative, which is that
-    /// of central differences as well.
+    /// The learned schedule against the same network in f64: values, exact end points, and
+    /// the derivative, which is that of central differences as well.
     #[test]
     fn learned_schedule(seed in 0_u64..1000, gamma_max in number(-5.0..15.0), t in numbers(0.0..1.0, 5)) {
         let learned = scrambled(seed, gamma_max);
@@ -247,8 +268,8 @@ proptest! {
         }
     }
 
-    /// The gradient of a sum of gammas and slopes by every weight of the schedule, by Burn, against central differences of
-    /// the network in f64.
+    /// The gradient of a sum of gammas and slopes by every weight of the schedule, by Burn,
+    /// against central differences of the network in f64.
     #[test]
     fn learned_schedule_gradients(seed in 0_u64..1000, t in numbers(0.0..1.0, 3), c in numbers(-1.0..1.0, 6)) {
         let device = Device::flex().autodiff();
@@ -261,8 +282,8 @@ proptest! {
         // In the order of the fields: slope, heights, rates, offsets.
         let units = (found.weights.len() - 1) / 3;
         let loss = |w: &[f64]| {
-            let step = |j: usize| SigmoidStep { height: w[j], rate: w[j + units], offset: w[j + 2 * units] };
-            let network = Monotone { gamma_min: GAMMA_MIN, gamma_max: 5.0, slope: w[0], steps: (1..=units).map(step).collect() };
+            let part = |i: usize| w[1 + i * units..][..units].to_vec();
+            let network = Monotone { gamma_min: GAMMA_MIN, gamma_max: 5.0, slope: w[0], heights: part(0), rates: part(1), offsets: part(2) };
             (0..3).map(|i| c[i] * network.gamma(t[i]) + c[i + 3] * network.slope(t[i])).sum::<f64>()
         };
         let largest = found.values.iter().fold(1.0, |largest: f64, v| largest.max(v.abs()));
@@ -278,15 +299,17 @@ proptest! {
     }
 }
 
-/// What the formulas above avoid: in f32, exp(d) - 1 and 1 - sigmoid(gamma) lose three and more digits of seven, where the
-/// forms that the library uses keep all.
+/// What the formulas above avoid: in f32, exp(d) - 1 and 1 - sigmoid(gamma) lose three and
+/// more digits of seven, where the forms that the library uses keep all.
 #[test]
 fn f32_traps() {
     let d = 1.3e-4_f64;
     let exact = 0.5 * (-2.0_f64).exp() * d.exp_m1();
     let naive = f64::from(0.5 * (-2.0_f32).exp() * ((d as f32).exp() - 1.0));
     assert!((naive / exact - 1.0).abs() > 1e-4);
-    assert!((f64::from(denoising_weight(2.0 - d, 2.0) as f32) / exact - 1.0).abs() < 2.0 * ULP);
+    assert!(
+        (f64::from(denoising_weight(2.0 - d, 2.0) as f32) / exact - 1.0).abs() < 2.0 * ULP
+    );
 
     let gamma = f64::from(13.3_f32);
     let signal = NoiseLevel::new(gamma).abar();
@@ -301,14 +324,20 @@ const GAMMA_MIN: f64 = -8.0;
 
 /// x_k = 2 (k + 1/2)/K - 1, rounded to f32.
 fn values(count: usize) -> Vec<f64> {
-    (0..count).map(|k| f64::from((2.0 * (k as f64 + 0.5) / count as f64 - 1.0) as f32)).collect()
+    (0..count)
+        .map(|k| f64::from((2.0 * (k as f64 + 0.5) / count as f64 - 1.0) as f32))
+        .collect()
 }
 
-/// A schedule whose weights have been moved far from where they start, some to the other sign.
+/// A schedule whose weights have been moved far from where they start, some to the other
+/// sign.
 fn scrambled(seed: u64, gamma_max: f64) -> Learned {
     struct Scramble(rand_chacha::ChaCha8Rng);
     impl ModuleMapper for Scramble {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: Param<Tensor<D>>,
+        ) -> Param<Tensor<D>> {
             param.map(|weights| {
                 let (shape, device) = (weights.dims(), weights.device());
                 let factor = elbo_to_diffusion::random::normal(shape, &mut self.0, &device);
@@ -343,8 +372,8 @@ fn three_images() -> Result<(Images, f64)> {
     Ok((images, squares / 3.0))
 }
 
-/// With x_hat = 0, every denoising term is its weight times |x|^2, with no noise at all; prior and reconstruction have
-/// closed forms and quadrature.
+/// With x_hat = 0, every denoising term is its weight times |x|^2, with no noise at all;
+/// prior and reconstruction have closed forms and quadrature.
 #[test]
 fn discrete_bound_of_a_constant_denoiser() -> Result<()> {
     let (images, squares) = three_images()?;
@@ -352,7 +381,8 @@ fn discrete_bound_of_a_constant_denoiser() -> Result<()> {
     let draws = Draws { passes: 200, seed: 3 };
     let bound = Bound::discrete(&images, &gammas, |z, _| z * 0.0, draws, &Device::flex())?;
 
-    let weights: Vec<f64> = gammas.windows(2).map(|g| 0.5 * ((-g[0]).exp() - (-g[1]).exp())).collect();
+    let weights: Vec<f64> =
+        gammas.windows(2).map(|g| 0.5 * ((-g[0]).exp() - (-g[1]).exp())).collect();
     assert_eq!(bound.denoising.len(), 4);
     for (found, weight) in bound.denoising.iter().zip(&weights) {
         assert!((found / (weight * squares) - 1.0).abs() < 1e-6);
@@ -360,21 +390,32 @@ fn discrete_bound_of_a_constant_denoiser() -> Result<()> {
     let last = NoiseLevel::new(3.0);
     let prior = 0.5 * (last.abar() * squares - 64.0 * (last.abar() + last.noise().ln()));
     assert!((bound.prior / prior - 1.0).abs() < 1e-6);
-    // What a pixel of level k costs: the mean over k is the oracle's cost of a uniform pixel.
+    // What a pixel of level k costs: the mean over k is the oracle's cost of a uniform
+    // pixel.
     let costs: Vec<f64> = (0..17).map(|k| level_cost(k, -6.0)).collect();
-    assert!((costs.iter().sum::<f64>() / 17.0 - reconstruction_cost(17, -6.0)).abs() < 1e-10);
+    assert!(
+        (costs.iter().sum::<f64>() / 17.0 - reconstruction_cost(17, -6.0)).abs() < 1e-10
+    );
     let cost = images.iter().flatten().map(|&k| costs[usize::from(k)]).sum::<f64>() / 3.0;
     // A uniform t and a uniform image estimate the sum of the terms by 4 weight |x|^2.
     let x: Vec<f64> = read(images.values(&Device::flex()));
     let squares_of = |image: &[f64]| image.iter().map(|x| x * x).sum::<f64>();
     let fourth = x.chunks(64).map(|image| squares_of(image).powi(2)).sum::<f64>() / 3.0;
-    let second_moment = weights.iter().map(|w| (4.0 * w).powi(2)).sum::<f64>() / 4.0 * fourth;
+    let second_moment =
+        weights.iter().map(|w| (4.0 * w).powi(2)).sum::<f64>() / 4.0 * fourth;
     let variance = second_moment - (weights.iter().sum::<f64>() * squares).powi(2);
     assert!((bound.draw_variance / variance - 1.0).abs() < 1e-5);
     // Only the reconstruction is drawn, so the standard error is its own.
     assert!(bound.noise_error > 0.0);
     assert!((bound.reconstruction - cost).abs() < 4.5 * bound.noise_error);
-    assert!((bound.total() - bound.reconstruction - bound.prior - squares * weights.iter().sum::<f64>()).abs() < 1e-3);
+    assert!(
+        (bound.total()
+            - bound.reconstruction
+            - bound.prior
+            - squares * weights.iter().sum::<f64>())
+        .abs()
+            < 1e-3
+    );
     Ok(())
 }
 
@@ -389,12 +430,13 @@ fn discrete_bound_of_a_linear_denoiser() -> Result<()> {
     let mut total = bound.reconstruction + bound.prior;
     for (i, g) in gammas.windows(2).enumerate() {
         let level = NoiseLevel::new(g[1]);
-        let exact = (1.0 - A * level.abar().sqrt()).powi(2) * squares + A * A * level.noise() * 64.0;
+        let exact = (1.0 - A * level.abar().sqrt()).powi(2) * squares
+            + A * A * level.noise() * 64.0;
         let weight = Step::new(g[0], g[1]).x_weight();
         // |x - a z|^2 has the variance 4 (1 - a sqrt(abar))^2 a^2 (1 - abar) |x|^2 + 2 a^4 (1 - abar)^2 d.
         let keep = 1.0 - A * level.abar().sqrt();
-        let variance =
-            4.0 * (keep * A).powi(2) * level.noise() * squares + 2.0 * (A * A * level.noise()).powi(2) * 64.0;
+        let variance = 4.0 * (keep * A).powi(2) * level.noise() * squares
+            + 2.0 * (A * A * level.noise()).powi(2) * 64.0;
         let error = weight * (variance / 1200.0).sqrt();
         assert!((bound.denoising[i] - weight * exact).abs() < 4.5 * error, "term {i}");
         total += weight * exact;
@@ -413,5 +455,7 @@ fn level_cost(k: usize, gamma: f64) -> f64 {
         let sum: f64 = (0..17).map(|j| (logit(j) - logit(k)).exp()).sum();
         (-0.5 * eps * eps).exp() * sum.ln()
     };
-    (0..=steps).map(cost).sum::<f64>() * 18.0 / f64::from(steps) / std::f64::consts::TAU.sqrt()
+    (0..=steps).map(cost).sum::<f64>() * 18.0
+        / f64::from(steps)
+        / std::f64::consts::TAU.sqrt()
 }

@@ -23,8 +23,14 @@ use crate::{links, pictures, styles};
 /// Builds the site into `site`, which must not exist or be empty, and checks it.
 ///
 /// # Errors
-/// Where the book cannot be read or written at all; faults of the sources are the returned problems.
-pub fn build(layout: &Layout, programs: &dyn Programs, cache: &Cache, site: &Path) -> Result<Vec<Problem>> {
+/// Where the book cannot be read or written at all; faults of the sources are the returned
+/// problems.
+pub fn build(
+    layout: &Layout,
+    programs: &dyn Programs,
+    cache: &Cache,
+    site: &Path,
+) -> Result<Vec<Problem>> {
     let mut problems = Problems::default();
     let config = config(layout, site)?;
     let html = config.html_config().unwrap_or_default();
@@ -32,8 +38,9 @@ pub fn build(layout: &Layout, programs: &dyn Programs, cache: &Cache, site: &Pat
 
     let warnings = Arc::new(Mutex::new(Vec::new()));
     let collector = Warnings::new(Arc::clone(&warnings));
-    let loaded =
-        tracing::subscriber::with_default(collector.clone(), || MDBook::load_with_config(&layout.book, config));
+    let loaded = tracing::subscriber::with_default(collector.clone(), || {
+        MDBook::load_with_config(&layout.book, config)
+    });
     let mut book = match loaded {
         Ok(book) => book,
         Err(error) => {
@@ -51,12 +58,15 @@ pub fn build(layout: &Layout, programs: &dyn Programs, cache: &Cache, site: &Pat
         contents.insert(&page.path, markdown);
     }
     book.book.for_each_chapter_mut(|chapter| {
-        if let Some(markdown) = chapter.path.as_ref().and_then(|path| contents.get(&*path.to_string_lossy())) {
+        if let Some(markdown) =
+            chapter.path.as_ref().and_then(|path| contents.get(&*path.to_string_lossy()))
+        {
             chapter.content = (*markdown).to_owned();
         }
     });
 
-    tracing::subscriber::with_default(collector, || book.build()).context("mdBook cannot write the pages")?;
+    tracing::subscriber::with_default(collector, || book.build())
+        .context("mdBook cannot write the pages")?;
     report_warnings(layout, &pages, &warnings, &mut problems);
     copy_fonts(layout, site)?;
     finish(site, &pages, &written, &mut problems)?;
@@ -77,7 +87,8 @@ pub fn site_url(layout: &Layout) -> Result<String> {
 /// book.toml, with what this tool decides.
 fn config(layout: &Layout, site: &Path) -> Result<Config> {
     let file = layout.book.join("book.toml");
-    let mut config = Config::from_disk(&file).with_context(|| format!("{} cannot be read", layout.name(&file)))?;
+    let mut config = Config::from_disk(&file)
+        .with_context(|| format!("{} cannot be read", layout.name(&file)))?;
     config.build.build_dir = site.to_owned();
     config.build.create_missing = false;
     // Everything they would do is done here, with errors instead of silence.
@@ -93,7 +104,8 @@ fn config(layout: &Layout, site: &Path) -> Result<Config> {
     Ok(config)
 }
 
-/// The pages in reading order, each with its number. Appendices get their letters in the table of contents.
+/// The pages in reading order, each with its number. Appendices get their letters in the
+/// table of contents.
 fn load_pages(layout: &Layout, book: &mut MDBook, problems: &mut Problems) -> Vec<Page> {
     let mut pages = Vec::new();
     let mut numbered = false;
@@ -118,8 +130,13 @@ fn load_pages(layout: &Layout, book: &mut MDBook, problems: &mut Problems) -> Ve
         collect(chapter, &prefix, &folder, layout, problems, &mut pages);
     }
     // mdBook drops what it cannot place in SUMMARY.md without a word.
-    for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    for path in
+        fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path())
+    {
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let listed = pages.iter().any(|page| page.path == name);
         if name.ends_with(".md") && name != "SUMMARY.md" && name != "404.md" && !listed {
             problems.add(layout.name(&path), 1, "mdBook finds no place for this page; list it in SUMMARY.md (chapters as \"- [Title](file.md)\", then --- and appendices as \"[Title](file.md)\")");
@@ -157,16 +174,32 @@ fn collect(
 }
 
 /// mdBook's own complaints (unclosed tags, unused footnotes) fail the build as well.
-fn report_warnings(layout: &Layout, pages: &[Page], warnings: &Mutex<Vec<String>>, problems: &mut Problems) {
+fn report_warnings(
+    layout: &Layout,
+    pages: &[Page],
+    warnings: &Mutex<Vec<String>>,
+    problems: &mut Problems,
+) {
     let warnings = warnings.lock().map(|warnings| warnings.clone()).unwrap_or_default();
     for warning in warnings {
         let page = pages.iter().find(|page| warning.contains(&page.path));
-        let file = page.map_or_else(|| layout.name(&layout.book.join("book.toml")), |page| page.file.clone());
-        // What could not be written may leave a tag open; the fault itself is known by then.
+        let file = page.map_or_else(
+            || layout.name(&layout.book.join("book.toml")),
+            |page| page.file.clone(),
+        );
+        // What could not be written may leave a tag open; the fault itself is known by
+        // then.
         if problems.any_in(&file) {
             continue;
         }
-        problems.add(file, 1, format!("mdBook warns: {}", warning.split_whitespace().collect::<Vec<_>>().join(" ")));
+        problems.add(
+            file,
+            1,
+            format!(
+                "mdBook warns: {}",
+                warning.split_whitespace().collect::<Vec<_>>().join(" ")
+            ),
+        );
     }
 }
 
@@ -174,8 +207,11 @@ fn report_warnings(layout: &Layout, pages: &[Page], warnings: &Mutex<Vec<String>
 fn copy_fonts(layout: &Layout, site: &Path) -> Result<()> {
     let from = layout.book.join("theme/katex/fonts");
     let to = site.join("theme/katex/fonts");
-    fs::create_dir_all(&to).with_context(|| format!("{} cannot be created", to.display()))?;
-    for entry in fs::read_dir(&from).with_context(|| format!("{} cannot be read", layout.name(&from)))? {
+    fs::create_dir_all(&to)
+        .with_context(|| format!("{} cannot be created", to.display()))?;
+    for entry in fs::read_dir(&from)
+        .with_context(|| format!("{} cannot be read", layout.name(&from)))?
+    {
         let entry = entry?;
         fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
@@ -184,27 +220,40 @@ fn copy_fonts(layout: &Layout, site: &Path) -> Result<()> {
 
 const FOOTER: &str = "</main>\n<footer class=\"book-footer\">Text: <a rel=\"license\" href=\"https://creativecommons.org/licenses/by/4.0/\">CC BY 4.0</a>. Code: MIT or Apache-2.0.</footer>";
 
-static HEADER_LINK: LazyLock<Regex> = LazyLock::new(|| pattern("<a class=\"header\"[^>]*>(.*?)</a>"));
+static HEADER_LINK: LazyLock<Regex> =
+    LazyLock::new(|| pattern("<a class=\"header\"[^>]*>(.*?)</a>"));
 
 /// A chapter stays below this many bytes, so that it is drawn at once on a phone.
 const LARGEST_PAGE: usize = 1_000_000;
 
 /// Fills the slots of every page and adds the licence line.
-fn finish(site: &Path, pages: &[Page], written: &pages::Written, problems: &mut Problems) -> Result<()> {
+fn finish(
+    site: &Path,
+    pages: &[Page],
+    written: &pages::Written,
+    problems: &mut Problems,
+) -> Result<()> {
     for path in links::html_files(site)? {
         let markup = fs::read_to_string(&path)?;
         let name = problem::display(site, &path);
-        let mut filled = written.slots.fill(&markup, name == "print.html").replacen("</main>", FOOTER, 1);
+        let mut filled = written
+            .slots
+            .fill(&markup, name == "print.html")
+            .replacen("</main>", FOOTER, 1);
         filled = styles::gather(&filled);
         if name == "404.html" {
-            // Its addresses count from the site's root, so that a link to its own heading would leave it.
+            // Its addresses count from the site's root, so that a link to its own heading
+            // would leave it.
             filled = HEADER_LINK.replace_all(&filled, "$1").into_owned();
         }
         if let Some(page) = pages.iter().find(|page| page.html() == name)
             && filled.len() > LARGEST_PAGE
         {
             let size = filled.len() / 1000;
-            let message = format!("the page takes {size} kB, more than {} kB; split the chapter", LARGEST_PAGE / 1000);
+            let message = format!(
+                "the page takes {size} kB, more than {} kB; split the chapter",
+                LARGEST_PAGE / 1000
+            );
             problems.add(&page.file, 1, message);
         }
         fs::write(&path, filled)?;

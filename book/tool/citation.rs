@@ -25,11 +25,17 @@ pub struct References(BTreeMap<String, Work>);
 impl References {
     /// Reads the works of a BibTeX file.
     pub fn read(text: &str, file: &str, problems: &mut Problems) -> Self {
-        let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
+        let line_of = |offset: usize| {
+            1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count()
+        };
         let bibliography = match Bibliography::parse(text) {
             Ok(bibliography) => bibliography,
             Err(error) => {
-                problems.add(file, line_of(error.span.start), format!("this is no BibTeX ({error}); mend the entry"));
+                problems.add(
+                    file,
+                    line_of(error.span.start),
+                    format!("this is no BibTeX ({error}); mend the entry"),
+                );
                 return Self::default();
             }
         };
@@ -57,7 +63,9 @@ impl References {
     fn tell_apart(&mut self) {
         let mut same: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         for (key, work) in &self.0 {
-            same.entry((work.authors.clone(), work.year.clone())).or_default().push(key.clone());
+            same.entry((work.authors.clone(), work.year.clone()))
+                .or_default()
+                .push(key.clone());
         }
         for keys in same.into_values().filter(|keys| keys.len() > 1) {
             for (key, letter) in keys.iter().zip('a'..='z') {
@@ -70,16 +78,23 @@ impl References {
         }
     }
 
-    /// The Markdown of `[@key, locator; @other]`; the keys that it cites are added to `cited`.
+    /// The Markdown of `[@key, locator; @other]`; the keys that it cites are added to
+    /// `cited`.
     ///
     /// # Errors
     /// Where a key is unknown.
-    pub fn cite(&self, inside: &str, bibliography: &str, cited: &mut BTreeSet<String>) -> Result<String, String> {
+    pub fn cite(
+        &self,
+        inside: &str,
+        bibliography: &str,
+        cited: &mut BTreeSet<String>,
+    ) -> Result<String, String> {
         let mut links = Vec::new();
         for part in inside.split(';') {
             let part = part.trim();
-            let (key, locator) =
-                part.split_once(',').map_or((part, None), |(key, locator)| (key, Some(locator.trim())));
+            let (key, locator) = part
+                .split_once(',')
+                .map_or((part, None), |(key, locator)| (key, Some(locator.trim())));
             let key = key
                 .trim()
                 .strip_prefix('@')
@@ -88,7 +103,10 @@ impl References {
                 format!("no work has the key {key}; add it to book/references.bib or correct the key")
             })?;
             cited.insert(key.to_owned());
-            let inner = locator.map_or_else(|| work.year.clone(), |locator| format!("{}, {locator}", work.year));
+            let inner = locator.map_or_else(
+                || work.year.clone(),
+                |locator| format!("{}, {locator}", work.year),
+            );
             links.push(format!(
                 "<a class=\"citation\" href=\"{}#ref-{key}\">{} ({})</a>",
                 escape(bibliography),
@@ -100,10 +118,20 @@ impl References {
     }
 
     /// What `{{#bibliography}}` becomes: the cited works, each with the pages that cite it.
-    pub fn list(&self, cited: &BTreeMap<usize, BTreeSet<String>>, pages: &[Page], from: &Page) -> String {
-        let mut works: Vec<(&String, &Work)> =
-            self.0.iter().filter(|(key, _)| cited.values().any(|keys| keys.contains(*key))).collect();
-        works.sort_by_key(|(key, work)| (work.authors.to_lowercase(), work.year.clone(), (*key).clone()));
+    pub fn list(
+        &self,
+        cited: &BTreeMap<usize, BTreeSet<String>>,
+        pages: &[Page],
+        from: &Page,
+    ) -> String {
+        let mut works: Vec<(&String, &Work)> = self
+            .0
+            .iter()
+            .filter(|(key, _)| cited.values().any(|keys| keys.contains(*key)))
+            .collect();
+        works.sort_by_key(|(key, work)| {
+            (work.authors.to_lowercase(), work.year.clone(), (*key).clone())
+        });
         if works.is_empty() {
             return "<p>No work is cited yet.</p>".to_owned();
         }
@@ -135,7 +163,10 @@ fn work(entry: &Entry) -> Result<Work, &'static str> {
     let title = text(entry, "title").ok_or("title")?;
     let year = match entry.date() {
         Ok(PermissiveType::Typed(date)) => match date.value {
-            DateValue::At(at) | DateValue::After(at) | DateValue::Before(at) | DateValue::Between(at, _) => at.year,
+            DateValue::At(at)
+            | DateValue::After(at)
+            | DateValue::Before(at)
+            | DateValue::Between(at, _) => at.year,
         }
         .to_string(),
         Ok(PermissiveType::Chunks(chunks)) => chunks.format_verbatim(),
@@ -147,17 +178,30 @@ fn work(entry: &Entry) -> Result<Work, &'static str> {
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => return Err("author"),
     };
-    let family = |person: &Person| [&person.prefix, &person.name].map(String::as_str).join(" ").trim().to_owned();
+    let family = |person: &Person| {
+        [&person.prefix, &person.name].map(String::as_str).join(" ").trim().to_owned()
+    };
     let authors = match &people[..] {
         [one] => family(one),
         [one, two] => format!("{} & {}", family(one), family(two)),
         [one, ..] => format!("{} et al.", family(one)),
         [] => return Err("author"),
     };
-    let mut html = format!("{} ({year}). <span class=\"work-title\">{}</span>.", escape(&names), escape(&title));
-    let venue = ["journal", "journaltitle", "booktitle", "publisher", "institution", "howpublished"]
-        .into_iter()
-        .find_map(|field| text(entry, field));
+    let mut html = format!(
+        "{} ({year}). <span class=\"work-title\">{}</span>.",
+        escape(&names),
+        escape(&title)
+    );
+    let venue = [
+        "journal",
+        "journaltitle",
+        "booktitle",
+        "publisher",
+        "institution",
+        "howpublished",
+    ]
+    .into_iter()
+    .find_map(|field| text(entry, field));
     if let Some(venue) = venue {
         html.push_str(&format!(" <em>{}</em>", escape(&venue)));
         if let Some(volume) = text(entry, "volume") {
@@ -172,9 +216,15 @@ fn work(entry: &Entry) -> Result<Work, &'static str> {
         html.push('.');
     }
     if let Some(eprint) = text(entry, "eprint") {
-        html.push_str(&format!(" <a href=\"https://arxiv.org/abs/{0}\">arXiv:{0}</a>.", escape(&eprint)));
+        html.push_str(&format!(
+            " <a href=\"https://arxiv.org/abs/{0}\">arXiv:{0}</a>.",
+            escape(&eprint)
+        ));
     } else if let Some(doi) = text(entry, "doi") {
-        html.push_str(&format!(" <a href=\"https://doi.org/{0}\">doi:{0}</a>.", escape(&doi)));
+        html.push_str(&format!(
+            " <a href=\"https://doi.org/{0}\">doi:{0}</a>.",
+            escape(&doi)
+        ));
     } else if let Some(url) = text(entry, "url") {
         html.push_str(&format!(" <a href=\"{0}\">{0}</a>.", escape(&url)));
     }
@@ -189,7 +239,11 @@ fn full_name(person: &Person) -> String {
         .filter_map(|name| name.chars().next())
         .map(|first| format!("{first}."))
         .collect();
-    let family = [&person.prefix, &person.name, &person.suffix].map(String::as_str).join(" ").trim().to_owned();
+    let family = [&person.prefix, &person.name, &person.suffix]
+        .map(String::as_str)
+        .join(" ")
+        .trim()
+        .to_owned();
     if initials.is_empty() { family } else { format!("{family}, {}", initials.join(" ")) }
 }
 
@@ -219,12 +273,20 @@ mod tests {
         let (references, problems) = references(BIB);
         assert_eq!(problems.sorted(), []);
         let mut cited = BTreeSet::new();
-        let mut cite = |inside: &str| references.cite(inside, "bibliography.html", &mut cited);
+        let mut cite =
+            |inside: &str| references.cite(inside, "bibliography.html", &mut cited);
         let vdm = cite("@kingma2021vdm").expect("a known key");
         assert!(vdm.contains("href=\"bibliography.html#ref-kingma2021vdm\""), "{vdm}");
-        assert!(vdm.contains(&format!("{} ({})", literal("Kingma et al."), "2021")), "{vdm}");
+        assert!(
+            vdm.contains(&format!("{} ({})", literal("Kingma et al."), "2021")),
+            "{vdm}"
+        );
         let two = cite("@kingma2014vae, eq. 7; @luo2022").expect("known keys");
-        assert!(two.contains(&literal("Kingma & Welling")) && two.contains(&literal("2014, eq. 7")), "{two}");
+        assert!(
+            two.contains(&literal("Kingma & Welling"))
+                && two.contains(&literal("2014, eq. 7")),
+            "{two}"
+        );
         assert!(two.contains("2022a"), "two works of 2022 are told apart: {two}");
         assert!(cite("@nobody1999").expect_err("unknown").contains("nobody1999"));
         assert_eq!(cited.len(), 3);
@@ -234,7 +296,10 @@ mod tests {
     fn an_entry_is_written_with_its_link() {
         let (references, _) = references(BIB);
         let html = &references.0["kingma2021vdm"].html;
-        assert!(html.starts_with("Kingma, D. P., Salimans, T., Poole, B. and Ho, J. (2021). "), "{html}");
+        assert!(
+            html.starts_with("Kingma, D. P., Salimans, T., Poole, B. and Ho, J. (2021). "),
+            "{html}"
+        );
         assert!(html.contains("Variational Diffusion &amp; Models"), "{html}");
         assert!(html.contains("https://arxiv.org/abs/2107.00630"), "{html}");
     }
@@ -249,7 +314,10 @@ mod tests {
         ] {
             let (_, problems) = references(text);
             let found = problems.sorted();
-            assert!(found.len() == 1 && found[0].message.contains(says), "{text}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].message.contains(says),
+                "{text}: {found:?}"
+            );
         }
     }
 }

@@ -46,7 +46,9 @@ pub fn test(name: &str, tests: &RustTests) -> Result<RustTest, String> {
     match tests.test(name) {
         Ok(test) => Ok(test.clone()),
         Err(Some(message)) => Err(format!("the claim {name} is not tested: {message}")),
-        Err(None) => Err(format!("the claim {name} has no test; add a #[test] fn {function} to tests/claims")),
+        Err(None) => Err(format!(
+            "the claim {name} has no test; add a #[test] fn {function} to tests/claims"
+        )),
     }
 }
 
@@ -81,8 +83,18 @@ impl Claims {
             let (kind, what) = match &claim.basis {
                 Basis::Relation(relation) => {
                     let Relation { words, numbers, .. } = relation;
-                    let what = format!("{} <span class=\"claim-numbers\">{}</span>", escape(words), escape(numbers));
-                    ("relation", format!("{what} <span class=\"claim-place\">{}</span>", escape(&places(relation))))
+                    let what = format!(
+                        "{} <span class=\"claim-numbers\">{}</span>",
+                        escape(words),
+                        escape(numbers)
+                    );
+                    (
+                        "relation",
+                        format!(
+                            "{what} <span class=\"claim-place\">{}</span>",
+                            escape(&places(relation))
+                        ),
+                    )
                 }
                 Basis::Test(test) => {
                     let code = format!("<code>{}</code>", test.name);
@@ -90,7 +102,13 @@ impl Claims {
                         Some(url) => format!("<a href=\"{}\">{code}</a>", escape(&url)),
                         None => code,
                     };
-                    ("test", format!("{} {link}", escape(test.says.as_deref().unwrap_or_default())))
+                    (
+                        "test",
+                        format!(
+                            "{} {link}",
+                            escape(test.says.as_deref().unwrap_or_default())
+                        ),
+                    )
                 }
             };
             rows.push_str(&format!(
@@ -120,17 +138,28 @@ impl Claim {
         format!("{}-checked", self.id())
     }
 
-    /// The mark behind the sentence. It leads to the test's lines, or to `row`, the address of the table's row.
+    /// The mark behind the sentence. It leads to the test's lines, or to `row`, the address
+    /// of the table's row.
     pub fn mark(&self, row: &str, repository: &Repository) -> String {
         let (says, href) = match &self.basis {
             Basis::Relation(relation) => {
-                let says = format!("{}: {} ({})", relation.words, relation.numbers, places(relation));
+                let says = format!(
+                    "{}: {} ({})",
+                    relation.words,
+                    relation.numbers,
+                    places(relation)
+                );
                 (says, row.to_owned())
             }
             Basis::Test(test) => {
                 let says = test.says.as_deref().unwrap_or("A test");
                 let says = format!("{says} cargo test --test claims {}", test.name);
-                (says, repository.lines(&test.file, test.lines).unwrap_or_else(|| row.to_owned()))
+                (
+                    says,
+                    repository
+                        .lines(&test.file, test.lines)
+                        .unwrap_or_else(|| row.to_owned()),
+                )
             }
         };
         let says = escape(&says);

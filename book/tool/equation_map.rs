@@ -1,4 +1,5 @@
-//! The map of the derivation: every equation on a line of its own, an arc from each premise to what follows.
+//! The map of the derivation: every equation on a line of its own, an arc from each premise
+//! to what follows.
 
 use crate::equations::{Equation, Equations, Label, Standing};
 use crate::page::Page;
@@ -9,11 +10,13 @@ const ROW: usize = 36;
 /// Width between neighbouring arcs.
 const LANE: usize = 9;
 
-/// What `{{#equation-map}}` becomes: per page, its equations in order, with arcs for `from="…"`.
+/// What `{{#equation-map}}` becomes: per page, its equations in order, with arcs for
+/// `from="…"`.
 pub fn map(equations: &Equations, pages: &[Page], from: &Page) -> String {
     let mut html = String::new();
     for (index, page) in pages.iter().enumerate() {
-        let here: Vec<&Equation> = equations.all.iter().filter(|equation| equation.page == index).collect();
+        let here: Vec<&Equation> =
+            equations.all.iter().filter(|equation| equation.page == index).collect();
         if here.is_empty() {
             continue;
         }
@@ -38,11 +41,23 @@ struct Arc {
     down: bool,
 }
 
-fn chapter(here: &[&Equation], equations: &Equations, pages: &[Page], from: &Page) -> String {
+fn chapter(
+    here: &[&Equation],
+    equations: &Equations,
+    pages: &[Page],
+    from: &Page,
+) -> String {
     let row_of = |name: &str| here.iter().position(|equation| equation.label.name == name);
     let mut spans: Vec<(usize, usize)> = Vec::new();
     for (row, equation) in here.iter().enumerate() {
-        spans.extend(equation.label.premises.iter().filter_map(|name| row_of(name)).map(|premise| (premise, row)));
+        spans.extend(
+            equation
+                .label
+                .premises
+                .iter()
+                .filter_map(|name| row_of(name))
+                .map(|premise| (premise, row)),
+        );
     }
     let arcs = lanes(spans);
     let width = LANE * (arcs.iter().map(|arc| arc.lane + 1).max().unwrap_or(0)) + 16;
@@ -62,19 +77,28 @@ fn chapter(here: &[&Equation], equations: &Equations, pages: &[Page], from: &Pag
             x + bend,
             dot - 5
         ));
-        // The head points at the conclusion, which stands above its premise only where a page looks ahead.
+        // The head points at the conclusion, which stands above its premise only where a
+        // page looks ahead.
         let tip = if arc.down { end } else { start };
-        drawing.push_str(&format!("<path class=\"head\" d=\"M{} {}l5 3.5l-5 3.5z\"/>", dot - 10, tip as f64 - 3.5));
+        drawing.push_str(&format!(
+            "<path class=\"head\" d=\"M{} {}l5 3.5l-5 3.5z\"/>",
+            dot - 10,
+            tip as f64 - 3.5
+        ));
     }
     let mut rows = String::new();
     for (row, equation) in here.iter().enumerate() {
         let tested = matches!(equation.standing, Standing::Tested { .. });
         let class = if tested { "tested" } else { "definition" };
-        drawing.push_str(&format!("<circle class=\"{class}\" cx=\"{dot}\" cy=\"{}\" r=\"4.5\"/>", middle(row)));
+        drawing.push_str(&format!(
+            "<circle class=\"{class}\" cx=\"{dot}\" cy=\"{}\" r=\"4.5\"/>",
+            middle(row)
+        ));
         let elsewhere: Vec<String> = equations
             .premises(equation)
             .map(|premise| {
-                let href = from.link_to(&pages[premise.page], Some(&Label::id(&premise.label.name)));
+                let href = from
+                    .link_to(&pages[premise.page], Some(&Label::id(&premise.label.name)));
                 format!("<a href=\"{}\">({})</a>", escape(&href), premise.number)
             })
             .collect();
@@ -85,7 +109,10 @@ fn chapter(here: &[&Equation], equations: &Equations, pages: &[Page], from: &Pag
         };
         rows.push_str(&format!(
             "<li><a href=\"{}\">({}) {}</a>{follows}</li>",
-            escape(&from.link_to(&pages[equation.page], Some(&Label::id(&equation.label.name)))),
+            escape(
+                &from
+                    .link_to(&pages[equation.page], Some(&Label::id(&equation.label.name)))
+            ),
             equation.number,
             equation.label.name
         ));
@@ -104,8 +131,12 @@ fn lanes(mut spans: Vec<(usize, usize)>) -> Vec<Arc> {
     let mut arcs: Vec<Arc> = Vec::new();
     for (premise, row) in spans {
         let (top, bottom) = (premise.min(row), premise.max(row));
-        let overlaps = |arc: &Arc, lane: usize| arc.lane == lane && arc.top < bottom && top < arc.bottom;
-        let lane = (0..).find(|&lane| !arcs.iter().any(|arc| overlaps(arc, lane))).unwrap_or_default();
+        let overlaps = |arc: &Arc, lane: usize| {
+            arc.lane == lane && arc.top < bottom && top < arc.bottom
+        };
+        let lane = (0..)
+            .find(|&lane| !arcs.iter().any(|arc| overlaps(arc, lane)))
+            .unwrap_or_default();
         arcs.push(Arc { top, bottom, lane, down: premise < row });
     }
     arcs

@@ -1,4 +1,5 @@
-//! The registry of numbered equations: numbers, references, and the test or definition behind each.
+//! The registry of numbered equations: numbers, references, and the test or definition
+//! behind each.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -67,7 +68,9 @@ pub struct Equations {
 }
 
 static LABEL: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r#"^\s*#eq:([a-z][a-z0-9]*(?:-[a-z0-9]+)*)((?:\s+\.definition)?)(?:\s+from="([^"]*)")?\s*$"#)
+    pattern(
+        r#"^\s*#eq:([a-z][a-z0-9]*(?:-[a-z0-9]+)*)((?:\s+\.definition)?)(?:\s+from="([^"]*)")?\s*$"#,
+    )
 });
 
 impl Label {
@@ -83,7 +86,11 @@ impl Label {
         Ok(Self {
             name: found[1].to_owned(),
             definition: !found[2].is_empty(),
-            premises: premises.split([' ', ',', '\t']).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            premises: premises
+                .split([' ', ',', '\t'])
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
         })
     }
 
@@ -95,7 +102,12 @@ impl Label {
 
 impl Equations {
     /// Numbers the equations of all pages and finds what stands behind each.
-    pub fn collect(pages: &[Page], math: &Math, tests: &RustTests, problems: &mut Problems) -> Self {
+    pub fn collect(
+        pages: &[Page],
+        math: &Math,
+        tests: &RustTests,
+        problems: &mut Problems,
+    ) -> Self {
         let mut equations = Self::default();
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, page) in pages.iter().enumerate() {
@@ -132,7 +144,14 @@ impl Equations {
                 // Malformed maths is reported where the page is written.
                 let rendered = math.render(tex, true).ok();
                 equations.by_name.insert(label.name.clone(), equations.all.len());
-                equations.all.push(Equation { label, number, page: index, line: item.line, rendered, standing });
+                equations.all.push(Equation {
+                    label,
+                    number,
+                    page: index,
+                    line: item.line,
+                    rendered,
+                    standing,
+                });
             }
         }
         equations.check_premises(pages, problems);
@@ -145,7 +164,10 @@ impl Equations {
     }
 
     /// The premises of an equation, those that exist.
-    pub fn premises<'a>(&'a self, equation: &'a Equation) -> impl Iterator<Item = &'a Equation> {
+    pub fn premises<'a>(
+        &'a self,
+        equation: &'a Equation,
+    ) -> impl Iterator<Item = &'a Equation> {
         equation.label.premises.iter().filter_map(|name| self.get(name))
     }
 
@@ -195,7 +217,11 @@ fn standing(label: &Label, tex: &str, tests: &RustTests) -> Result<Standing, Str
     match tests.test(name) {
         Ok(test) => {
             let as_printed = test.reads.contains(name);
-            let written_for = test.digests.iter().find(|(label, _)| label == name).map(|(_, digest)| digest);
+            let written_for = test
+                .digests
+                .iter()
+                .find(|(label, _)| label == name)
+                .map(|(_, digest)| digest);
             let digest = digest(tex);
             match written_for {
                 Some(other) if *other != digest => Err(format!(
@@ -210,7 +236,9 @@ fn standing(label: &Label, tex: &str, tests: &RustTests) -> Result<Standing, Str
             }
         }
         // An ignored test of a definition is a fault; a helper that has its name is not.
-        Err(_) if label.definition && !tests.get(name).is_some_and(|test| test.is_test) => Ok(Standing::Definition),
+        Err(_) if label.definition && !tests.get(name).is_some_and(|test| test.is_test) => {
+            Ok(Standing::Definition)
+        }
         Err(Some(message)) => Err(format!("the equation {name} is not tested: {message}")),
         Err(None) => Err(format!(
             "the equation {name} has no test; add a #[test] fn {} to tests/equations, or mark it {{#eq:{name} .definition}} if it only names something",
@@ -219,24 +247,36 @@ fn standing(label: &Label, tex: &str, tests: &RustTests) -> Result<Standing, Str
     }
 }
 
-/// The digest by which a test names its formula: the first 12 digits of the SHA-256, all white space counting the same.
+/// The digest by which a test names its formula: the first 12 digits of the SHA-256, all
+/// white space counting the same.
 fn digest(tex: &str) -> String {
     let words: Vec<&str> = tex.split_whitespace().collect();
-    Sha256::digest(words.join(" ")).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(words.join(" "))
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
-/// A display equation with its number and mark beside it, to be kept in a slot inside `<div class="equation">`.
+/// A display equation with its number and mark beside it, to be kept in a slot inside `<div
+/// class="equation">`.
 pub fn display(equation: &Equation, html: &str, repository: &Repository) -> String {
     let id = Label::id(&equation.label.name);
     let mark = match &equation.standing {
         Standing::Tested { test, as_printed } => {
             let title = escape(&describe(test, *as_printed));
-            let words = if *as_printed { "tested <span>as printed</span>" } else { "tested" };
+            let words =
+                if *as_printed { "tested <span>as printed</span>" } else { "tested" };
             match repository.lines(&test.file, test.lines) {
                 Some(url) => {
-                    format!("<a class=\"mark tested\" href=\"{}\" title=\"{title}\">{words}</a>", escape(&url))
+                    format!(
+                        "<a class=\"mark tested\" href=\"{}\" title=\"{title}\">{words}</a>",
+                        escape(&url)
+                    )
                 }
-                None => format!("<span class=\"mark tested\" title=\"{title}\">{words}</span>"),
+                None => {
+                    format!("<span class=\"mark tested\" title=\"{title}\">{words}</span>")
+                }
             }
         }
         Standing::Definition => "<span class=\"mark\">definition</span>".to_owned(),
@@ -257,7 +297,11 @@ fn describe(test: &RustTest, as_printed: bool) -> String {
     if let Some(exactness) = exactness(test) {
         words.push_str(&format!(", {exactness}"));
     }
-    words.push_str(if as_printed { "; it reads this formula" } else { "; written for this formula" });
+    words.push_str(if as_printed {
+        "; it reads this formula"
+    } else {
+        "; written for this formula"
+    });
     words
 }
 
@@ -265,7 +309,9 @@ fn exactness(test: &RustTest) -> Option<String> {
     match (&test.tolerance, &test.standard_errors) {
         (Some(tolerance), None) => Some(format!("within {tolerance}")),
         (None, Some(errors)) => Some(format!("within {errors} standard errors")),
-        (Some(tolerance), Some(errors)) => Some(format!("within {tolerance}, or {errors} standard errors")),
+        (Some(tolerance), Some(errors)) => {
+            Some(format!("within {tolerance}, or {errors} standard errors"))
+        }
         (None, None) => None,
     }
 }
@@ -281,7 +327,12 @@ pub fn reference(equation: &Equation, href: &str) -> String {
 }
 
 /// What `{{#equations}}` becomes: one row per equation, grouped by page.
-pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Repository) -> String {
+pub fn table(
+    equations: &Equations,
+    pages: &[Page],
+    from: &Page,
+    repository: &Repository,
+) -> String {
     let mut rows = String::new();
     let mut last_page = None;
     for equation in &equations.all {
@@ -301,9 +352,16 @@ pub fn table(equations: &Equations, pages: &[Page], from: &Page, repository: &Re
                     None => name.clone(),
                 };
                 let formula = if *as_printed { "as printed" } else { "by digest" };
-                (test.kind.clone().unwrap_or_default(), exactness(test).unwrap_or_default(), link, formula)
+                (
+                    test.kind.clone().unwrap_or_default(),
+                    exactness(test).unwrap_or_default(),
+                    link,
+                    formula,
+                )
             }
-            Standing::Definition => ("definition".to_owned(), String::new(), name.clone(), ""),
+            Standing::Definition => {
+                ("definition".to_owned(), String::new(), name.clone(), "")
+            }
             Standing::Nothing => Default::default(),
         };
         rows.push_str(&format!(
@@ -334,9 +392,21 @@ mod tests {
         );
         assert_eq!(
             Label::parse(" #eq:elbo .definition from=\"a c-1\" "),
-            Ok(Label { name: "elbo".to_owned(), definition: true, premises: vec!["a".to_owned(), "c-1".to_owned()] })
+            Ok(Label {
+                name: "elbo".to_owned(),
+                definition: true,
+                premises: vec!["a".to_owned(), "c-1".to_owned()]
+            })
         );
-        for wrong in ["#elbo", "#eq:Elbo", "#eq:elbo_gap", "#eq:elbo .def", "#eq:", ".definition", "#eq:a from=b"] {
+        for wrong in [
+            "#elbo",
+            "#eq:Elbo",
+            "#eq:elbo_gap",
+            "#eq:elbo .def",
+            "#eq:",
+            ".definition",
+            "#eq:a from=b",
+        ] {
             assert!(Label::parse(wrong).is_err(), "{wrong}");
         }
     }

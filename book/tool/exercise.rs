@@ -31,7 +31,13 @@ impl Exercises {
     ///
     /// # Errors
     /// Where it opens or closes something out of turn.
-    pub fn step(&mut self, name: &str, title: &str, line: usize, page: &Page) -> Result<Step, String> {
+    pub fn step(
+        &mut self,
+        name: &str,
+        title: &str,
+        line: usize,
+        page: &Page,
+    ) -> Result<Step, String> {
         match (name, self.exercise, self.solution) {
             ("#exercise", None, None) if !title.is_empty() => {
                 self.exercise = Some(line);
@@ -39,10 +45,12 @@ impl Exercises {
                 *count += 1;
                 Ok(Step::Begin(page.numbered(*count)))
             }
-            ("#exercise", None, None) => Err("an exercise has a title: {{#exercise What is asked}}".to_owned()),
-            ("#exercise", Some(open), _) => {
-                Err(format!("the exercise of line {open} is still open; close it with {{{{/exercise}}}} first"))
+            ("#exercise", None, None) => {
+                Err("an exercise has a title: {{#exercise What is asked}}".to_owned())
             }
+            ("#exercise", Some(open), _) => Err(format!(
+                "the exercise of line {open} is still open; close it with {{{{/exercise}}}} first"
+            )),
             ("#solution", Some(_), None) => {
                 self.solution = Some(line);
                 Ok(Step::Solution)
@@ -55,9 +63,9 @@ impl Exercises {
                 self.exercise = None;
                 Ok(Step::End)
             }
-            ("/exercise", Some(_), Some(open)) => {
-                Err(format!("the solution of line {open} is still open; close it with {{{{/solution}}}} first"))
-            }
+            ("/exercise", Some(_), Some(open)) => Err(format!(
+                "the solution of line {open} is still open; close it with {{{{/solution}}}} first"
+            )),
             _ => Err(format!(
                 "{{{{{name}}}}} has nothing to belong to here; an exercise is {{{{#exercise title}}}} … {{{{#solution}}}} … {{{{/solution}}}} {{{{/exercise}}}}"
             )),
@@ -74,14 +82,19 @@ impl Exercises {
 }
 
 impl Step {
-    /// The Markdown that stands for the directive; `title` is the exercise's, already written.
+    /// The Markdown that stands for the directive; `title` is the exercise's, already
+    /// written.
     pub fn markdown(&self, title: &str) -> String {
         match self {
             Self::Begin(number) => {
                 let id = format!("exercise-{}", number.to_lowercase().replace('.', "-"));
-                format!("<section class=\"exercise\">\n\n### Exercise {number}. {title} {{#{id}}}\n")
+                format!(
+                    "<section class=\"exercise\">\n\n### Exercise {number}. {title} {{#{id}}}\n"
+                )
             }
-            Self::Solution => "<details class=\"solution\"><summary>Solution</summary>\n".to_owned(),
+            Self::Solution => {
+                "<details class=\"solution\"><summary>Solution</summary>\n".to_owned()
+            }
             Self::EndSolution => "</details>\n".to_owned(),
             Self::End => "</section>\n".to_owned(),
         }

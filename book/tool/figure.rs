@@ -1,4 +1,5 @@
-//! Figures: SVG that a chapter wrote, inlined so that its colours follow the theme of the page.
+//! Figures: SVG that a chapter wrote, inlined so that its colours follow the theme of the
+//! page.
 
 use std::borrow::Cow;
 
@@ -22,7 +23,8 @@ const PALETTE: [(&str, &str); 10] = [
     ("#56b4e9", "--fig-6"),
 ];
 
-/// Text of a figure is at least this high on a phone, in CSS pixels; wider figures scroll in their box.
+/// Text of a figure is at least this high on a phone, in CSS pixels; wider figures scroll
+/// in their box.
 const SMALLEST_TEXT: f64 = 9.0;
 
 /// An SVG made part of a page.
@@ -34,17 +36,20 @@ pub struct Inlined {
     pub min_width: f64,
 }
 
-/// Prepares a chapter's SVG for the page: palette colours become CSS variables, ids begin with `id`, and `alt`
-/// becomes what a screen reader says.
+/// Prepares a chapter's SVG for the page: palette colours become CSS variables, ids begin
+/// with `id`, and `alt` becomes what a screen reader says.
 ///
 /// # Errors
-/// A sentence, where the SVG is broken, has a colour outside the palette, or would load or run anything.
+/// A sentence, where the SVG is broken, has a colour outside the palette, or would load or
+/// run anything.
 pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
     let mut reader = Reader::from_str(svg);
     let mut writer = Writer::new(Vec::new());
     let mut figure = Figure { id, alt, depth: 0, width: None, smallest: f64::INFINITY };
     loop {
-        let event = reader.read_event().map_err(|error| format!("it is no well-formed SVG ({error})"))?;
+        let event = reader
+            .read_event()
+            .map_err(|error| format!("it is no well-formed SVG ({error})"))?;
         let event = match event {
             Event::Eof if figure.depth > 0 => {
                 return Err("it is no well-formed SVG (it ends too early)".to_owned());
@@ -71,12 +76,17 @@ pub fn inline(svg: &str, id: &str, alt: &str) -> Result<Inlined, String> {
             // A declaration, a doctype and comments have no place inside a page.
             _ => continue,
         };
-        writer.write_event(event).map_err(|error| format!("it cannot be rewritten ({error})"))?;
+        writer
+            .write_event(event)
+            .map_err(|error| format!("it cannot be rewritten ({error})"))?;
     }
     let width = figure.width.ok_or("its root is no <svg> with a width or a viewBox")?;
     let svg = String::from_utf8(writer.into_inner()).map_err(|_| "it is not UTF-8")?;
-    let min_width =
-        if figure.smallest.is_finite() { (width * SMALLEST_TEXT / figure.smallest).min(width) } else { 0.0 };
+    let min_width = if figure.smallest.is_finite() {
+        (width * SMALLEST_TEXT / figure.smallest).min(width)
+    } else {
+        0.0
+    };
     Ok(Inlined { svg, min_width: min_width.ceil() })
 }
 
@@ -124,7 +134,8 @@ impl Figure<'_> {
         let mut rewritten = BytesStart::new(name.clone());
         let mut size = (None, None, None);
         for attribute in element.attributes() {
-            let attribute = attribute.map_err(|error| format!("it is no well-formed SVG ({error})"))?;
+            let attribute =
+                attribute.map_err(|error| format!("it is no well-formed SVG ({error})"))?;
             let key = attribute.key.as_ref().to_owned();
             let value = value_of(&attribute)?;
             match key.as_str() {
@@ -133,7 +144,8 @@ impl Figure<'_> {
                 "viewBox" if root => size.2 = Some(value.into_owned()),
                 "role" | "aria-label" | "class" if root => {}
                 "font-size" => {
-                    self.smallest = self.smallest.min(number(&value).unwrap_or(f64::INFINITY));
+                    self.smallest =
+                        self.smallest.min(number(&value).unwrap_or(f64::INFINITY));
                     rewritten.push_attribute((key.as_str(), &*value));
                 }
                 // The page's own font is the one that the reader's eye is used to.
@@ -143,18 +155,26 @@ impl Figure<'_> {
                 }
                 "id" => rewritten.push_attribute(("id", &*format!("{}-{value}", self.id))),
                 "href" | "xlink:href" => match value.strip_prefix('#') {
-                    Some(target) => rewritten.push_attribute(("href", &*format!("#{}-{target}", self.id))),
+                    Some(target) => rewritten
+                        .push_attribute(("href", &*format!("#{}-{target}", self.id))),
                     None => {
-                        return Err(format!("it refers to {value}; a figure loads nothing from elsewhere"));
+                        return Err(format!(
+                            "it refers to {value}; a figure loads nothing from elsewhere"
+                        ));
                     }
                 },
                 "style" => {
-                    return Err("it has a style attribute; set fill and stroke as attributes".to_owned());
+                    return Err(
+                        "it has a style attribute; set fill and stroke as attributes"
+                            .to_owned(),
+                    );
                 }
                 _ if key.starts_with("on") => {
                     return Err(format!("it has an {key} handler; a figure runs nothing"));
                 }
-                _ if value.contains("url(") => rewritten.push_attribute((key.as_str(), &*self.local_url(&value)?)),
+                _ if value.contains("url(") => {
+                    rewritten.push_attribute((key.as_str(), &*self.local_url(&value)?))
+                }
                 _ => rewritten.push_attribute((key.as_str(), &*value)),
             }
         }
@@ -162,10 +182,19 @@ impl Figure<'_> {
             let view_box = match size {
                 (_, _, Some(view_box)) => view_box,
                 (Some(width), Some(height), None) => format!("0 0 {width} {height}"),
-                _ => return Err("its root has neither a viewBox nor a width and height".to_owned()),
+                _ => {
+                    return Err(
+                        "its root has neither a viewBox nor a width and height".to_owned()
+                    );
+                }
             };
-            let width = view_box.split([' ', ',']).filter(|part| !part.is_empty()).nth(2).and_then(number);
-            self.width = Some(width.filter(|width| *width > 0.0).ok_or("its viewBox has no width")?);
+            let width = view_box
+                .split([' ', ','])
+                .filter(|part| !part.is_empty())
+                .nth(2)
+                .and_then(number);
+            self.width =
+                Some(width.filter(|width| *width > 0.0).ok_or("its viewBox has no width")?);
             rewritten.push_attribute(("viewBox", &*view_box));
             rewritten.push_attribute(("role", "img"));
             rewritten.push_attribute(("aria-label", self.alt));
@@ -189,16 +218,23 @@ impl Figure<'_> {
     }
 
     fn local_url(&self, value: &str) -> Result<String, String> {
-        let inside = value.trim().strip_prefix("url(").and_then(|rest| rest.strip_suffix(')'));
-        match inside.map(|inside| inside.trim_matches(['"', '\''])).and_then(|inside| inside.strip_prefix('#')) {
+        let inside =
+            value.trim().strip_prefix("url(").and_then(|rest| rest.strip_suffix(')'));
+        match inside
+            .map(|inside| inside.trim_matches(['"', '\'']))
+            .and_then(|inside| inside.strip_prefix('#'))
+        {
             Some(target) => Ok(format!("url(#{}-{target})", self.id)),
-            None => Err(format!("it refers to {value}; a figure loads nothing from elsewhere")),
+            None => {
+                Err(format!("it refers to {value}; a figure loads nothing from elsewhere"))
+            }
         }
     }
 }
 
 fn value_of<'a>(attribute: &'a Attribute<'_>) -> Result<Cow<'a, str>, String> {
-    quick_xml::escape::unescape(&attribute.value).map_err(|error| format!("it is no well-formed SVG ({error})"))
+    quick_xml::escape::unescape(&attribute.value)
+        .map_err(|error| format!("it is no well-formed SVG ({error})"))
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -207,13 +243,17 @@ fn number(text: &str) -> Option<f64> {
 
 /// The `<figure>`'s inner HTML, to be kept in a slot.
 pub fn boxed(figure: &Inlined) -> String {
-    format!("<div class=\"figure-sheet\" style=\"min-width:{}px\">{}</div>", figure.min_width, figure.svg)
+    format!(
+        "<div class=\"figure-sheet\" style=\"min-width:{}px\">{}</div>",
+        figure.min_width, figure.svg
+    )
 }
 
 /// The id of the figure at `path`.
 pub fn id(path: &str) -> String {
     let stem = path.strip_suffix(".svg").unwrap_or(path);
-    let safe: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let safe: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     format!("fig-{safe}")
 }
 
@@ -234,7 +274,8 @@ mod tests {
 
     #[test]
     fn colours_become_variables_and_ids_are_the_figures_own() {
-        let figure = inline(PLOT, "fig-ch05-loss", "The loss \"falls\".").expect("a figure");
+        let figure =
+            inline(PLOT, "fig-ch05-loss", "The loss \"falls\".").expect("a figure");
         let svg = &figure.svg;
         assert!(svg.starts_with("<svg xmlns"), "{svg}");
         for part in [

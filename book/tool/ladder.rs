@@ -1,4 +1,5 @@
-//! The ladder: a figure of all models on the same images, drawn from the tested reports by `book/ladder.toml`.
+//! The ladder: a figure of all models on the same images, drawn from the tested reports by
+//! `book/ladder.toml`.
 
 use std::fmt::Write as _;
 
@@ -60,26 +61,50 @@ impl Ladder {
     /// The line of the plan and a sentence, where it cannot be read or a number is missing.
     pub fn read(plan: &str, snapshots: &Snapshots) -> Result<Self, (usize, String)> {
         let read: Plan = toml::from_str(plan).map_err(|error| {
-            let line = error.span().map_or(1, |span| 1 + plan[..span.start].matches('\n').count());
-            (line, format!("the ladder cannot be read: {}; follow the comment at its top", error.message()))
+            let line =
+                error.span().map_or(1, |span| 1 + plan[..span.start].matches('\n').count());
+            (
+                line,
+                format!(
+                    "the ladder cannot be read: {}; follow the comment at its top",
+                    error.message()
+                ),
+            )
         })?;
         if read.axis.0 >= read.axis.1 || read.rung.is_empty() {
-            return Err((1, "the ladder needs an axis from left to right, and rungs; add them".to_owned()));
+            return Err((
+                1,
+                "the ladder needs an axis from left to right, and rungs; add them"
+                    .to_owned(),
+            ));
         }
         let mut marks = Vec::new();
         for rung in read.rung {
-            let line = 1 + plan.lines().position(|line| line.contains(&rung.value)).unwrap_or(0);
+            let line =
+                1 + plan.lines().position(|line| line.contains(&rung.value)).unwrap_or(0);
             if rung.name.chars().count() > 28 {
                 return Err((
                     line,
-                    format!("the name \"{}\" is too long for the figure; use 28 characters", rung.name),
+                    format!(
+                        "the name \"{}\" is too long for the figure; use 28 characters",
+                        rung.name
+                    ),
                 ));
             }
-            let number = snapshots.number(&rung.value).map_err(|message| (line, message))?;
-            let chapter = rung.value.get(2..4).unwrap_or_default().trim_start_matches('0').to_owned();
+            let number =
+                snapshots.number(&rung.value).map_err(|message| (line, message))?;
+            let chapter =
+                rung.value.get(2..4).unwrap_or_default().trim_start_matches('0').to_owned();
             let text = number.text.split('±').next().unwrap_or_default().trim().to_owned();
             let (value, tolerance) = (number.value, number.tolerance);
-            marks.push(Mark { name: rung.name, chapter, kind: rung.kind, text, value, tolerance });
+            marks.push(Mark {
+                name: rung.name,
+                chapter,
+                kind: rung.kind,
+                text,
+                value,
+                tolerance,
+            });
         }
         Ok(Self { axis: read.axis, marks })
     }
@@ -119,7 +144,11 @@ impl Ladder {
         for step in 0..=steps {
             let value = least + f64::from(step) / 10.0;
             let at = x(value);
-            let _ = writeln!(svg, "<path d=\"M{at:.1} {:.1}V{bottom:.1}\" stroke=\"#dddddd\"/>", TOP - 6.0);
+            let _ = writeln!(
+                svg,
+                "<path d=\"M{at:.1} {:.1}V{bottom:.1}\" stroke=\"#dddddd\"/>",
+                TOP - 6.0
+            );
             if step % 2 == 0 {
                 svg += &text(at, 34.0, "middle", "#767676", &format!("{value:.1}"));
             }
@@ -132,13 +161,18 @@ impl Ladder {
             svg += &text(480.0, base, "end", "#222222", &mark.text);
             let colour = if mark.kind == Kind::Bound { "#0072b2" } else { "#222222" };
             if mark.value > most || mark.value < least {
-                let (edge, back) = if mark.value > most { (RIGHT + 2.0, -9.0) } else { (LEFT - 2.0, 9.0) };
-                let _ = writeln!(svg, "<path d=\"M{edge:.1} {middle:.1}l{back:.1} -5v10z\" fill=\"{colour}\"/>");
+                let (edge, back) =
+                    if mark.value > most { (RIGHT + 2.0, -9.0) } else { (LEFT - 2.0, 9.0) };
+                let _ = writeln!(
+                    svg,
+                    "<path d=\"M{edge:.1} {middle:.1}l{back:.1} -5v10z\" fill=\"{colour}\"/>"
+                );
                 continue;
             }
             let at = x(mark.value);
             if mark.tolerance > 0.0 {
-                let (from, to) = (x(mark.value - mark.tolerance), x(mark.value + mark.tolerance));
+                let (from, to) =
+                    (x(mark.value - mark.tolerance), x(mark.value + mark.tolerance));
                 let _ = writeln!(
                     svg,
                     "<path d=\"M{from:.1} {middle:.1}H{to:.1}\" stroke=\"{colour}\" stroke-width=\"3\" opacity=\"0.45\"/>"
@@ -150,7 +184,13 @@ impl Ladder {
         svg += &sign(30.0, base - 4.5, Kind::Exact);
         svg += &text(40.0, base, "start", "#222222", "the likelihood itself");
         svg += &sign(206.0, base - 4.5, Kind::Bound);
-        svg += &text(216.0, base, "start", "#222222", "a bound: the likelihood lies to its left");
+        svg += &text(
+            216.0,
+            base,
+            "start",
+            "#222222",
+            "a bound: the likelihood lies to its left",
+        );
         svg + "</svg>\n"
     }
 }
@@ -158,7 +198,8 @@ impl Ladder {
 /// A filled disc; with an arrow to the left where it is a bound.
 fn sign(x: f64, y: f64, kind: Kind) -> String {
     let colour = if kind == Kind::Bound { "#0072b2" } else { "#222222" };
-    let disc = format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\" fill=\"{colour}\"/>\n");
+    let disc =
+        format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4.5\" fill=\"{colour}\"/>\n");
     if kind == Kind::Exact {
         return disc;
     }
@@ -175,8 +216,7 @@ mod tests {
 
     fn read(plan: &str) -> Result<Ladder, (usize, String)> {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let report =
-            "---\nsource: x\n---\n## The bound\nfar   4.087 bits/dim\nnear  1.998 ± 0.020 bits/dim\nword  none\n";
+        let report = "---\nsource: x\n---\n## The bound\nfar   4.087 bits/dim\nnear  1.998 ± 0.020 bits/dim\nword  none\n";
         std::fs::write(folder.path().join("ch01_small.snap"), report).expect("a report");
         Ladder::read(plan, &Snapshots::new(folder.path().to_owned()))
     }
@@ -186,12 +226,16 @@ mod tests {
         let ladder = read(PLAN).expect("a ladder");
         assert_eq!(ladder.words(), "A & B 4.087; C at most 1.998.");
         let svg = ladder.svg();
-        for part in [">A &amp; B</text>", ">4.087</text>", ">1.998</text>", "<circle cx=\"269.4\""] {
+        for part in
+            [">A &amp; B</text>", ">4.087</text>", ">1.998</text>", "<circle cx=\"269.4\""]
+        {
             assert!(svg.contains(part), "{part} in {svg}");
         }
-        // Two of the three discs belong to the legend: what lies beyond the axis is an arrow.
+        // Two of the three discs belong to the legend: what lies beyond the axis is an
+        // arrow.
         assert_eq!(svg.matches("<circle").count(), 3);
-        crate::figure::inline(&svg, "fig-ladder", "A ladder.").expect("a figure of the book");
+        crate::figure::inline(&svg, "fig-ladder", "A ladder.")
+            .expect("a figure of the book");
     }
 
     #[test]
@@ -200,13 +244,19 @@ mod tests {
             ("near", "neer", 11, "no row \"neer\""),
             ("near", "word", 11, "is no number"),
             ("\"bound\"\n", "\"guess\"\n", 10, "unknown variant `guess`"),
-            ("name = \"C\"", "name = \"A name that nobody can read on a phone\"", 11, "too long"),
+            (
+                "name = \"C\"",
+                "name = \"A name that nobody can read on a phone\"",
+                11,
+                "too long",
+            ),
             ("[1.8, 2.5]", "[2.5, 1.8]", 1, "from left to right"),
             ("kind = \"exact\"", "kind = \"exact\"\nsize = 3", 6, "unknown field `size`"),
         ] {
             let plan = PLAN.replace(old, new);
             assert_ne!(plan, PLAN);
-            let (at, message) = read(&plan).err().unwrap_or_else(|| panic!("{new} is refused"));
+            let (at, message) =
+                read(&plan).err().unwrap_or_else(|| panic!("{new} is refused"));
             assert!(at == line && message.contains(says), "{new}: line {at}: {message}");
         }
     }

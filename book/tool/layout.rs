@@ -16,7 +16,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Finds the repository that holds `folder`: the nearest folder above it with book/book.toml.
+    /// Finds the repository that holds `folder`: the nearest folder above it with
+    /// book/book.toml.
     ///
     /// # Errors
     /// Where there is none.
@@ -27,7 +28,10 @@ impl Layout {
                 return Ok(Self { root: root.to_owned(), book });
             }
         }
-        bail!("no book/book.toml here or above {}; run this inside the repository", folder.display())
+        bail!(
+            "no book/book.toml here or above {}; run this inside the repository",
+            folder.display()
+        )
     }
 
     /// The finished site.
@@ -48,7 +52,10 @@ pub struct Repository(Option<String>);
 impl Repository {
     /// The repository at `url`.
     pub fn new(url: Option<&str>) -> Self {
-        Self(url.map(|url| url.trim_end_matches('/').to_owned()).filter(|url| !url.is_empty()))
+        Self(
+            url.map(|url| url.trim_end_matches('/').to_owned())
+                .filter(|url| !url.is_empty()),
+        )
     }
 
     /// The address of some lines of a file.

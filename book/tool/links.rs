@@ -1,5 +1,5 @@
-//! Checks the finished site: every internal link resolves, nothing is loaded from elsewhere, nothing of the
-//! authors' syntax is left in the text.
+//! Checks the finished site: every internal link resolves, nothing is loaded from
+//! elsewhere, nothing of the authors' syntax is left in the text.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,15 +29,22 @@ struct Built {
     leftovers: Vec<String>,
 }
 
-static STYLE_LOADS: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"(?i)(?:url\(\s*["']?|@import\s+["'])((?:[a-z]+:)?//[^"')\s]*)"#));
-static LEFTOVER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\$|\{\{|\}\}|\\begin\{|data-slot"));
+static STYLE_LOADS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"(?i)(?:url\(\s*["']?|@import\s+["'])((?:[a-z]+:)?//[^"')\s]*)"#)
+});
+static LEFTOVER: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\$|\{\{|\}\}|\\begin\{|data-slot"));
 
 /// Checks the site in `site`, which lives under `site_url` on its server.
 ///
 /// # Errors
 /// Where the site cannot be read.
-pub fn check(site: &Path, pages: &[Page], site_url: &str, problems: &mut Problems) -> Result<()> {
+pub fn check(
+    site: &Path,
+    pages: &[Page],
+    site_url: &str,
+    problems: &mut Problems,
+) -> Result<()> {
     let files = all_files(site)?;
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut built: BTreeMap<String, Built> = BTreeMap::new();
@@ -66,18 +73,24 @@ pub fn check(site: &Path, pages: &[Page], site_url: &str, problems: &mut Problem
         }
         names.insert(name);
     }
-    // The print page and index.html repeat the chapters: their faults tell something new only if no page has any.
+    // The print page and index.html repeat the chapters: their faults tell something new
+    // only if no page has any.
     let repeats = |page: &Built| page.name == "print.html" || page.name == "index.html";
-    let (last, first): (Vec<&Built>, Vec<&Built>) = built.values().partition(|page| repeats(page));
-    let faulty: BTreeSet<String> =
-        pages.iter().map(|page| page.file.clone()).filter(|file| problems.any_in(file)).collect();
+    let (last, first): (Vec<&Built>, Vec<&Built>) =
+        built.values().partition(|page| repeats(page));
+    let faulty: BTreeSet<String> = pages
+        .iter()
+        .map(|page| page.file.clone())
+        .filter(|file| problems.any_in(file))
+        .collect();
     for page in first.into_iter().chain(last) {
         if repeats(page) && !problems.is_empty() {
             continue;
         }
         let fault = |target: &str, message: String, problems: &mut Problems| {
             let (file, line) = place(page, target, pages);
-            // A line with a fault of its own has shown what is wrong; the rest is its consequence.
+            // A line with a fault of its own has shown what is wrong; the rest is its
+            // consequence.
             if !problems.any_at(&file, line) {
                 problems.add(file, line, message);
             }
@@ -86,7 +99,9 @@ pub fn check(site: &Path, pages: &[Page], site_url: &str, problems: &mut Problem
             if is_external(target) {
                 fault(
                     target,
-                    format!("the page loads {target}; a page asks no third party, keep a copy in the book"),
+                    format!(
+                        "the page loads {target}; a page asks no third party, keep a copy in the book"
+                    ),
                     problems,
                 );
             } else if let Err(message) = resolve(page, target, site_url, &names, &built) {
@@ -127,7 +142,9 @@ fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        for entry in fs::read_dir(&folder)
+            .with_context(|| format!("{} cannot be read", folder.display()))?
+        {
             let path = entry?.path();
             if path.is_dir() { folders.push(path) } else { files.push(path) }
         }
@@ -142,7 +159,8 @@ fn relative(site: &Path, path: &Path) -> String {
 
 fn is_external(target: &str) -> bool {
     let scheme = target.split([':', '/', '?', '#']).next().unwrap_or_default();
-    target.starts_with("//") || (target[scheme.len()..].starts_with(':') && !scheme.is_empty())
+    target.starts_with("//")
+        || (target[scheme.len()..].starts_with(':') && !scheme.is_empty())
 }
 
 /// Reads a page as a browser does.
@@ -161,8 +179,10 @@ fn read(name: &str, text: &str) -> Built {
             Node::Text(text) => {
                 let hidden = node.ancestors().any(|ancestor| {
                     ancestor.value().as_element().is_some_and(|element| {
-                        matches!(element.name(), "code" | "pre" | "script" | "style" | "annotation")
-                            || element.attr("class") == Some("dollar")
+                        matches!(
+                            element.name(),
+                            "code" | "pre" | "script" | "style" | "annotation"
+                        ) || element.attr("class") == Some("dollar")
                     })
                 });
                 if !hidden && let Some(found) = LEFTOVER.find(text) {
@@ -206,19 +226,24 @@ impl Built {
                     self.loads.extend(attribute("href"));
                 }
             }
-            "script" | "img" | "iframe" | "source" | "audio" | "video" | "embed" | "track" | "input" => {
+            "script" | "img" | "iframe" | "source" | "audio" | "video" | "embed"
+            | "track" | "input" => {
                 self.loads.extend(attribute("src"));
                 self.loads.extend(attribute("poster"));
                 let candidates = attribute("srcset").unwrap_or_default();
-                let sources = candidates.split(',').filter_map(|part| part.split_whitespace().next());
+                let sources =
+                    candidates.split(',').filter_map(|part| part.split_whitespace().next());
                 self.loads.extend(sources.map(str::to_owned));
             }
             "object" => self.loads.extend(attribute("data")),
-            "use" | "image" => self.loads.extend(attribute("href").or_else(|| attribute("xlink:href"))),
+            "use" | "image" => {
+                self.loads.extend(attribute("href").or_else(|| attribute("xlink:href")))
+            }
             _ => {}
         }
         if let Some(style) = element.attr("style") {
-            self.loads.extend(STYLE_LOADS.captures_iter(style).map(|found| found[1].to_owned()));
+            self.loads
+                .extend(STYLE_LOADS.captures_iter(style).map(|found| found[1].to_owned()));
         }
     }
 }
@@ -231,7 +256,9 @@ fn resolve(
     names: &BTreeSet<String>,
     built: &BTreeMap<String, Built>,
 ) -> Result<(), String> {
-    let (path, fragment) = target.split_once('#').map_or((target, None), |(path, fragment)| (path, Some(fragment)));
+    let (path, fragment) = target
+        .split_once('#')
+        .map_or((target, None), |(path, fragment)| (path, Some(fragment)));
     let path = decoded(path.split('?').next().unwrap_or_default());
     let absolute = path.strip_prefix(site_url).or_else(|| path.strip_prefix('/'));
     // 404.html is shown at any depth, so its links count from the site's root.
@@ -244,7 +271,9 @@ fn resolve(
             "" | "." => {}
             ".." => {
                 if parts.pop().is_none() {
-                    return Err(format!("the link {target} leaves the book; link to the repository's address instead"));
+                    return Err(format!(
+                        "the link {target} leaves the book; link to the repository's address instead"
+                    ));
                 }
             }
             _ => parts.push(part),
@@ -255,7 +284,9 @@ fn resolve(
         name = "index.html".to_owned();
     }
     if !names.contains(&name) {
-        return Err(format!("the link {target} leads nowhere: the book has no {name}; correct it"));
+        return Err(format!(
+            "the link {target} leads nowhere: the book has no {name}; correct it"
+        ));
     }
     let Some(fragment) = fragment.filter(|fragment| !fragment.is_empty()) else {
         return Ok(());
@@ -279,8 +310,11 @@ fn place(page: &Built, target: &str, pages: &[Page]) -> (String, usize) {
     let own = pages.iter().filter(|source| source.html() == page.name);
     let all = pages.iter();
     // The print page and index.html repeat the chapters.
-    let candidates: Vec<&Page> =
-        if page.name == "print.html" || page.name == "index.html" { all.collect() } else { own.collect() };
+    let candidates: Vec<&Page> = if page.name == "print.html" || page.name == "index.html" {
+        all.collect()
+    } else {
+        own.collect()
+    };
     let markdown = target.replace(".html", ".md");
     let bare = target.trim_start_matches("./");
     for source in &candidates {
@@ -290,7 +324,10 @@ fn place(page: &Built, target: &str, pages: &[Page]) -> (String, usize) {
             }
         }
     }
-    candidates.first().map_or_else(|| (format!("book/book/{}", page.name), 1), |source| (source.file.clone(), 1))
+    candidates.first().map_or_else(
+        || (format!("book/book/{}", page.name), 1),
+        |source| (source.file.clone(), 1),
+    )
 }
 
 /// The source of a stylesheet, without the hash that mdBook puts into its name.
@@ -318,8 +355,11 @@ mod tests {
     #[test]
     fn links_and_fragments_resolve() {
         let good = "<a href=\"b/c.html#x%C3%A9\"></a><a href=\"#top\"></a><p id=\"top\"><a href=\"https://a.org\"></a><img src=\"a.png\"><a href=\"/book/b/c.html\"></a><a href=\"./\"></a>";
-        let files =
-            [("index.html", good), ("b/c.html", "<h2 id=\"xé\"><a href=\"../index.html#top\"></a>"), ("a.png", "")];
+        let files = [
+            ("index.html", good),
+            ("b/c.html", "<h2 id=\"xé\"><a href=\"../index.html#top\"></a>"),
+            ("a.png", ""),
+        ];
         assert_eq!(faults(&files), Vec::<String>::new());
         for (page, says) in [
             ("<a href=\"d.html\">", "no d.html"),
@@ -343,10 +383,19 @@ mod tests {
             "<svg><image href=\"https://a.org/b.png\"/></svg>",
         ] {
             let found = faults(&[("index.html", page)]);
-            assert!(found.len() == 1 && found[0].contains("third party"), "{page}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].contains("third party"),
+                "{page}: {found:?}"
+            );
         }
-        let found = faults(&[("theme/pages-0a1b2c3d.css", "@import \"https://a.org/b.css\"; a{b:url(data:x)}")]);
-        assert!(found.len() == 1 && found[0].starts_with("book/theme/pages.css:1:"), "{found:?}");
+        let found = faults(&[(
+            "theme/pages-0a1b2c3d.css",
+            "@import \"https://a.org/b.css\"; a{b:url(data:x)}",
+        )]);
+        assert!(
+            found.len() == 1 && found[0].starts_with("book/theme/pages.css:1:"),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -354,8 +403,7 @@ mod tests {
         for page in ["<p>costs $x</p>", "<p>{{eqref a}}</p>", "<p>\\begin{aligned}</p>"] {
             assert_eq!(faults(&[("index.html", page)]).len(), 1, "{page}");
         }
-        let fine =
-            "<pre>$ cargo</pre><code>{{x}}</code><span class=\"dollar\">$</span><annotation>\\begin{a}</annotation>";
+        let fine = "<pre>$ cargo</pre><code>{{x}}</code><span class=\"dollar\">$</span><annotation>\\begin{a}</annotation>";
         assert_eq!(faults(&[("index.html", fine)]), Vec::<String>::new());
     }
 }

@@ -8,8 +8,9 @@ use regex::Regex;
 
 use crate::markdown::pattern;
 
-/// How many characters of code or output fit their column on a desk, 1280 pixels wide, in a solution as well. The sizes in
-/// theme/pages.css decide that; `cargo run -p book-browser -- check` sees whether every line fits.
+/// How many characters of code or output fit their column on a desk, 1280 pixels wide, in a
+/// solution as well. The sizes in theme/pages.css decide that; `cargo run -p book-browser
+/// -- check` sees whether every line fits.
 pub const COLUMNS: usize = 92;
 
 /// The lines of a file between an anchor and its end.
@@ -19,11 +20,13 @@ pub struct Listing {
     pub code: String,
     /// First and last line in the file, counted from 1.
     pub lines: (usize, usize),
-    /// The lines that do not fit their column: where they stand in the file, and how long they are.
+    /// The lines that do not fit their column: where they stand in the file, and how long
+    /// they are.
     pub long: Vec<Long>,
 }
 
-/// A line that does not fit its column: its number in the file, counted from 1, and its characters.
+/// A line that does not fit its column: its number in the file, counted from 1, and its
+/// characters.
 pub type Long = (usize, usize);
 
 /// `line`, where it does not fit its column.
@@ -34,7 +37,8 @@ pub fn long(number: usize, line: &str) -> Option<Long> {
 
 /// What is wrong with a listing or an output of `file` with lines that do not fit.
 pub fn cut_off(file: &str, long: &[Long]) -> String {
-    let places: Vec<String> = long.iter().map(|(line, columns)| format!("{file}:{line} ({columns})")).collect();
+    let places: Vec<String> =
+        long.iter().map(|(line, columns)| format!("{file}:{line} ({columns})")).collect();
     format!(
         "more than the {COLUMNS} characters that fit the column stand in {}; break {}",
         places.join(", "),
@@ -42,22 +46,30 @@ pub fn cut_off(file: &str, long: &[Long]) -> String {
     )
 }
 
-static ANCHOR: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?://|#|%|--)\s*ANCHOR(_END)?:\s*(\S+)\s*$"));
+static ANCHOR: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^\s*(?://|#|%|--)\s*ANCHOR(_END)?:\s*(\S+)\s*$"));
 
 /// Cuts `file:anchor` out of the repository at `root`.
 ///
 /// # Errors
-/// Where the file or the anchor is missing, the anchor is not closed or doubled, or nothing stands in it.
+/// Where the file or the anchor is missing, the anchor is not closed or doubled, or nothing
+/// stands in it.
 pub fn cut(root: &Path, address: &str) -> Result<(String, Listing), String> {
-    let (file, anchor) = address
-        .rsplit_once(':')
-        .ok_or("a listing names a file and an anchor: {{#listing chapters/ch05_vdm.rs:forward}}")?;
-    let inside = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
+    let (file, anchor) = address.rsplit_once(':').ok_or(
+        "a listing names a file and an anchor: {{#listing chapters/ch05_vdm.rs:forward}}",
+    )?;
+    let inside =
+        Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside {
-        return Err(format!("{file} is no path inside the repository; name the file from the repository's root"));
+        return Err(format!(
+            "{file} is no path inside the repository; name the file from the repository's root"
+        ));
     }
-    let text = fs::read_to_string(root.join(file))
-        .map_err(|error| format!("the file {file} cannot be read ({error}); name it from the repository's root"))?;
+    let text = fs::read_to_string(root.join(file)).map_err(|error| {
+        format!(
+            "the file {file} cannot be read ({error}); name it from the repository's root"
+        )
+    })?;
     let listing = between(&text, anchor).map_err(|message| format!("{file}: {message}"))?;
     Ok((file.to_owned(), listing))
 }
@@ -67,12 +79,16 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
     let mut ends = None;
     let mut kept: Vec<(usize, &str)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        let mark = ANCHOR.captures(line).map(|found| (found.get(1).is_some(), found[2].to_owned()));
+        let mark = ANCHOR
+            .captures(line)
+            .map(|found| (found.get(1).is_some(), found[2].to_owned()));
         match mark {
             Some((end, name)) if name == anchor => {
                 let place = if end { &mut ends } else { &mut begins };
                 if place.replace(index).is_some() {
-                    return Err(format!("the anchor \"{anchor}\" stands there twice; rename one"));
+                    return Err(format!(
+                        "the anchor \"{anchor}\" stands there twice; rename one"
+                    ));
                 }
             }
             Some(_) => {}
@@ -83,7 +99,9 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
     let (begin, end) = match (begins, ends) {
         (Some(begin), Some(end)) if begin < end => (begin, end),
         (Some(_), _) => {
-            return Err(format!("the anchor \"{anchor}\" never ends; add // ANCHOR_END: {anchor} below it"));
+            return Err(format!(
+                "the anchor \"{anchor}\" never ends; add // ANCHOR_END: {anchor} below it"
+            ));
         }
         (None, _) => {
             return Err(format!(
@@ -98,7 +116,9 @@ fn between(text: &str, anchor: &str) -> Result<Listing, String> {
         kept.pop();
     }
     if kept.is_empty() {
-        return Err(format!("nothing stands between the anchors \"{anchor}\"; move them around the lines to show"));
+        return Err(format!(
+            "nothing stands between the anchors \"{anchor}\"; move them around the lines to show"
+        ));
     }
     let indent = kept
         .iter()
@@ -168,7 +188,9 @@ mod tests {
 
     #[test]
     fn a_missing_empty_open_or_doubled_anchor_is_refused() {
-        for (anchor, says) in [("none", "no anchor"), ("empty", "nothing stands"), ("open", "never ends")] {
+        for (anchor, says) in
+            [("none", "no anchor"), ("empty", "nothing stands"), ("open", "never ends")]
+        {
             let error = between(PROGRAM, anchor).expect_err(anchor);
             assert!(error.contains(says), "{error}");
         }

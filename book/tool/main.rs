@@ -1,9 +1,9 @@
 //! Builds and checks the book *From ELBO to Diffusion*.
 //!
-//! The tool reads pages, chapters, snapshots and tests as text; it imports none of them. A page is scanned
-//! ([`markdown`]), its parts are written ([`pages`], which calls a small module per kind of part), mdBook makes
-//! the site, and the finished HTML is checked ([`links`]). Faults are collected over the whole book
-//! ([`problem`]).
+//! The tool reads pages, chapters, snapshots and tests as text; it imports none of them. A
+//! page is scanned ([`markdown`]), its parts are written ([`pages`], which calls a small
+//! module per kind of part), mdBook makes the site, and the finished HTML is checked
+//! ([`links`]). Faults are collected over the whole book ([`problem`]).
 
 mod book;
 mod citation;
@@ -57,7 +57,8 @@ struct Arguments {
 enum Task {
     /// Write the site to book/book
     Build,
-    /// Serve the site to this machine and build it again when a page, chapter, snapshot or test changes
+    /// Serve the site to this machine and build it again when a page, chapter, snapshot or
+    /// test changes
     Serve {
         /// The port to listen on
         #[arg(long, default_value_t = 3000)]
@@ -96,7 +97,8 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
         }
         Task::Check => {
             let folder = tempfile::tempdir()?;
-            let problems = book::build(&layout, &programs, &cache, &folder.path().join("book"))?;
+            let problems =
+                book::build(&layout, &programs, &cache, &folder.path().join("book"))?;
             Ok(report(&problems, "the book is right"))
         }
         Task::Serve { port } => {
@@ -121,7 +123,10 @@ fn report(problems: &[Problem], fine: &str) -> ExitCode {
             ExitCode::SUCCESS
         }
         count => {
-            eprintln!("{count} {} in the book; nothing was written", if count == 1 { "fault" } else { "faults" });
+            eprintln!(
+                "{count} {} in the book; nothing was written",
+                if count == 1 { "fault" } else { "faults" }
+            );
             ExitCode::FAILURE
         }
     }

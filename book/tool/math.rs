@@ -1,4 +1,5 @@
-//! Maths rendered at build time: KaTeX's HTML for the eye, MathML for screen readers and search.
+//! Maths rendered at build time: KaTeX's HTML for the eye, MathML for screen readers and
+//! search.
 
 use std::sync::LazyLock;
 
@@ -11,7 +12,8 @@ use crate::markdown::pattern;
 use crate::problem::Problems;
 
 /// katex-rs 0.3 leaves no room for the sign of a root before a lone symbol.
-static BARE_ROOT: LazyLock<Regex> = LazyLock::new(|| pattern(r"\\sqrt\s*(?:\[[^\]]*\]\s*)?[^\s{\[]"));
+static BARE_ROOT: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\\sqrt\s*(?:\[[^\]]*\]\s*)?[^\s{\[]"));
 
 /// The renderer, with the macros that the whole book shares.
 pub struct Math {
@@ -38,7 +40,8 @@ pub struct MathError {
 }
 
 impl Math {
-    /// Reads the shared macros, one `\newcommand{\name}[arguments]{body}` per line; `%` begins a comment.
+    /// Reads the shared macros, one `\newcommand{\name}[arguments]{body}` per line; `%`
+    /// begins a comment.
     pub fn new(macros: &str, file: &str, problems: &mut Problems) -> Self {
         let mut defined: Vec<(String, String)> = Vec::new();
         for (index, line) in macros.lines().enumerate() {
@@ -81,13 +84,17 @@ impl Math {
             .macros(macros)
             .strict(StrictSetting::Mode(StrictMode::Ignore))
             .build();
-        let html = katex::render_to_string(&self.context, tex, &settings).map_err(|error| {
-            let offset = error.position().unwrap_or(0).min(tex.len());
-            MathError {
-                message: without_marks(&error.to_string()),
-                line: tex.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count(),
-            }
-        })?;
+        let html =
+            katex::render_to_string(&self.context, tex, &settings).map_err(|error| {
+                let offset = error.position().unwrap_or(0).min(tex.len());
+                MathError {
+                    message: without_marks(&error.to_string()),
+                    line: tex.as_bytes()[..offset]
+                        .iter()
+                        .filter(|&&byte| byte == b'\n')
+                        .count(),
+                }
+            })?;
         let plain = plain(&html);
         Ok(Rendered { html: tidied(&html), plain })
     }
@@ -111,19 +118,27 @@ fn parse_macro(line: &str) -> Option<(String, String)> {
 
 /// KaTeX underlines the faulty characters with combining marks, which terminals show badly.
 fn without_marks(message: &str) -> String {
-    message.chars().filter(|&c| c != '\u{332}').collect::<String>().replace("KaTeX parse error: ", "")
+    message
+        .chars()
+        .filter(|&c| c != '\u{332}')
+        .collect::<String>()
+        .replace("KaTeX parse error: ", "")
 }
 
-/// `html` with the attributes of each tag in alphabetical order, and without what a page does not need: the TeX
-/// source that MathML carries along, and the namespaces that HTML implies.
+/// `html` with the attributes of each tag in alphabetical order, and without what a page
+/// does not need: the TeX source that MathML carries along, and the namespaces that HTML
+/// implies.
 ///
-/// katex-rs keeps attributes in a hash map, so their order changes from run to run; the same page must come out
-/// as the same bytes.
+/// katex-rs keeps attributes in a hash map, so their order changes from run to run; the
+/// same page must come out as the same bytes.
 fn tidied(html: &str) -> String {
-    static TAG: LazyLock<Regex> = LazyLock::new(|| pattern(r#"<([a-zA-Z]+)((?: [a-zA-Z:-]+="[^"]*")+)( ?/?)>"#));
-    static ATTRIBUTE: LazyLock<Regex> = LazyLock::new(|| pattern(r#" [a-zA-Z:-]+="[^"]*""#));
-    static SOURCE: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r"<semantics>((?s:.*?))<annotation[^>]*>[^<]*</annotation></semantics>"));
+    static TAG: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r#"<([a-zA-Z]+)((?: [a-zA-Z:-]+="[^"]*")+)( ?/?)>"#));
+    static ATTRIBUTE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r#" [a-zA-Z:-]+="[^"]*""#));
+    static SOURCE: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(r"<semantics>((?s:.*?))<annotation[^>]*>[^<]*</annotation></semantics>")
+    });
     let html = SOURCE.replace_all(html, "$1");
     TAG.replace_all(&html, |found: &Captures<'_>| {
         let mut attributes: Vec<&str> = ATTRIBUTE
@@ -154,11 +169,15 @@ fn plain(html: &str) -> String {
             _ => text.push(c),
         }
     }
-    for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#x27;", "'"), ("&amp;", "&")] {
+    for (entity, character) in
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#x27;", "'"), ("&amp;", "&")]
+    {
         text = text.replace(entity, character);
     }
-    // Invisible operators (function application and its kin) and thin spaces are no search terms.
-    let text: String = text.chars().filter(|c| !('\u{2061}'..='\u{2064}').contains(c)).collect();
+    // Invisible operators (function application and its kin) and thin spaces are no search
+    // terms.
+    let text: String =
+        text.chars().filter(|c| !('\u{2061}'..='\u{2064}').contains(c)).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -174,7 +193,8 @@ mod tests {
 
     #[test]
     fn renders_html_and_mathml_with_the_macros_of_the_book() {
-        let (math, problems) = math("% the expectation\n\\newcommand{\\E}[1]{\\mathbb{E}_{#1}}\n");
+        let (math, problems) =
+            math("% the expectation\n\\newcommand{\\E}[1]{\\mathbb{E}_{#1}}\n");
         assert_eq!(problems.sorted(), []);
         let rendered = math.render(r"\E{q} x < 2", false).expect("valid maths");
         assert!(rendered.html.contains("<math"), "{}", rendered.html);
@@ -186,11 +206,18 @@ mod tests {
     fn the_same_maths_is_the_same_bytes() {
         let html = "<semantics><mi>x</mi><annotation encoding=\"application/x-tex\">x &lt; 1</annotation></semantics>";
         assert_eq!(tidied(html), "<mi>x</mi>");
-        let html =
-            "<math xmlns=\"http://www.w3.org/1998/Math/MathML\" display=\"block\"><mo b=\"2\" a=\"&lt;1\" />x</math>";
-        assert_eq!(tidied(html), "<math display=\"block\"><mo a=\"&lt;1\" b=\"2\" />x</math>");
+        let html = "<math xmlns=\"http://www.w3.org/1998/Math/MathML\" display=\"block\"><mo b=\"2\" a=\"&lt;1\" />x</math>";
+        assert_eq!(
+            tidied(html),
+            "<math display=\"block\"><mo a=\"&lt;1\" b=\"2\" />x</math>"
+        );
         let (math, _) = math("");
-        let render = || math.render(r"\begin{aligned} \sqrt{a} &= \hat{b} \\\\ \vec{c} &= d \end{aligned}", true);
+        let render = || {
+            math.render(
+                r"\begin{aligned} \sqrt{a} &= \hat{b} \\\\ \vec{c} &= d \end{aligned}",
+                true,
+            )
+        };
         let first = render().expect("valid maths").html;
         assert!((0..20).all(|_| render().is_ok_and(|again| again.html == first)));
     }
@@ -198,7 +225,8 @@ mod tests {
     #[test]
     fn malformed_maths_names_its_line() {
         let (math, _) = math("");
-        let error = math.render("a = b\n+ \\frac{1}{", true).expect_err("an unclosed group");
+        let error =
+            math.render("a = b\n+ \\frac{1}{", true).expect_err("an unclosed group");
         assert_eq!(error.line, 1, "{}", error.message);
         let error = math.render(r"\nosuchthing", false).expect_err("an unknown command");
         assert!(error.message.contains("\\nosuchthing"), "{}", error.message);
@@ -209,7 +237,11 @@ mod tests {
         let (math, _) = math("");
         for (tex, line) in [(r"\sqrt T", 0), ("a\n+ \\sqrt2", 1), (r"\sqrt[3] x", 0)] {
             let error = math.render(tex, false).expect_err(tex);
-            assert!(error.line == line && error.message.contains("write \\sqrt{T}"), "{tex}: {}", error.message);
+            assert!(
+                error.line == line && error.message.contains("write \\sqrt{T}"),
+                "{tex}: {}",
+                error.message
+            );
         }
         for tex in [r"\sqrt{T}", r"\sqrt {2}", r"\sqrt[3]{x}"] {
             assert!(math.render(tex, false).is_ok(), "{tex}");
@@ -218,8 +250,10 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_macro_is_a_problem() {
-        let (_, problems) = math("\\newcommand{\\E}{E}\n\\def\\x{y}\n\\newcommand{\\E}{F}\n");
-        let lines: Vec<_> = problems.sorted().into_iter().map(|problem| problem.line).collect();
+        let (_, problems) =
+            math("\\newcommand{\\E}{E}\n\\def\\x{y}\n\\newcommand{\\E}{F}\n");
+        let lines: Vec<_> =
+            problems.sorted().into_iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [2, 3]);
     }
 }

@@ -1,4 +1,5 @@
-//! No number of a program is typed by hand: a decimal number in prose is a value, a quotation or a choice.
+//! No number of a program is typed by hand: a decimal number in prose is a value, a
+//! quotation or a choice.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -9,13 +10,16 @@ use regex::Regex;
 use crate::markdown::{Fragment, Kind, Scan, line_of, options, pattern};
 use crate::problem::Problems;
 
-static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+"));
+static NUMBER: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+"));
 
 /// Reports every decimal number of the prose that nothing vouches for.
 pub fn lint(source: &Fragment, scan: &Scan, file: &str, problems: &mut Problems) {
     let prose = Prose::read(&scan.masked);
     let cited = |block: &Range<usize>| {
-        scan.items.iter().any(|item| matches!(item.kind, Kind::Citation(_)) && block.contains(&item.range.start))
+        scan.items.iter().any(|item| {
+            matches!(item.kind, Kind::Citation(_)) && block.contains(&item.range.start)
+        })
     };
     for (offset, block, text) in &prose.texts {
         for number in typed_numbers(text) {
@@ -56,13 +60,15 @@ fn typed_numbers(text: &str) -> Vec<Range<usize>> {
         .filter(|range| {
             let before = text[..range.start].chars().next_back();
             let mut after = text[range.end..].chars();
-            let version = after.next() == Some('.') && after.next().is_some_and(|c| c.is_ascii_digit());
+            let version = after.next() == Some('.')
+                && after.next().is_some_and(|c| c.is_ascii_digit());
             !before.is_some_and(part_of_name) && !version
         })
         .collect()
 }
 
-/// The prose of a page and the blocks (paragraphs, headings, list items, tables) that hold it.
+/// The prose of a page and the blocks (paragraphs, headings, list items, tables) that hold
+/// it.
 struct Prose {
     blocks: Vec<Range<usize>>,
     /// Offset, block and words of each run of text.
@@ -98,15 +104,24 @@ impl Prose {
                 }
                 Event::Start(Tag::CodeBlock(_)) => code = true,
                 Event::End(TagEnd::CodeBlock) => code = false,
-                Event::Start(Tag::Link { link_type: LinkType::Autolink | LinkType::Email, .. }) => address = true,
+                Event::Start(Tag::Link {
+                    link_type: LinkType::Autolink | LinkType::Email,
+                    ..
+                }) => address = true,
                 Event::End(TagEnd::Link) => address = false,
                 Event::Text(_) if !code && !address => {
                     // A table is one block, however many cells it has.
                     let table = open.iter().find(|(is_table, _)| *is_table);
-                    let block = table.or(open.last()).map_or(range.clone(), |(_, block)| block.clone());
+                    let block = table
+                        .or(open.last())
+                        .map_or(range.clone(), |(_, block)| block.clone());
                     match prose.texts.last_mut() {
-                        Some((start, _, text)) if *start + text.len() == range.start => text.push_str(&masked[range]),
-                        _ => prose.texts.push((range.start, block, masked[range].to_owned())),
+                        Some((start, _, text)) if *start + text.len() == range.start => {
+                            text.push_str(&masked[range])
+                        }
+                        _ => {
+                            prose.texts.push((range.start, block, masked[range].to_owned()))
+                        }
                     }
                 }
                 _ => {}
@@ -132,7 +147,11 @@ mod tests {
         let mut problems = Problems::default();
         let scanned = scan(&source, "page.md", &mut problems);
         lint(&source, &scanned, "page.md", &mut problems);
-        problems.sorted().into_iter().map(|problem| (problem.line, problem.message)).collect()
+        problems
+            .sorted()
+            .into_iter()
+            .map(|problem| (problem.line, problem.message))
+            .collect()
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub struct Page {
     pub path: String,
     /// Its title in SUMMARY.md.
     pub title: String,
-    /// What its equations, figures and exercises are numbered with: `5`, `A`, or nothing in front matter.
+    /// What its equations, figures and exercises are numbered with: `5`, `A`, or nothing in
+    /// front matter.
     pub prefix: String,
     /// The author's Markdown.
     pub source: Fragment,
@@ -24,7 +25,11 @@ pub struct Page {
 impl Page {
     /// `5.2`, `A.2`, or `2` in front matter.
     pub fn numbered(&self, count: usize) -> String {
-        if self.prefix.is_empty() { count.to_string() } else { format!("{}.{count}", self.prefix) }
+        if self.prefix.is_empty() {
+            count.to_string()
+        } else {
+            format!("{}.{count}", self.prefix)
+        }
     }
 
     /// The page that mdBook writes: `ch05_vdm.html`.

@@ -1,4 +1,5 @@
-//! The pictures of README.md, in `book/pictures`: figures of the book on white, for a page that has no theme.
+//! The pictures of README.md, in `book/pictures`: figures of the book on white, for a page
+//! that has no theme.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,19 +24,26 @@ const CHAPTER: &str = "ch05_vdm";
 /// White space around a picture.
 const MARGIN: f64 = 12.0;
 
-static SIZE: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\b(width|height|viewBox)="([0-9. ]+)""#));
+static SIZE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"\b(width|height|viewBox)="([0-9. ]+)""#));
 
 /// Draws the pictures anew, running the chapter if it was not run before.
 ///
 /// # Errors
 /// Where the ladder cannot be drawn, the chapter fails or a file cannot be written.
 pub fn write(layout: &Layout, programs: &dyn Programs, cache: &Cache) -> Result<()> {
-    let ladder = drawn_ladder(&layout.root).map_err(|(line, message)| anyhow!("{}:{line}: {message}", ladder::FILE))?;
-    let compiled = programs.compile(&BTreeSet::from([CHAPTER.to_owned()])).map_err(|message| anyhow!(message))?;
-    let program = compiled.get(CHAPTER).with_context(|| format!("there is no chapter program {CHAPTER}"))?;
-    let run = cache.run(&layout.root, CHAPTER, program).map_err(|message| anyhow!(message))?;
-    let samples =
-        fs::read_to_string(run.join("samples.svg")).with_context(|| format!("{CHAPTER} wrote no samples.svg"))?;
+    let ladder = drawn_ladder(&layout.root)
+        .map_err(|(line, message)| anyhow!("{}:{line}: {message}", ladder::FILE))?;
+    let compiled = programs
+        .compile(&BTreeSet::from([CHAPTER.to_owned()]))
+        .map_err(|message| anyhow!(message))?;
+    let program = compiled
+        .get(CHAPTER)
+        .with_context(|| format!("there is no chapter program {CHAPTER}"))?;
+    let run =
+        cache.run(&layout.root, CHAPTER, program).map_err(|message| anyhow!(message))?;
+    let samples = fs::read_to_string(run.join("samples.svg"))
+        .with_context(|| format!("{CHAPTER} wrote no samples.svg"))?;
     for (file, svg) in [(LADDER, ladder), (SAMPLES, on_white(&samples))] {
         let path = layout.root.join(file);
         if let Some(folder) = path.parent() {
@@ -47,7 +55,8 @@ pub fn write(layout: &Layout, programs: &dyn Programs, cache: &Cache) -> Result<
     Ok(())
 }
 
-/// Reports a ladder of README.md that does not show the numbers of the reports. (Samples may differ from machine to machine.)
+/// Reports a ladder of README.md that does not show the numbers of the reports. (Samples
+/// may differ from machine to machine.)
 pub fn check(root: &Path, problems: &mut Problems) {
     // A ladder that cannot be read is a fault of its own.
     if let (true, Ok(fresh)) = (root.join(ladder::FILE).is_file(), drawn_ladder(root))
@@ -74,16 +83,21 @@ fn on_white(svg: &str) -> String {
     };
     let (open, rest) = svg.split_at(end + 1);
     let wider = SIZE.replace_all(open, |found: &Captures<'_>| {
-        let numbers: Vec<f64> = found[2].split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        let numbers: Vec<f64> =
+            found[2].split_whitespace().filter_map(|number| number.parse().ok()).collect();
         let numbers = match numbers[..] {
             [length] => vec![length + 2.0 * MARGIN],
-            [x, y, width, height] => vec![x - MARGIN, y - MARGIN, width + 2.0 * MARGIN, height + 2.0 * MARGIN],
+            [x, y, width, height] => {
+                vec![x - MARGIN, y - MARGIN, width + 2.0 * MARGIN, height + 2.0 * MARGIN]
+            }
             _ => numbers,
         };
         let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         format!("{}=\"{}\"", &found[1], numbers.join(" "))
     });
-    format!("{wider}\n<rect x=\"-{MARGIN}\" y=\"-{MARGIN}\" width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>{rest}")
+    format!(
+        "{wider}\n<rect x=\"-{MARGIN}\" y=\"-{MARGIN}\" width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>{rest}"
+    )
 }
 
 #[cfg(test)]

@@ -26,7 +26,12 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Adds a fault.
-    pub fn add(&mut self, file: impl Into<String>, line: usize, message: impl Into<String>) {
+    pub fn add(
+        &mut self,
+        file: impl Into<String>,
+        line: usize,
+        message: impl Into<String>,
+    ) {
         self.0.push(Problem { file: file.into(), line, message: message.into() });
     }
 
@@ -56,6 +61,7 @@ impl Problems {
 /// `path` as a problem names it: relative to the repository root, `/` between the parts.
 pub fn display(root: &Path, path: &Path) -> String {
     let relative = path.strip_prefix(root).unwrap_or(path);
-    let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    let parts: Vec<_> =
+        relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
     parts.join("/")
 }

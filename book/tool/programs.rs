@@ -1,7 +1,8 @@
 //! Runs the chapters for their figures, and keeps what they wrote.
 //!
-//! A run is kept under the SHA-256 of the compiled program and its arguments. Whatever changes what a chapter
-//! does changes that program, so an edited chapter (or an edited library) is run again and nothing else is.
+//! A run is kept under the SHA-256 of the compiled program and its arguments. Whatever
+//! changes what a chapter does changes that program, so an edited chapter (or an edited
+//! library) is run again and nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -28,7 +29,10 @@ pub trait Programs {
     ///
     /// # Errors
     /// A sentence, where one cannot be compiled.
-    fn compile(&self, chapters: &BTreeSet<String>) -> Result<BTreeMap<String, Program>, String>;
+    fn compile(
+        &self,
+        chapters: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Program>, String>;
 }
 
 /// Compiles chapters with the cargo that runs this tool.
@@ -38,10 +42,15 @@ pub struct Cargo {
 }
 
 impl Programs for Cargo {
-    fn compile(&self, chapters: &BTreeSet<String>) -> Result<BTreeMap<String, Program>, String> {
+    fn compile(
+        &self,
+        chapters: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Program>, String> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.current_dir(&self.root).args(["build", "--message-format=json-render-diagnostics"]);
+        command
+            .current_dir(&self.root)
+            .args(["build", "--message-format=json-render-diagnostics"]);
         for chapter in chapters {
             command.args(["--example", chapter]);
         }
@@ -50,14 +59,19 @@ impl Programs for Cargo {
                 format!("cargo cannot be started ({error}); run this tool through cargo run -p book")
             })?;
         if !output.status.success() {
-            return Err("the chapters do not compile; the compiler says above what to mend".to_owned());
+            return Err(
+                "the chapters do not compile; the compiler says above what to mend"
+                    .to_owned(),
+            );
         }
         let mut programs = BTreeMap::new();
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else {
                 continue;
             };
-            if let (Some(name), Some(file)) = (message["target"]["name"].as_str(), message["executable"].as_str()) {
+            if let (Some(name), Some(file)) =
+                (message["target"]["name"].as_str(), message["executable"].as_str())
+            {
                 let program = Program { file: file.into(), command: vec![file.into()] };
                 programs.insert(name.to_owned(), program);
             }
@@ -74,7 +88,8 @@ pub struct Cache {
 impl Cache {
     /// The cache of the repository at `root`: `book-cache` in cargo's target folder.
     pub fn of(root: &Path) -> Self {
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder));
+        let target = env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root.join("target"), |folder| root.join(folder));
         Self { folder: target.join("book-cache") }
     }
 
@@ -84,13 +99,21 @@ impl Cache {
         Self { folder }
     }
 
-    /// The folder with everything that `chapter` writes, running `program` only if it never ran before.
+    /// The folder with everything that `chapter` writes, running `program` only if it never
+    /// ran before.
     ///
     /// # Errors
-    /// A sentence, with the end of what the program printed, where the run fails. A failed run is not kept.
-    pub fn run(&self, root: &Path, chapter: &str, program: &Program) -> Result<PathBuf, String> {
-        let bytes =
-            fs::read(&program.file).map_err(|error| format!("{} cannot be read ({error})", program.file.display()))?;
+    /// A sentence, with the end of what the program printed, where the run fails. A failed
+    /// run is not kept.
+    pub fn run(
+        &self,
+        root: &Path,
+        chapter: &str,
+        program: &Program,
+    ) -> Result<PathBuf, String> {
+        let bytes = fs::read(&program.file).map_err(|error| {
+            format!("{} cannot be read ({error})", program.file.display())
+        })?;
         let mut digest = Sha256::new();
         digest.update(&bytes);
         for argument in program.command.iter().skip(1) {
@@ -106,9 +129,12 @@ impl Cache {
         if kept.is_dir() {
             return Ok(kept);
         }
-        let io = |error: std::io::Error| format!("the cache {} cannot be written ({error})", self.folder.display());
+        let io = |error: std::io::Error| {
+            format!("the cache {} cannot be written ({error})", self.folder.display())
+        };
         fs::create_dir_all(&self.folder).map_err(io)?;
-        let fresh = tempfile::Builder::new().prefix("run-").tempdir_in(&self.folder).map_err(io)?;
+        let fresh =
+            tempfile::Builder::new().prefix("run-").tempdir_in(&self.folder).map_err(io)?;
         eprintln!("running {chapter} for its figures");
         let [command, arguments @ ..] = &program.command[..] else {
             return Err(format!("{chapter} has no command to run"));
@@ -149,8 +175,13 @@ pub struct Scripts(pub PathBuf);
 
 #[cfg(test)]
 impl Programs for Scripts {
-    fn compile(&self, chapters: &BTreeSet<String>) -> Result<BTreeMap<String, Program>, String> {
-        let scripts = chapters.iter().map(|chapter| (chapter.clone(), self.0.join(format!("{chapter}.sh"))));
+    fn compile(
+        &self,
+        chapters: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Program>, String> {
+        let scripts = chapters
+            .iter()
+            .map(|chapter| (chapter.clone(), self.0.join(format!("{chapter}.sh"))));
         let existing = scripts.filter(|(_, script)| script.exists());
         Ok(existing
             .map(|(chapter, file)| {
@@ -174,14 +205,21 @@ mod tests {
             Self { folder: tempfile::tempdir().expect("a temporary folder") }
         }
 
-        /// Runs a chapter whose program is `script`, with `$OUT` for the output folder and `$LOG` for a log.
+        /// Runs a chapter whose program is `script`, with `$OUT` for the output folder and
+        /// `$LOG` for a log.
         fn run(&self, script: &str) -> Result<PathBuf, String> {
             let file = self.folder.path().join("ch01.sh");
             let log = self.log();
-            fs::write(&file, format!("OUT=$2\nLOG={}\n{script}", log.display())).expect("a file");
-            let programs = Scripts(self.folder.path().to_owned()).compile(&BTreeSet::from(["ch01".to_owned()]));
+            fs::write(&file, format!("OUT=$2\nLOG={}\n{script}", log.display()))
+                .expect("a file");
+            let programs = Scripts(self.folder.path().to_owned())
+                .compile(&BTreeSet::from(["ch01".to_owned()]));
             let program = programs.expect("scripts need no compiler")["ch01"].clone();
-            Cache::in_folder(self.folder.path().join("cache")).run(self.folder.path(), "ch01", &program)
+            Cache::in_folder(self.folder.path().join("cache")).run(
+                self.folder.path(),
+                "ch01",
+                &program,
+            )
         }
 
         fn log(&self) -> PathBuf {
@@ -196,11 +234,13 @@ mod tests {
     #[test]
     fn an_unedited_chapter_runs_once_and_an_edited_one_again() {
         let bench = Bench::new();
-        let first = bench.run("echo ran >> $LOG; echo one > $OUT/a.svg").expect("the run succeeds");
+        let first =
+            bench.run("echo ran >> $LOG; echo one > $OUT/a.svg").expect("the run succeeds");
         assert_eq!(fs::read_to_string(first.join("a.svg")).expect("the figure"), "one\n");
         assert_eq!(bench.run("echo ran >> $LOG; echo one > $OUT/a.svg"), Ok(first.clone()));
         assert_eq!(bench.runs(), 1);
-        let second = bench.run("echo ran >> $LOG; echo two > $OUT/a.svg").expect("the run succeeds");
+        let second =
+            bench.run("echo ran >> $LOG; echo two > $OUT/a.svg").expect("the run succeeds");
         assert_eq!(bench.runs(), 2);
         assert_eq!(fs::read_to_string(second.join("a.svg")).expect("the figure"), "two\n");
         assert_eq!(bench.run("echo ran >> $LOG; echo one > $OUT/a.svg"), Ok(first));
@@ -216,7 +256,8 @@ mod tests {
         fs::write(bench.folder.path().join("go"), "").expect("a file");
         assert!(bench.run(script).is_ok(), "the same program is run again after a failure");
         assert_eq!(bench.runs(), 2);
-        let left: Vec<_> = fs::read_dir(bench.folder.path().join("cache")).expect("the cache").collect();
+        let left: Vec<_> =
+            fs::read_dir(bench.folder.path().join("cache")).expect("the cache").collect();
         assert_eq!(left.len(), 1, "the failed run left nothing behind: {left:?}");
     }
 }

@@ -15,7 +15,11 @@ use crate::programs::{Cache, Programs};
 ///
 /// # Errors
 /// Where the book cannot be read or written.
-pub fn publish(layout: &Layout, programs: &dyn Programs, cache: &Cache) -> Result<Vec<Problem>> {
+pub fn publish(
+    layout: &Layout,
+    programs: &dyn Programs,
+    cache: &Cache,
+) -> Result<Vec<Problem>> {
     let folder = tempfile::Builder::new().prefix(".site-").tempdir_in(&layout.book)?;
     let fresh = folder.path().join("book");
     let problems = book::build(layout, programs, cache, &fresh)?;
@@ -25,23 +29,31 @@ pub fn publish(layout: &Layout, programs: &dyn Programs, cache: &Cache) -> Resul
     Ok(problems)
 }
 
-/// Moves `fresh`, which lies in `folder`, to `site`; what was there is deleted with `folder`.
+/// Moves `fresh`, which lies in `folder`, to `site`; what was there is deleted with
+/// `folder`.
 ///
 /// # Errors
-/// Where a folder cannot be moved. The old site is then back in its place, or its new place is named.
+/// Where a folder cannot be moved. The old site is then back in its place, or its new place
+/// is named.
 fn replace(site: &Path, fresh: &Path, folder: TempDir) -> Result<()> {
     let old = folder.path().join("old");
     let had_one = site.exists();
     if had_one {
-        fs::rename(site, &old).with_context(|| format!("the old site in {} cannot be moved away", site.display()))?;
+        fs::rename(site, &old).with_context(|| {
+            format!("the old site in {} cannot be moved away", site.display())
+        })?;
     }
     let Err(error) = fs::rename(fresh, site) else {
         return Ok(());
     };
-    let error = Error::new(error).context(format!("the new site cannot be moved to {}", site.display()));
+    let error = Error::new(error)
+        .context(format!("the new site cannot be moved to {}", site.display()));
     if had_one && fs::rename(&old, site).is_err() {
         let kept = folder.keep().join("old");
-        return Err(error.context(format!("the old site lies in {} now; move it back", kept.display())));
+        return Err(error.context(format!(
+            "the old site lies in {} now; move it back",
+            kept.display()
+        )));
     }
     Err(error)
 }
@@ -69,9 +81,14 @@ mod tests {
         let fresh = folder.path().join("book");
         fs::create_dir(&fresh).expect("a folder");
         fs::write(fresh.join("index.html"), "new").expect("a page");
-        replace(&book.path().join("book"), &fresh, folder).expect("the sites change places");
+        replace(&book.path().join("book"), &fresh, folder)
+            .expect("the sites change places");
         assert_eq!(page(&book), "new");
-        assert_eq!(fs::read_dir(book.path()).expect("the book").count(), 1, "nothing else is left");
+        assert_eq!(
+            fs::read_dir(book.path()).expect("the book").count(),
+            1,
+            "nothing else is left"
+        );
     }
 
     #[test]

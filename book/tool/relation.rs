@@ -1,8 +1,10 @@
-//! Relations between printed numbers: what `{{holds [a:b:c] < [a:b:d]}}` says, and whether it is so.
+//! Relations between printed numbers: what `{{holds [a:b:c] < [a:b:d]}}` says, and whether
+//! it is so.
 //!
-//! A relation holds where it is true of all values within the tolerances, which say how far a number may differ from
-//! machine to machine. Intervals decide that. An address that stands twice may then take two values, so a relation that
-//! holds may be refused; none that fails is let through.
+//! A relation holds where it is true of all values within the tolerances, which say how far
+//! a number may differ from machine to machine. Intervals decide that. An address that
+//! stands twice may then take two values, so a relation that holds may be refused; none
+//! that fails is let through.
 
 use std::collections::BTreeSet;
 
@@ -19,15 +21,18 @@ pub struct Relation {
     pub places: BTreeSet<String>,
 }
 
-/// Two numbers that differ by less than this share of their size are equal: the difference comes from calculating.
+/// Two numbers that differ by less than this share of their size are equal: the difference
+/// comes from calculating.
 const ROUNDING: f64 = 1e-12;
 
 /// Reads a relation and checks it against the reports.
 ///
 /// # Errors
-/// What cannot be read, which address leads nowhere, or which step does not hold, with its numbers.
+/// What cannot be read, which address leads nowhere, or which step does not hold, with its
+/// numbers.
 pub fn check(text: &str, snapshots: &Snapshots) -> Result<Relation, String> {
-    let mut reader = Reader { tokens: tokens(text)?, at: 0, snapshots, places: BTreeSet::new() };
+    let mut reader =
+        Reader { tokens: tokens(text)?, at: 0, snapshots, places: BTreeSet::new() };
     let (mut words, mut numbers) = reader.part()?;
     while reader.word("and") {
         let (more, their_numbers) = reader.part()?;
@@ -61,14 +66,17 @@ impl Token {
     }
 }
 
-const SIGNS: [&str; 14] = ["+-", "±", "<=", ">=", "<", ">", "~", "+", "-", "*", "/", "(", ")", ","];
+const SIGNS: [&str; 14] =
+    ["+-", "±", "<=", ">=", "<", ">", "~", "+", "-", "*", "/", "(", ")", ","];
 
 fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let mut tokens = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let length = if first == '[' {
-            let end = rest.find(']').ok_or_else(|| format!("the [ of \"{rest}\" is never closed; add ]"))?;
+            let end = rest
+                .find(']')
+                .ok_or_else(|| format!("the [ of \"{rest}\" is never closed; add ]"))?;
             tokens.push(Token::Address(rest[1..end].trim().to_owned()));
             end + 1
         } else if first.is_ascii_digit() {
@@ -81,7 +89,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
             end
         } else {
             let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-            let sign = sign.ok_or_else(|| format!("\"{first}\" has no place in a relation; {GRAMMAR}"))?;
+            let sign = sign.ok_or_else(|| {
+                format!("\"{first}\" has no place in a relation; {GRAMMAR}")
+            })?;
             tokens.push(Token::Sign(if *sign == "±" { "+-" } else { sign }));
             sign.len()
         };
@@ -128,7 +138,8 @@ impl Term {
         }
     }
 
-    /// The result of an operation, with all that it may be between the least and the greatest of `ends`.
+    /// The result of an operation, with all that it may be between the least and the
+    /// greatest of `ends`.
     fn joined(&self, sign: &str, other: &Self, ends: &[f64]) -> Self {
         Self {
             low: ends.iter().copied().fold(f64::INFINITY, f64::min),
@@ -140,13 +151,19 @@ impl Term {
 
     /// `2.05`, or `2.05 to 2.07`.
     fn range(&self) -> String {
-        if self.low == self.high { plain(self.low) } else { format!("{} to {}", plain(self.low), plain(self.high)) }
+        if self.low == self.high {
+            plain(self.low)
+        } else {
+            format!("{} to {}", plain(self.low), plain(self.high))
+        }
     }
 }
 
 /// A number in up to six digits.
 fn plain(number: f64) -> String {
-    format!("{number:.5e}").parse().map_or_else(|_| number.to_string(), |rounded: f64| rounded.to_string())
+    format!("{number:.5e}")
+        .parse()
+        .map_or_else(|_| number.to_string(), |rounded: f64| rounded.to_string())
 }
 
 /// What calculating may have changed.
@@ -181,7 +198,8 @@ impl Reader<'_> {
 
     /// Whether the next token is this word, which is then taken.
     fn word(&mut self, word: &str) -> bool {
-        let is_it = matches!(self.tokens.get(self.at), Some(Token::Word(next)) if next == word);
+        let is_it =
+            matches!(self.tokens.get(self.at), Some(Token::Word(next)) if next == word);
         self.at += usize::from(is_it);
         is_it
     }
@@ -205,17 +223,32 @@ impl Reader<'_> {
             let right = self.sum()?;
             // How far the two are apart at least, in the direction that the sign says.
             let (distance, slack, says) = match sign {
-                "<" | "<=" => (right.low - left.high, slack(right.low, left.high), ["less than", "at most"]),
-                _ => (left.low - right.high, slack(left.low, right.high), ["greater than", "at least"]),
+                "<" | "<=" => (
+                    right.low - left.high,
+                    slack(right.low, left.high),
+                    ["less than", "at most"],
+                ),
+                _ => (
+                    left.low - right.high,
+                    slack(left.low, right.high),
+                    ["greater than", "at least"],
+                ),
             };
             let or_equal = sign.ends_with('=');
             let holds = if or_equal { distance >= -slack } else { distance > slack };
             let shown = format!("{} {sign} {}", left.numbers, right.numbers);
             if !holds {
-                return Err(failed(&shown, &format!("{} against {}", left.range(), right.range())));
+                return Err(failed(
+                    &shown,
+                    &format!("{} against {}", left.range(), right.range()),
+                ));
             }
             let which = if steps > 0 { ", which" } else { "" };
-            words = format!("{words}{which} is {} {}", says[usize::from(or_equal)], right.words);
+            words = format!(
+                "{words}{which} is {} {}",
+                says[usize::from(or_equal)],
+                right.words
+            );
             numbers = format!("{numbers} {sign} {}", right.numbers);
             left = right;
             steps += 1;
@@ -229,15 +262,24 @@ impl Reader<'_> {
     /// `x ~ y +- z`, behind the first sign.
     fn near(&mut self, value: &Term) -> Result<(String, String), String> {
         let other = self.sum()?;
-        self.sign(&["+-"]).ok_or_else(|| format!("~ needs +- and how far the two may be apart; {GRAMMAR}"))?;
+        self.sign(&["+-"]).ok_or_else(|| {
+            format!("~ needs +- and how far the two may be apart; {GRAMMAR}")
+        })?;
         let within = self.sum()?;
         let distance = (value.high - other.low).max(other.high - value.low);
-        let numbers = format!("{} ~ {} +- {}", value.numbers, other.numbers, within.numbers);
+        let numbers =
+            format!("{} ~ {} +- {}", value.numbers, other.numbers, within.numbers);
         if distance <= within.low + slack(value.high, other.high) {
-            let words = format!("{} differs from {} by at most {}", value.words, other.words, within.words);
+            let words = format!(
+                "{} differs from {} by at most {}",
+                value.words, other.words, within.words
+            );
             Ok((words, numbers))
         } else {
-            Err(failed(&numbers, &format!("up to {} apart, against {}", plain(distance), within.range())))
+            Err(failed(
+                &numbers,
+                &format!("up to {} apart, against {}", plain(distance), within.range()),
+            ))
         }
     }
 
@@ -249,24 +291,34 @@ impl Reader<'_> {
         distance: impl Fn(&Term, &Term) -> f64,
     ) -> Result<(String, String), String> {
         let Some(Token::Address(address)) = self.next() else {
-            return Err(format!("{verb} needs the rows of a column: {verb} [chapter:section:*:column]"));
+            return Err(format!(
+                "{verb} needs the rows of a column: {verb} [chapter:section:*:column]"
+            ));
         };
         let terms = self.several(&address)?;
         for pair in terms.windows(2) {
             let [one, next] = pair else { continue };
             if distance(one, next) <= slack(one.low, next.high) {
                 let step = format!("{} {sign} {}", one.numbers, next.numbers);
-                return Err(failed(&step, &format!("from {} to {}", one.words, next.words)));
+                return Err(failed(
+                    &step,
+                    &format!("from {} to {}", one.words, next.words),
+                ));
             }
         }
         let words = format!("{verb} at every step from {}", self.span(&terms));
-        let numbers = terms.iter().map(|term| term.numbers.as_str()).collect::<Vec<_>>().join(&format!(" {sign} "));
+        let numbers = terms
+            .iter()
+            .map(|term| term.numbers.as_str())
+            .collect::<Vec<_>>()
+            .join(&format!(" {sign} "));
         Ok((words, numbers))
     }
 
     /// `“10, bound” to “200, bound”`.
     fn span(&self, terms: &[Term]) -> String {
-        let name = |term: Option<&Term>| term.map_or_else(String::new, |term| term.words.clone());
+        let name =
+            |term: Option<&Term>| term.map_or_else(String::new, |term| term.words.clone());
         format!("{} to {}", name(terms.first()), name(terms.last()))
     }
 
@@ -278,7 +330,8 @@ impl Reader<'_> {
 
     fn remember(&mut self, address: &str) {
         let mut parts = address.split(':').map(str::trim);
-        let (chapter, section) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (chapter, section) =
+            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         self.places.insert(format!("{chapter}, {section}"));
     }
 
@@ -302,7 +355,10 @@ impl Reader<'_> {
             let (low, high) = if sign == "*" {
                 (right.low, right.high)
             } else if right.low <= 0.0 && 0.0 <= right.high {
-                return Err(format!("{} may be 0 within its tolerance; divide by something else", right.numbers));
+                return Err(format!(
+                    "{} may be 0 within its tolerance; divide by something else",
+                    right.numbers
+                ));
             } else {
                 (1.0 / right.high, 1.0 / right.low)
             };
@@ -316,16 +372,24 @@ impl Reader<'_> {
         match self.next() {
             Some(Token::Sign("-")) => {
                 let term = self.factor()?;
-                let (words, numbers) = (format!("-{}", term.words), format!("-{}", term.numbers));
+                let (words, numbers) =
+                    (format!("-{}", term.words), format!("-{}", term.numbers));
                 Ok(Term { low: -term.high, high: -term.low, words, numbers })
             }
             Some(Token::Sign("(")) => {
                 let term = self.sum()?;
-                self.sign(&[")"]).ok_or_else(|| format!("a ( is never closed; {GRAMMAR}"))?;
-                Ok(Term { words: format!("({})", term.words), numbers: format!("({})", term.numbers), ..term })
+                self.sign(&[")"])
+                    .ok_or_else(|| format!("a ( is never closed; {GRAMMAR}"))?;
+                Ok(Term {
+                    words: format!("({})", term.words),
+                    numbers: format!("({})", term.numbers),
+                    ..term
+                })
             }
             Some(Token::Number(text)) => {
-                let value: f64 = text.parse().map_err(|error| format!("\"{text}\" is no number ({error})"))?;
+                let value: f64 = text
+                    .parse()
+                    .map_err(|error| format!("\"{text}\" is no number ({error})"))?;
                 Ok(Term { low: value, high: value, words: text.clone(), numbers: text })
             }
             Some(Token::Address(address)) => {
@@ -333,20 +397,28 @@ impl Reader<'_> {
                 self.remember(&address);
                 Ok(Term::of(&number))
             }
-            Some(Token::Word(name)) if ["abs", "min", "max"].contains(&name.as_str()) => self.function(&name),
+            Some(Token::Word(name)) if ["abs", "min", "max"].contains(&name.as_str()) => {
+                self.function(&name)
+            }
             Some(token) => Err(format!("{} has no place there; {GRAMMAR}", token.shown())),
             None => Err(format!("something is missing at the end; {GRAMMAR}")),
         }
     }
 
     fn function(&mut self, name: &str) -> Result<Term, String> {
-        let malformed = || format!("{name} needs its values in brackets, like {name}([chapter:section:row], 0)");
+        let malformed = || {
+            format!(
+                "{name} needs its values in brackets, like {name}([chapter:section:row], 0)"
+            )
+        };
         self.sign(&["("]).ok_or_else(malformed)?;
         let mut terms = Vec::new();
         let mut words = Vec::new();
         loop {
             match self.tokens.get(self.at) {
-                Some(Token::Address(address)) if name != "abs" && names_several(address) => {
+                Some(Token::Address(address))
+                    if name != "abs" && names_several(address) =>
+                {
                     let address = address.clone();
                     self.at += 1;
                     let rows = self.several(&address)?;
@@ -364,15 +436,23 @@ impl Reader<'_> {
             }
         }
         self.sign(&[")"]).ok_or_else(malformed)?;
-        let fold = |end: fn(&Term) -> f64, by: fn(f64, f64) -> f64| terms.iter().map(end).reduce(by);
+        let fold = |end: fn(&Term) -> f64, by: fn(f64, f64) -> f64| {
+            terms.iter().map(end).reduce(by)
+        };
         let (low, high) = match (name, &terms[..]) {
             ("abs", [one]) => {
                 let ends = [one.low.abs(), one.high.abs()];
-                let low = if one.low <= 0.0 && 0.0 <= one.high { 0.0 } else { ends[0].min(ends[1]) };
+                let low = if one.low <= 0.0 && 0.0 <= one.high {
+                    0.0
+                } else {
+                    ends[0].min(ends[1])
+                };
                 (Some(low), Some(ends[0].max(ends[1])))
             }
             ("abs", _) => return Err("abs takes one value".to_owned()),
-            ("min", _) => (fold(|term| term.low, f64::min), fold(|term| term.high, f64::min)),
+            ("min", _) => {
+                (fold(|term| term.low, f64::min), fold(|term| term.high, f64::min))
+            }
             _ => (fold(|term| term.low, f64::max), fold(|term| term.high, f64::max)),
         };
         let (Some(low), Some(high)) = (low, high) else {
@@ -466,24 +546,38 @@ mod tests {
         ] {
             match checked(relation) {
                 Ok(_) => assert!(holds, "{relation}"),
-                Err(error) => assert!(!holds && error.contains("does not hold"), "{relation}: {error}"),
+                Err(error) => assert!(
+                    !holds && error.contains("does not hold"),
+                    "{relation}: {error}"
+                ),
             }
         }
     }
 
     #[test]
     fn a_relation_is_told_in_words_and_numbers() {
-        let relation = checked("[ch:Bound:exact] < [ch:Bound:loose] <= 3 and falls [ch:Steps:*:gap]").expect("holds");
+        let relation =
+            checked("[ch:Bound:exact] < [ch:Bound:loose] <= 3 and falls [ch:Steps:*:gap]")
+                .expect("holds");
         assert_eq!(
             relation.words,
             "“exact” is less than “loose”, which is at most 3, and falls at every step from “10, gap” to “200, gap”"
         );
         assert_eq!(relation.numbers, "2.00 < 2.10 ± 0.02 <= 3; 0.3 > 0.2 > 0.1");
-        assert_eq!(relation.places.into_iter().collect::<Vec<_>>(), ["ch, Bound", "ch, Steps"]);
+        assert_eq!(
+            relation.places.into_iter().collect::<Vec<_>>(),
+            ["ch, Bound", "ch, Steps"]
+        );
         let error = checked("2 * [ch:Bound:loose] < 4.2").expect_err("it does not hold");
-        assert!(error.contains("2 * 2.10 ± 0.02 < 4.2 (4.16 to 4.24 against 4.2)"), "{error}");
+        assert!(
+            error.contains("2 * 2.10 ± 0.02 < 4.2 (4.16 to 4.24 against 4.2)"),
+            "{error}"
+        );
         let error = checked("falls [ch:Steps:*:bound]").expect_err("it does not hold");
-        assert!(error.contains("2.20 ± 0.01 > 2.185 ± 0.01 (from “50, bound” to “200, bound”)"), "{error}");
+        assert!(
+            error.contains("2.20 ± 0.01 > 2.185 ± 0.01 (from “50, bound” to “200, bound”)"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub struct RustTest {
     pub standard_errors: Option<String>,
     /// The labels of `tex("elbo-gap")` in the body: formulas that it reads from the pages.
     pub reads: Vec<String>,
-    /// The labels and digests of `digest("elbo-gap", "0f1e…")`: formulas that it was written for.
+    /// The labels and digests of `digest("elbo-gap", "0f1e…")`: formulas that it was
+    /// written for.
     pub digests: Vec<(String, String)>,
 }
 
@@ -41,7 +42,8 @@ pub struct RustTest {
 pub struct RustTests(BTreeMap<String, RustTest>);
 
 impl RustTests {
-    /// Reads every `.rs` file of `folder` and of the folders in it; a missing folder holds no tests.
+    /// Reads every `.rs` file of `folder` and of the folders in it; a missing folder holds
+    /// no tests.
     pub fn read(root: &Path, folder: &Path, problems: &mut Problems) -> Self {
         let mut tests = Self::default();
         let mut paths = Vec::new();
@@ -49,9 +51,12 @@ impl RustTests {
         paths.sort();
         for path in paths {
             let file = problem::display(root, &path);
-            let parsed = fs::read_to_string(&path).map_err(|error| (1, error.to_string())).and_then(|text| {
-                syn::parse_file(&text).map_err(|error| (error.span().start().line, error.to_string()))
-            });
+            let parsed = fs::read_to_string(&path)
+                .map_err(|error| (1, error.to_string()))
+                .and_then(|text| {
+                    syn::parse_file(&text)
+                        .map_err(|error| (error.span().start().line, error.to_string()))
+                });
             match parsed {
                 Ok(parsed) => tests.add(&parsed.items, &file, problems),
                 Err((line, error)) => {
@@ -72,7 +77,8 @@ impl RustTests {
                 syn::Item::Fn(function) => {
                     let test = read_function(function, file);
                     if !test.is_test {
-                        // Helpers may share a name between files; only tests stand for anything.
+                        // Helpers may share a name between files; only tests stand for
+                        // anything.
                         self.0.entry(test.name.clone()).or_insert(test);
                         continue;
                     }
@@ -115,8 +121,12 @@ impl RustTests {
         let RustTest { name, file, lines: (line, _), .. } = test;
         match (test.is_test, test.ignored) {
             (true, false) => Ok(test),
-            (true, true) => Err(Some(format!("the test {name} is ignored ({file}:{line}); make it run"))),
-            (false, _) => Err(Some(format!("the function {name} ({file}:{line}) lacks #[test]; add it"))),
+            (true, true) => Err(Some(format!(
+                "the test {name} is ignored ({file}:{line}); make it run"
+            ))),
+            (false, _) => Err(Some(format!(
+                "the function {name} ({file}:{line}) lacks #[test]; add it"
+            ))),
         }
     }
 }
@@ -198,7 +208,9 @@ impl Visit<'_> for Body<'_> {
         let texts: Vec<String> = call.args.iter().filter_map(text).collect();
         if let syn::Expr::Path(function) = &*call.func {
             match &texts[..] {
-                [label] if function.path.is_ident("tex") => self.0.reads.push(label.clone()),
+                [label] if function.path.is_ident("tex") => {
+                    self.0.reads.push(label.clone())
+                }
                 [label, digest] if function.path.is_ident("digest") => {
                     self.0.digests.push((label.clone(), digest.clone()));
                 }
@@ -250,24 +262,44 @@ mod tests {
         assert_eq!(gap.digests, [("elbo".to_owned(), "0f".to_owned())]);
         assert_eq!(gap.says.as_deref(), Some("The gap is a KL divergence."));
         assert_eq!(gap.kind.as_deref(), Some("closed form"));
-        assert_eq!((gap.tolerance.as_deref(), gap.standard_errors.as_deref()), (Some("1e-10"), Some("5.0")));
+        assert_eq!(
+            (gap.tolerance.as_deref(), gap.standard_errors.as_deref()),
+            (Some("1e-10"), Some("5.0"))
+        );
         assert!(tests.test("elbo-gap").is_ok());
         let refused = |label: &str| tests.test(label).expect_err(label).unwrap_or_default();
-        assert_eq!(refused("jensen"), "the test jensen is ignored (ch02.rs:16); make it run");
-        assert_eq!(refused("helper"), "the function helper (ch02.rs:14) lacks #[test]; add it");
+        assert_eq!(
+            refused("jensen"),
+            "the test jensen is ignored (ch02.rs:16); make it run"
+        );
+        assert_eq!(
+            refused("helper"),
+            "the function helper (ch02.rs:14) lacks #[test]; add it"
+        );
         assert_eq!(refused("elbo"), "");
     }
 
     #[test]
     fn a_doubled_test_and_broken_rust_are_problems() {
-        let (_, problems) = read(&[("ch02.rs", GAP), ("ch03.rs", "#[test]\nfn elbo_gap() {}\n"), ("ch04.rs", "fn {")]);
-        let found: Vec<_> = problems.sorted().into_iter().map(|problem| (problem.file, problem.line)).collect();
+        let (_, problems) = read(&[
+            ("ch02.rs", GAP),
+            ("ch03.rs", "#[test]\nfn elbo_gap() {}\n"),
+            ("ch04.rs", "fn {"),
+        ]);
+        let found: Vec<_> = problems
+            .sorted()
+            .into_iter()
+            .map(|problem| (problem.file, problem.line))
+            .collect();
         assert_eq!(found, [("ch03.rs".to_owned(), 1), ("ch04.rs".to_owned(), 1)]);
     }
     #[test]
     fn the_tests_of_a_chapter_may_fill_a_folder() {
         let (tests, problems) = read(&[("ch02/gap.rs", GAP), ("ch02/notes.txt", "fn {")]);
         assert_eq!(problems.sorted(), []);
-        assert_eq!(tests.get("elbo-gap").map(|test| test.file.as_str()), Some("ch02/gap.rs"));
+        assert_eq!(
+            tests.get("elbo-gap").map(|test| test.file.as_str()),
+            Some("ch02/gap.rs")
+        );
     }
 }

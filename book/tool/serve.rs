@@ -15,7 +15,8 @@ use crate::{book, publish};
 /// How often the sources are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Builds, serves on `port` of this machine alone, and goes on until the program is stopped.
+/// Builds, serves on `port` of this machine alone, and goes on until the program is
+/// stopped.
 ///
 /// # Errors
 /// Where the port is taken or the book cannot be read.
@@ -52,12 +53,16 @@ fn rebuild(layout: &Layout) -> Result<()> {
 fn sources(layout: &Layout) -> BTreeMap<PathBuf, SystemTime> {
     let mut times = BTreeMap::new();
     let mut open: Vec<PathBuf> =
-        ["src", "theme", "book.toml", "macros.tex", "references.bib"].map(|name| layout.book.join(name)).into();
+        ["src", "theme", "book.toml", "macros.tex", "references.bib"]
+            .map(|name| layout.book.join(name))
+            .into();
     open.extend(["chapters", "src", "tests"].map(|name| layout.root.join(name)));
     while let Some(path) = open.pop() {
         if let Ok(entries) = fs::read_dir(&path) {
             open.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())));
-        } else if let Ok(changed) = fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+        } else if let Ok(changed) =
+            fs::metadata(&path).and_then(|metadata| metadata.modified())
+        {
             times.insert(path, changed);
         }
     }

@@ -1,8 +1,9 @@
 //! Holds rendered maths and figures back from mdBook and puts them into the finished pages.
 //!
-//! mdBook would index KaTeX's HTML, its MathML and the TeX source in it for search, three times the same
-//! formula, and lower-case the attributes of SVG. It sees a slot with plain text instead, which is what search
-//! finds; after the build the slot is replaced, byte for byte, by what was rendered.
+//! mdBook would index KaTeX's HTML, its MathML and the TeX source in it for search, three
+//! times the same formula, and lower-case the attributes of SVG. It sees a slot with plain
+//! text instead, which is what search finds; after the build the slot is replaced, byte for
+//! byte, by what was rendered.
 
 use std::fmt::Write as _;
 
@@ -20,7 +21,8 @@ struct Slot {
 const OPEN: &str = "<span data-slot=\"";
 /// How an inline formula begins.
 const FORMULA: &str = "<span class=\"katex\">";
-/// How a part of a formula begins. A line may break between parts, which a tied formula has to be told.
+/// How a part of a formula begins. A line may break between parts, which a tied formula has
+/// to be told.
 const PART: &str = "<span class=\"katex-base\">";
 const BREAKABLE: &str = "<span class=\"break\">&#8203;</span><span class=\"katex-base\">";
 /// What is tied to the formula behind it, and before it.
@@ -28,13 +30,15 @@ const OPENING: &[char] = &['(', '[', '“', '‘'];
 const CLOSING: &[char] = &['.', ',', ';', ':', '!', '?', ')', ']', '”', '’'];
 
 impl Slots {
-    /// Keeps `html` and returns the Markdown that stands for it; `plain` is what search sees.
+    /// Keeps `html` and returns the Markdown that stands for it; `plain` is what search
+    /// sees.
     pub fn keep(&mut self, html: String, plain: &str) -> String {
         self.0.push(Slot { html, print: true });
         format!("{OPEN}{}\">{}</span>", self.0.len() - 1, literal(plain))
     }
 
-    /// A slot to be filled later, with [`set`](Self::set), and the Markdown that stands for it.
+    /// A slot to be filled later, with [`set`](Self::set), and the Markdown that stands for
+    /// it.
     pub fn reserve(&mut self) -> (usize, String) {
         let markdown = self.keep(String::new(), "");
         (self.0.len() - 1, markdown)
@@ -67,16 +71,29 @@ impl Slots {
             match slot {
                 Some((html, after)) => {
                     let formula = html.starts_with(FORMULA);
-                    let tied = if formula { after.len() - after.trim_start_matches(CLOSING).len() } else { 0 };
+                    let tied = if formula {
+                        after.len() - after.trim_start_matches(CLOSING).len()
+                    } else {
+                        0
+                    };
                     let (closing, after) = after.split_at(tied);
-                    let kept = if formula { filled.trim_end_matches(OPENING).len() } else { filled.len() };
+                    let kept = if formula {
+                        filled.trim_end_matches(OPENING).len()
+                    } else {
+                        filled.len()
+                    };
                     let opening = filled.split_off(kept);
                     if opening.is_empty() && closing.is_empty() {
                         filled.push_str(html);
                     } else {
-                        // A browser would break the line between a formula and its full stop.
-                        let parts = html.replace(PART, BREAKABLE).replacen(BREAKABLE, PART, 1);
-                        let _ = write!(filled, "<span class=\"tied\">{opening}{parts}{closing}</span>");
+                        // A browser would break the line between a formula and its full
+                        // stop.
+                        let parts =
+                            html.replace(PART, BREAKABLE).replacen(BREAKABLE, PART, 1);
+                        let _ = write!(
+                            filled,
+                            "<span class=\"tied\">{opening}{parts}{closing}</span>"
+                        );
                     }
                     rest = after;
                 }
@@ -131,7 +148,8 @@ mod tests {
         let second = slots.keep("<b>2</b>".to_owned(), "y");
         assert_eq!(first, "<span data-slot=\"0\">x&#95;1&#42;</span>");
         // mdBook decodes the entities and escapes what HTML needs.
-        let page = format!("<p><span data-slot=\"0\">x_1*</span> and {second}, {second}</p>");
+        let page =
+            format!("<p><span data-slot=\"0\">x_1*</span> and {second}, {second}</p>");
         assert_eq!(slots.fill(&page, false), "<p><b>1</b> and <b>2</b>, <b>2</b></p>");
         assert_eq!(slots.fill("no slots", false), "no slots");
         let formula = slots.keep("<span class=\"katex\">x</span>".to_owned(), "x");

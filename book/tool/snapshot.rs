@@ -58,7 +58,8 @@ impl Snapshots {
 
     /// What prints the report, as one would type it; `None` where a test wrote it down.
     ///
-    /// `ch05_vdm_full` is what `ch05_vdm` prints of the weights that its full preset learned.
+    /// `ch05_vdm_full` is what `ch05_vdm` prints of the weights that its full preset
+    /// learned.
     pub fn command(&self, report: &str) -> Option<String> {
         let chapters = self.folder.ancestors().nth(2)?.join("chapters");
         let is_program = |name: &str| chapters.join(format!("{name}.rs")).is_file();
@@ -66,7 +67,9 @@ impl Snapshots {
             return Some(format!("cargo run --example {report}"));
         }
         let program = report.strip_suffix("_full").filter(|name| is_program(name))?;
-        Some(format!("cargo run --example {program} -- --preset full --load tests/weights/{report}.safetensors"))
+        Some(format!(
+            "cargo run --example {program} -- --preset full --load tests/weights/{report}.safetensors"
+        ))
     }
 
     fn sections(&self, chapter: &str) -> Result<Rc<Vec<Section>>, String> {
@@ -74,7 +77,8 @@ impl Snapshots {
             return Ok(Rc::clone(sections));
         }
         let path = self.folder.join(format!("{chapter}.snap"));
-        let plain_name = !chapter.is_empty() && chapter.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let plain_name = !chapter.is_empty()
+            && chapter.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let text = plain_name.then(|| fs::read_to_string(&path).ok()).flatten().ok_or_else(|| {
             format!("there is no report tests/snapshots/{chapter}.snap; name a chapter program whose snapshot exists")
         })?;
@@ -87,7 +91,12 @@ impl Snapshots {
     ///
     /// # Errors
     /// Where the report or the section is missing.
-    pub fn section<T>(&self, chapter: &str, heading: &str, use_it: impl FnOnce(&Section) -> T) -> Result<T, String> {
+    pub fn section<T>(
+        &self,
+        chapter: &str,
+        heading: &str,
+        use_it: impl FnOnce(&Section) -> T,
+    ) -> Result<T, String> {
         let sections = self.sections(chapter)?;
         let mut named = sections.iter().filter(|section| section.heading == heading);
         match (named.next(), named.next()) {
@@ -96,16 +105,24 @@ impl Snapshots {
                 "the report of {chapter} has two sections \"{heading}\"; give its sections different headings"
             )),
             (None, _) => {
-                let headings: Vec<_> = sections.iter().map(|section| format!("\"{}\"", section.heading)).collect();
+                let headings: Vec<_> = sections
+                    .iter()
+                    .map(|section| format!("\"{}\"", section.heading))
+                    .collect();
                 Err(format!(
                     "the report of {chapter} has no section \"{heading}\"; it has {}",
-                    if headings.is_empty() { "no sections at all".to_owned() } else { headings.join(", ") }
+                    if headings.is_empty() {
+                        "no sections at all".to_owned()
+                    } else {
+                        headings.join(", ")
+                    }
                 ))
             }
         }
     }
 
-    /// The number that `chapter:section:row[:column][|form]` names, and the words that say where it comes from.
+    /// The number that `chapter:section:row[:column][|form]` names, and the words that say
+    /// where it comes from.
     ///
     /// # Errors
     /// Where the address leads to no number, or to more than one.
@@ -115,27 +132,36 @@ impl Snapshots {
             Some((path, "pm")) => (path, Form::WithTolerance),
             Some((path, "unit")) => (path, Form::WithUnit),
             Some((_, other)) => {
-                return Err(format!("a value has no form \"{other}\"; use |pm (with tolerance) or |unit (with unit)"));
+                return Err(format!(
+                    "a value has no form \"{other}\"; use |pm (with tolerance) or |unit (with unit)"
+                ));
             }
         };
         let Address { chapter, heading, row, column } = Address::read(path)?;
-        let cell = self.section(chapter, heading, |section| section.cell(row, column))??;
+        let cell =
+            self.section(chapter, heading, |section| section.cell(row, column))??;
         let found = printed(&cell, row)?;
         let mut value = found["number"].to_owned();
         if let Form::WithTolerance | Form::WithUnit = form {
             match (found.name("tolerance"), form) {
                 (Some(tolerance), _) => value = format!("{value} ± {}", tolerance.as_str()),
                 (None, Form::WithTolerance) => {
-                    return Err(format!("row \"{row}\" prints no ± tolerance; leave |pm out"));
+                    return Err(format!(
+                        "row \"{row}\" prints no ± tolerance; leave |pm out"
+                    ));
                 }
                 (None, _) => {}
             }
         }
         if form == Form::WithUnit {
-            let unit = found.name("unit").ok_or_else(|| format!("row \"{row}\" prints no unit; leave |unit out"))?;
+            let unit = found
+                .name("unit")
+                .ok_or_else(|| format!("row \"{row}\" prints no unit; leave |unit out"))?;
             value = format!("{value} {}", unit.as_str());
         }
-        let from = self.command(chapter).unwrap_or_else(|| format!("tests/snapshots/{chapter}.snap"));
+        let from = self
+            .command(chapter)
+            .unwrap_or_else(|| format!("tests/snapshots/{chapter}.snap"));
         Ok((value, format!("{from}, section {heading}, row {row}")))
     }
 
@@ -145,22 +171,30 @@ impl Snapshots {
     /// Where the address leads to no number, or to more than one.
     pub fn number(&self, address: &str) -> Result<Number, String> {
         let Address { chapter, heading, row, column } = Address::read(address)?;
-        let cell = self.section(chapter, heading, |section| section.cell(row, column))??;
+        let cell =
+            self.section(chapter, heading, |section| section.cell(row, column))??;
         Number::read(row, column, &cell)
     }
 
-    /// The numbers of several rows from the top down: `chapter:section:*[:column]` names those of all rows,
-    /// `chapter:section:first..last[:column]` those of the rows between two, which belong to them.
+    /// The numbers of several rows from the top down: `chapter:section:*[:column]` names
+    /// those of all rows, `chapter:section:first..last[:column]` those of the rows between
+    /// two, which belong to them.
     ///
     /// # Errors
     /// Where the address leads to less than two numbers, or not to the rows of one table.
     pub fn numbers(&self, address: &str) -> Result<Vec<Number>, String> {
         let Address { chapter, heading, row, column } = Address::read(address)?;
-        let cells = self.section(chapter, heading, |section| section.cells(row, column))??;
-        let numbers: Vec<Number> =
-            cells.iter().map(|(row, cell)| Number::read(row, column, cell)).collect::<Result<_, _>>()?;
+        let cells =
+            self.section(chapter, heading, |section| section.cells(row, column))??;
+        let numbers: Vec<Number> = cells
+            .iter()
+            .map(|(row, cell)| Number::read(row, column, cell))
+            .collect::<Result<_, _>>()?;
         if numbers.len() < 2 {
-            return Err(format!("[{address}] names {} row; name at least two", numbers.len()));
+            return Err(format!(
+                "[{address}] names {} row; name at least two",
+                numbers.len()
+            ));
         }
         Ok(numbers)
     }
@@ -179,15 +213,19 @@ impl<'a> Address<'a> {
         let parts: Vec<&str> = address.split(':').map(str::trim).collect();
         match parts[..] {
             [chapter, heading, row] => Ok(Self { chapter, heading, row, column: None }),
-            [chapter, heading, row, column] => Ok(Self { chapter, heading, row, column: Some(column) }),
-            _ => Err("a value is named chapter:section:row or chapter:section:row:column".to_owned()),
+            [chapter, heading, row, column] => {
+                Ok(Self { chapter, heading, row, column: Some(column) })
+            }
+            _ => Err("a value is named chapter:section:row or chapter:section:row:column"
+                .to_owned()),
         }
     }
 }
 
 /// Whether an address in brackets names several rows.
 pub fn names_several(address: &str) -> bool {
-    Address::read(address).is_ok_and(|address| address.row == "*" || address.row.contains(".."))
+    Address::read(address)
+        .is_ok_and(|address| address.row == "*" || address.row.contains(".."))
 }
 
 /// A number of a report.
@@ -206,23 +244,31 @@ pub struct Number {
 impl Number {
     fn read(row: &str, column: Option<&str>, cell: &str) -> Result<Self, String> {
         let found = printed(cell, row)?;
-        let plain = |text: &str| text.replace([',', '_'], "").replace('−', "-").parse::<f64>();
+        let plain =
+            |text: &str| text.replace([',', '_'], "").replace('−', "-").parse::<f64>();
         let number = &found["number"];
         let tolerance = found.name("tolerance").map(|part| part.as_str());
         // The pattern lets nothing else through.
-        let value = plain(number).map_err(|error| format!("\"{number}\" cannot be read ({error})"))?;
+        let value = plain(number)
+            .map_err(|error| format!("\"{number}\" cannot be read ({error})"))?;
         Ok(Self {
             value,
             tolerance: tolerance.and_then(|text| plain(text).ok()).unwrap_or(0.0),
-            text: tolerance.map_or_else(|| number.to_owned(), |tolerance| format!("{number} ± {tolerance}")),
-            name: column.map_or_else(|| row.to_owned(), |column| format!("{row}, {column}")),
+            text: tolerance.map_or_else(
+                || number.to_owned(),
+                |tolerance| format!("{number} ± {tolerance}"),
+            ),
+            name: column
+                .map_or_else(|| row.to_owned(), |column| format!("{row}, {column}")),
         })
     }
 }
 
 /// The number, tolerance and unit of a cell.
 fn printed<'a>(cell: &'a str, row: &str) -> Result<Captures<'a>, String> {
-    CELL.captures(cell).ok_or_else(|| format!("\"{cell}\" in row \"{row}\" is no number; name another row or column"))
+    CELL.captures(cell).ok_or_else(|| {
+        format!("\"{cell}\" in row \"{row}\" is no number; name another row or column")
+    })
 }
 
 /// The cells of a line, two or more spaces apart.
@@ -242,23 +288,37 @@ impl Section {
     }
 
     /// The rows from `first..last`, or all of a table (`*`), each with its cell.
-    fn cells(&self, rows: &str, column: Option<&str>) -> Result<Vec<(String, String)>, String> {
+    fn cells(
+        &self,
+        rows: &str,
+        column: Option<&str>,
+    ) -> Result<Vec<(String, String)>, String> {
         let (first, last) = match rows.split_once("..") {
             Some((first, last)) => (self.row(first.trim())?, self.row(last.trim())?),
             None if rows == "*" => (0, self.lines.len().saturating_sub(1)),
-            None => return Err(format!("\"{rows}\" is one row; name several as * or first..last")),
+            None => {
+                return Err(format!(
+                    "\"{rows}\" is one row; name several as * or first..last"
+                ));
+            }
         };
         if first > last {
-            return Err(format!("the rows {rows} stand in the other order; name the upper one first"));
+            return Err(format!(
+                "the rows {rows} stand in the other order; name the upper one first"
+            ));
         }
         let mut header = None;
         let mut cells = Vec::new();
         for index in first..=last {
             let line = split(&self.lines[index]);
-            // What is no row of the table: text, blank lines, headers, and other tables of the section.
+            // What is no row of the table: text, blank lines, headers, and other tables of
+            // the section.
             let is_row = line.len() > 1
                 && match column {
-                    Some(column) => !line.iter().any(|name| name == column) && self.header(index, column).is_some(),
+                    Some(column) => {
+                        !line.iter().any(|name| name == column)
+                            && self.header(index, column).is_some()
+                    }
                     None => line.len() == 2,
                 };
             if !is_row {
@@ -277,7 +337,10 @@ impl Section {
         }
         if cells.is_empty() {
             let column = column.unwrap_or_default();
-            return Err(format!("section \"{}\" has no rows with a column \"{column}\"", self.heading));
+            return Err(format!(
+                "section \"{}\" has no rows with a column \"{column}\"",
+                self.heading
+            ));
         }
         Ok(cells)
     }
@@ -285,12 +348,18 @@ impl Section {
     /// The index of the line that is this row.
     fn row(&self, row: &str) -> Result<usize, String> {
         let rows = self.lines.iter().enumerate().map(|(index, line)| (index, split(line)));
-        let rows: Vec<(usize, Vec<String>)> = rows.filter(|(_, cells)| cells.len() > 1).collect();
-        let named: Vec<usize> = rows.iter().filter(|(_, cells)| label(cells) == row).map(|(index, _)| *index).collect();
+        let rows: Vec<(usize, Vec<String>)> =
+            rows.filter(|(_, cells)| cells.len() > 1).collect();
+        let named: Vec<usize> = rows
+            .iter()
+            .filter(|(_, cells)| label(cells) == row)
+            .map(|(index, _)| *index)
+            .collect();
         match named[..] {
             [only] => Ok(only),
             [] => {
-                let known: Vec<_> = rows.iter().map(|(_, cells)| format!("\"{}\"", label(cells))).collect();
+                let known: Vec<_> =
+                    rows.iter().map(|(_, cells)| format!("\"{}\"", label(cells))).collect();
                 Err(format!(
                     "section \"{}\" has no row \"{row}\"; it has {}",
                     self.heading,
@@ -308,7 +377,9 @@ impl Section {
     /// The line of the header that names `column` above the row at `index`, and its names.
     fn header(&self, index: usize, column: &str) -> Option<(usize, Vec<String>)> {
         let above = (0..index).rev().take_while(|&at| !self.lines[at].trim().is_empty());
-        above.map(|at| (at, split(&self.lines[at]))).find(|(_, names)| names.iter().any(|name| name == column))
+        above
+            .map(|at| (at, split(&self.lines[at])))
+            .find(|(_, names)| names.iter().any(|name| name == column))
     }
 
     fn cell_at(&self, index: usize, column: Option<&str>) -> Result<String, String> {
@@ -317,12 +388,14 @@ impl Section {
         let Some(column) = column else {
             return match &cells[..] {
                 [_, only] => Ok(only.clone()),
-                _ => Err(format!("row \"{row}\" has several cells; name the column as well: section:{row}:column")),
+                _ => Err(format!(
+                    "row \"{row}\" has several cells; name the column as well: section:{row}:column"
+                )),
             };
         };
-        let (_, header) = self
-            .header(index, column)
-            .ok_or_else(|| format!("no header line above row \"{row}\" has a column \"{column}\""))?;
+        let (_, header) = self.header(index, column).ok_or_else(|| {
+            format!("no header line above row \"{row}\" has a column \"{column}\"")
+        })?;
         let position = header.iter().position(|name| name == column).unwrap_or_default();
         // The row labels may or may not have a header of their own.
         let shift = match cells.len().checked_sub(header.len()) {
@@ -339,7 +412,8 @@ impl Section {
     }
 }
 
-/// The sections of a snapshot file; insta's header (between two lines `---`) is no part of them.
+/// The sections of a snapshot file; insta's header (between two lines `---`) is no part of
+/// them.
 fn parse(text: &str) -> Vec<Section> {
     let mut lines = text.lines().enumerate().peekable();
     if lines.peek().is_some_and(|(_, line)| *line == "---") {
@@ -395,9 +469,13 @@ mod tests {
     fn only_a_report_of_a_program_has_a_command() {
         let root = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir(root.path().join("chapters")).expect("a folder");
-        fs::write(root.path().join("chapters/ch05_vdm.rs"), "fn main() {}").expect("a file");
+        fs::write(root.path().join("chapters/ch05_vdm.rs"), "fn main() {}")
+            .expect("a file");
         let snapshots = Snapshots::of(root.path());
-        assert_eq!(snapshots.command("ch05_vdm").as_deref(), Some("cargo run --example ch05_vdm"));
+        assert_eq!(
+            snapshots.command("ch05_vdm").as_deref(),
+            Some("cargo run --example ch05_vdm")
+        );
         let full = "cargo run --example ch05_vdm -- --preset full --load tests/weights/ch05_vdm_full.safetensors";
         assert_eq!(snapshots.command("ch05_vdm_full").as_deref(), Some(full));
         assert_eq!(snapshots.command("weights_ch05"), None);
@@ -408,11 +486,14 @@ mod tests {
     fn a_section_has_no_header_of_insta() {
         let (_folder, snapshots) = snapshots();
         let (line, first) = snapshots
-            .section("ch05_vdm", "The bound", |section| (section.line, section.lines[0].clone()))
+            .section("ch05_vdm", "The bound", |section| {
+                (section.line, section.lines[0].clone())
+            })
             .expect("the section exists");
         assert_eq!(line, 7);
         assert_eq!(first, "test bound            2.098 ± 0.020 bits/dim");
-        let error = snapshots.section("ch05_vdm", "The bond", |_| ()).expect_err("misspelled");
+        let error =
+            snapshots.section("ch05_vdm", "The bond", |_| ()).expect_err("misspelled");
         assert!(error.contains("\"The bound\""), "{error}");
         assert!(snapshots.section("../ch05_vdm", "The bound", |_| ()).is_err());
     }
@@ -422,8 +503,14 @@ mod tests {
         let (_folder, snapshots) = snapshots();
         let value = |address: &str| snapshots.value(address).map(|(value, _)| value);
         assert_eq!(value("ch05_vdm:The bound:test bound").as_deref(), Ok("2.098"));
-        assert_eq!(value("ch05_vdm:The bound:test bound|pm").as_deref(), Ok("2.098 ± 0.020"));
-        assert_eq!(value("ch05_vdm:The bound:test bound|unit").as_deref(), Ok("2.098 ± 0.020 bits/dim"));
+        assert_eq!(
+            value("ch05_vdm:The bound:test bound|pm").as_deref(),
+            Ok("2.098 ± 0.020")
+        );
+        assert_eq!(
+            value("ch05_vdm:The bound:test bound|unit").as_deref(),
+            Ok("2.098 ± 0.020 bits/dim")
+        );
         assert_eq!(value("ch05_vdm:The bound:steps").as_deref(), Ok("3000"));
         assert_eq!(value("ch05_vdm:The bound:rate").as_deref(), Ok("-1.5e-3"));
         assert_eq!(value("ch05_vdm:The bound:linear:mean").as_deref(), Ok("2.10"));
@@ -436,10 +523,19 @@ mod tests {
         let (_folder, snapshots) = snapshots();
         let number = snapshots.number("ch05_vdm:The bound:test bound").expect("a number");
         assert_eq!((number.value, number.tolerance), (2.098, 0.02));
-        assert_eq!((number.text.as_str(), number.name.as_str()), ("2.098 ± 0.020", "test bound"));
+        assert_eq!(
+            (number.text.as_str(), number.name.as_str()),
+            ("2.098 ± 0.020", "test bound")
+        );
         let number = snapshots.number("ch05_vdm:The bound:row:b").expect("a number");
-        assert_eq!((number.value, number.tolerance, number.name.as_str()), (0.2, 0.0, "row, b"));
-        assert_eq!(snapshots.number("ch05_vdm:The bound:rate").map(|number| number.value), Ok(-1.5e-3));
+        assert_eq!(
+            (number.value, number.tolerance, number.name.as_str()),
+            (0.2, 0.0, "row, b")
+        );
+        assert_eq!(
+            snapshots.number("ch05_vdm:The bound:rate").map(|number| number.value),
+            Ok(-1.5e-3)
+        );
         let number = Number::read("a", None, "−12,345 ± 1_000 steps").expect("a number");
         assert_eq!((number.value, number.tolerance), (-12345.0, 1000.0));
     }

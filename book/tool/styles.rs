@@ -1,7 +1,7 @@
 //! Moves the inline styles of rendered maths into a style sheet of the page.
 //!
-//! KaTeX places every symbol with a `style` attribute, and a few hundred different ones repeat thousands of times: a
-//! sixth of a chapter. The look stays the same to the pixel.
+//! KaTeX places every symbol with a `style` attribute, and a few hundred different ones
+//! repeat thousands of times: a sixth of a chapter. The look stays the same to the pixel.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -11,8 +11,9 @@ use regex::{Captures, Regex};
 use crate::markdown::pattern;
 
 /// A span whose style holds nothing but lengths, as KaTeX writes them.
-static PLACED: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#"<span(?: class="([^"]*)")? style="((?:[a-z-]+:-?[0-9.]+em;)+)">"#));
+static PLACED: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r#"<span(?: class="([^"]*)")? style="((?:[a-z-]+:-?[0-9.]+em;)+)">"#)
+});
 
 /// `page` with its spans' styles in one `<style>` at the end of its head.
 pub fn gather(page: &str) -> String {
@@ -20,22 +21,29 @@ pub fn gather(page: &str) -> String {
     for found in PLACED.captures_iter(page) {
         *counts.entry(found.get(2).map_or("", |style| style.as_str())).or_default() += 1;
     }
-    let mut styles: Vec<(&str, usize)> = counts.into_iter().filter(|(_, count)| *count > 1).collect();
+    let mut styles: Vec<(&str, usize)> =
+        counts.into_iter().filter(|(_, count)| *count > 1).collect();
     // The most frequent get the shortest names.
     styles.sort_by_key(|&(style, count)| (std::cmp::Reverse(count), style));
-    let names: BTreeMap<&str, String> =
-        styles.iter().enumerate().map(|(index, &(style, _))| (style, format!("k{index}"))).collect();
-    let gathered = PLACED.replace_all(page, |found: &Captures<'_>| match names.get(&found[2]) {
-        Some(name) => match found.get(1) {
-            Some(classes) => format!("<span class=\"{} {name}\">", classes.as_str()),
-            None => format!("<span class=\"{name}\">"),
-        },
-        None => found[0].to_owned(),
-    });
+    let names: BTreeMap<&str, String> = styles
+        .iter()
+        .enumerate()
+        .map(|(index, &(style, _))| (style, format!("k{index}")))
+        .collect();
+    let gathered =
+        PLACED.replace_all(page, |found: &Captures<'_>| match names.get(&found[2]) {
+            Some(name) => match found.get(1) {
+                Some(classes) => format!("<span class=\"{} {name}\">", classes.as_str()),
+                None => format!("<span class=\"{name}\">"),
+            },
+            None => found[0].to_owned(),
+        });
     // As strong as the attributes were.
     let rules: String = styles
         .iter()
-        .map(|&(style, _)| format!(".{}{{{}}}", names[style], style.replace(';', "!important;")))
+        .map(|&(style, _)| {
+            format!(".{}{{{}}}", names[style], style.replace(';', "!important;"))
+        })
         .collect();
     if rules.is_empty() {
         return gathered.into_owned();

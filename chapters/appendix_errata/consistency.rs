@@ -68,14 +68,19 @@ fn forms(process: fn(usize) -> Result<Process>, sizes: &[usize]) -> Result<Vec<F
 /// Computes both forms.
 pub fn measure() -> Result<Consistency> {
     let error = |name: &str, forms: Vec<Forms>| {
-        let points = forms.iter().map(|forms| (forms.latents as f64, forms.elbo - forms.printed));
+        let points =
+            forms.iter().map(|forms| (forms.latents as f64, forms.elbo - forms.printed));
         Series::new(name, Style::LineAndDots, points)
     };
     let sizes = [2, 3, 5, 10, 30, 100, 300, 1000];
     let figure = vec![
         error("signal falls evenly", forms(even, &sizes)?),
         error("DDPM's schedule", forms(ddpm, &sizes[4..])?),
-        Series::new("one nat per step", Style::Reference, sizes.iter().map(|&t| (t as f64, (t - 1) as f64))),
+        Series::new(
+            "one nat per step",
+            Style::Reference,
+            sizes.iter().map(|&t| (t as f64, (t - 1) as f64)),
+        ),
     ];
     Ok(Consistency {
         evidence: Gaussian::standard(1)?.log_prob(&vector(&[X]))?,
@@ -99,15 +104,23 @@ pub fn report(chapter: &mut Chapter, found: &Consistency) -> Result<()> {
     let header = ["latents T", "ELBO", "printed form", "printed - ELBO", "predicted"];
     report.exact_table(&header, 4, found.falling_evenly.iter().map(row));
     report.section("The printed form, schedule of DDPM");
-    let row = |forms: &Forms| (forms.latents.to_string(), [forms.elbo, forms.printed, forms.printed - forms.elbo]);
+    let row = |forms: &Forms| {
+        (forms.latents.to_string(), [forms.elbo, forms.printed, forms.printed - forms.elbo])
+    };
     report.exact_table(&header[..4], 4, found.ddpm.iter().map(row));
 
     report.section("The two prior terms, schedule of DDPM");
     let (denoising, consistency) = (found.thousand.prior, found.thousand.consistency_prior);
     report.row("denoising form", &Number::exact(denoising, 7), "nats/dim");
     report.row("consistency form", &Number::exact(consistency, 3), "nats/dim");
-    report.row("mutual information of the last two", &Number::exact(consistency - denoising, 3), "nats/dim");
+    report.row(
+        "mutual information of the last two",
+        &Number::exact(consistency - denoising, 3),
+        "nats/dim",
+    );
 
-    let (x, y) = (Axis::log("number of latents T"), Axis::log("ELBO less printed form (nats)"));
-    chapter.figure("consistency_error", &Plot { x, y, series: found.figure.clone() }.draw()?)
+    let (x, y) =
+        (Axis::log("number of latents T"), Axis::log("ELBO less printed form (nats)"));
+    chapter
+        .figure("consistency_error", &Plot { x, y, series: found.figure.clone() }.draw()?)
 }

@@ -1,4 +1,5 @@
-//! What schedules leave at the last step, and what goes wrong in a step of the reverse chain.
+//! What schedules leave at the last step, and what goes wrong in a step of the reverse
+//! chain.
 
 use elbo_to_diffusion::{
     chapter::{Chapter, Number},
@@ -30,7 +31,8 @@ pub struct ReverseVariance {
 pub fn schedules() -> Result<Vec<Schedule>> {
     let betas = |latents: usize, power: i32| -> Result<Process> {
         let (low, high) = (1e-4_f64.powi(power), 0.02_f64.powi(power));
-        let beta = |i: usize| (low + (high - low) * i as f64 / (latents - 1) as f64).powi(power);
+        let beta =
+            |i: usize| (low + (high - low) * i as f64 / (latents - 1) as f64).powi(power);
         Ok(Process::from_betas(&(0..latents).map(beta).collect::<Vec<_>>())?)
     };
     let schedule = |name, process: Process| {
@@ -74,7 +76,10 @@ pub fn reverse_variance() -> Result<ReverseVariance> {
     let process = Process::from_betas(&[0.4, 0.1])?;
     let of_data = |variance: f64| -> Result<f64> {
         let reverse = process.exact_reverse(&Gaussian::scalar(0.0, variance)?)?;
-        Ok(reverse.steps().first().map_or(f64::NAN, |step| step.noise().covariance()[(0, 0)]))
+        Ok(reverse
+            .steps()
+            .first()
+            .map_or(f64::NAN, |step| step.noise().covariance()[(0, 0)]))
     };
     Ok(ReverseVariance {
         of_a_point: process.steps()[1].posterior_variance(),
@@ -104,8 +109,14 @@ pub fn report_schedules(chapter: &mut Chapter, schedules: &[Schedule]) {
 /// Prints the variances of samples.
 pub fn report_missing_sigma(chapter: &mut Chapter, sampled: &[Sampled]) {
     chapter.report.section("Variance of z_1 when sampling, where 1 is right");
-    let row = |sampled: &Sampled| (sampled.latents.to_string(), [sampled.with_sigma, sampled.without]);
-    chapter.report.exact_table(&["latents T", "with sigma_t", "without"], 4, sampled.iter().map(row));
+    let row = |sampled: &Sampled| {
+        (sampled.latents.to_string(), [sampled.with_sigma, sampled.without])
+    };
+    chapter.report.exact_table(
+        &["latents T", "with sigma_t", "without"],
+        4,
+        sampled.iter().map(row),
+    );
 }
 
 /// Prints the variances of the step.

@@ -28,7 +28,8 @@ struct Spiked {
 pub fn measure(data: &Dataset) -> Baselines {
     let independent = Marginals::fit(&data.train, 0.1);
     let bits = |images| data.bits_per_dim(independent.nats(images));
-    let spiked = [0.1, 0.01, 0.001].map(|width| Spiked { width, claimed: spiked(data, &independent, width) });
+    let spiked = [0.1, 0.01, 0.001]
+        .map(|width| Spiked { width, claimed: spiked(data, &independent, width) });
     Baselines {
         uniform: (data.train.level_count() as f64).log2(),
         independent_validation: bits(&data.validation),
@@ -66,7 +67,8 @@ pub fn report(chapter: &mut Chapter, found: &Baselines) {
         report.row(name, &Number::exact(value, 3), "bits/dim");
     }
     report.section("A density is not a probability");
-    let rows = found.spiked.iter().map(|spiked| (format!("{}", spiked.width), [spiked.claimed]));
+    let rows =
+        found.spiked.iter().map(|spiked| (format!("{}", spiked.width), [spiked.claimed]));
     report.exact_table(&["width (levels)", "-log2 density / d"], 3, rows);
     chapter.metric("uniform_bits_per_dim", found.uniform);
     chapter.metric("independent_test_bits_per_dim", found.independent_test);

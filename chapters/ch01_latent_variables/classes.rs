@@ -68,7 +68,8 @@ pub fn choose(data: &Dataset, seed: u64) -> Result<Choice> {
 
     let test = bits(&best.model, &data.test);
     let start = |start| bits(&fit(best.model.classes(), best.strength, start), &data.test);
-    let (other_starts, looks) = ((1..=5).map(start).collect(), looks(data, &best.model, seed));
+    let (other_starts, looks) =
+        ((1..=5).map(start).collect(), looks(data, &best.model, seed));
     Ok(Choice { candidates, best, test, other_starts, looks })
 }
 
@@ -93,11 +94,16 @@ fn looks(data: &Dataset, model: &ClassMixture, seed: u64) -> Vec<Look> {
 pub fn report(chapter: &mut Chapter, data: &Dataset, choice: &Choice) -> Result<()> {
     let cell = |value: f64| Number::exact(value, 3);
     let names = ["train, 4", "validation, 4", "validation, 16", "validation, 64"];
-    let table: Vec<(usize, [f64; 4])> = choice.candidates.chunks_exact(STRENGTHS.len()).map(row).collect();
+    let table: Vec<(usize, [f64; 4])> =
+        choice.candidates.chunks_exact(STRENGTHS.len()).map(row).collect();
     let report = &mut chapter.report;
     report.section("Classes");
     let header = [&["classes"], names.as_slice()].concat();
-    report.exact_table(&header, 3, table.iter().map(|&(classes, costs)| (classes.to_string(), costs)));
+    report.exact_table(
+        &header,
+        3,
+        table.iter().map(|&(classes, costs)| (classes.to_string(), costs)),
+    );
     report.line("");
     report.row("classes chosen", &Number::count(choice.best.model.classes()), "");
     report.row("imaginary images chosen", &Number::exact(choice.best.strength, 0), "");
@@ -112,26 +118,38 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, choice: &Choice) -> Result<
     chapter.metric("validation_bits_per_dim", choice.best.validation);
     chapter.metric("test_bits_per_dim", choice.test);
 
-    let curve = |j: usize| table.iter().map(move |&(classes, costs)| (classes as f64, costs[j]));
-    let series = (0..4).map(|j| Series::new(names[j], Style::LineAndDots, curve(j))).collect();
-    let plot = Plot { x: Axis::linear("number of classes"), y: Axis::linear("bits/dim"), series };
+    let curve =
+        |j: usize| table.iter().map(move |&(classes, costs)| (classes as f64, costs[j]));
+    let series =
+        (0..4).map(|j| Series::new(names[j], Style::LineAndDots, curve(j))).collect();
+    let plot =
+        Plot { x: Axis::linear("number of classes"), y: Axis::linear("bits/dim"), series };
     chapter.figure("classes_and_bits", &plot.draw()?)?;
 
     let grey_levels = data.train.level_count();
-    let shade = |look: &Look| look.mean.iter().map(|mean| mean / (grey_levels - 1) as f64).collect();
+    let shade = |look: &Look| {
+        look.mean.iter().map(|mean| mean / (grey_levels - 1) as f64).collect()
+    };
     let sheet = |label: &str, image: fn(&Look) -> &[u8]| {
         ImageRow::from_grey_levels(label, choice.looks.iter().map(image), grey_levels)
     };
     let rows = [
-        ImageRow { label: "The mean image of each class".into(), images: choice.looks.iter().map(shade).collect() },
+        ImageRow {
+            label: "The mean image of each class".into(),
+            images: choice.looks.iter().map(shade).collect(),
+        },
         sheet("One draw from each class", |look| &look.drawn),
         sheet("The training image most at home in it", |look| &look.most_at_home),
     ];
     chapter.figure("classes", &image_rows(&rows, data.train.side())?)
 }
 
-/// The number of classes of these candidates, and their costs: training of the first, validation of all.
+/// The number of classes of these candidates, and their costs: training of the first,
+/// validation of all.
 fn row(candidates: &[Candidate]) -> (usize, [f64; 4]) {
     let [weak, middle, strong] = [0, 1, 2].map(|i| &candidates[i]);
-    (weak.model.classes(), [weak.train, weak.validation, middle.validation, strong.validation])
+    (
+        weak.model.classes(),
+        [weak.train, weak.validation, middle.validation, strong.validation],
+    )
 }

@@ -1,4 +1,5 @@
-//! The naive Monte Carlo estimate of p(x) in more and more dimensions, beside its closed form.
+//! The naive Monte Carlo estimate of p(x) in more and more dimensions, beside its closed
+//! form.
 
 use std::f64::consts::TAU;
 
@@ -109,7 +110,10 @@ pub fn report(chapter: &mut Chapter, naive: &Naive) -> Result<()> {
         ];
         (at.d.to_string(), cells)
     });
-    report.table(&["d", "log p(x)", "mean log p_hat", "s.e.", "rms error / p", "theory"], &rows.collect::<Vec<_>>());
+    report.table(
+        &["d", "log p(x)", "mean log p_hat", "s.e.", "rms error / p", "theory"],
+        &rows.collect::<Vec<_>>(),
+    );
     report.section("Effective sample size");
     let rows = naive.measured.iter().map(|at| {
         let cells = vec![
@@ -119,11 +123,18 @@ pub fn report(chapter: &mut Chapter, naive: &Naive) -> Result<()> {
         ];
         (at.d.to_string(), cells)
     });
-    report.table(&["d", "measured", "theory", "draws for 10 % error"], &rows.collect::<Vec<_>>());
+    report.table(
+        &["d", "measured", "theory", "draws for 10 % error"],
+        &rows.collect::<Vec<_>>(),
+    );
     report.line("");
     if let Some(last) = naive.measured.last() {
         let too_low = -last.log_error.mean();
-        report.row(&format!("log p_hat too low at d = {} by", last.d), &Number::exact(too_low, 2), "nats");
+        report.row(
+            &format!("log p_hat too low at d = {} by", last.d),
+            &Number::exact(too_low, 2),
+            "nats",
+        );
         chapter.metric("log_prob_error_64_dims_nats", too_low);
         chapter.metric("effective_sample_size_64_dims", last.effective_size.mean());
     }
@@ -149,9 +160,18 @@ fn draw(
 ) -> Result<()> {
     let dimension = |at: &Measured| at.d as f64;
     let series = vec![
-        Series::new("measured", Style::LineAndDots, naive.measured.iter().map(|at| (dimension(at), measured(at)))),
-        Series::new("theory", Style::Reference, naive.measured.iter().map(|at| (dimension(at), exact(naive, at.d)))),
+        Series::new(
+            "measured",
+            Style::LineAndDots,
+            naive.measured.iter().map(|at| (dimension(at), measured(at))),
+        ),
+        Series::new(
+            "theory",
+            Style::Reference,
+            naive.measured.iter().map(|at| (dimension(at), exact(naive, at.d))),
+        ),
     ];
-    let plot = Plot { x: Axis::linear("dimensions of z and of x"), y: Axis::log(label), series };
+    let plot =
+        Plot { x: Axis::linear("dimensions of z and of x"), y: Axis::log(label), series };
     chapter.figure(name, &plot.draw()?)
 }

@@ -47,7 +47,9 @@ impl Ascent<'_> {
     fn series(self) -> Series {
         let mut points: Vec<(f64, f64)> = Vec::new();
         for q in self.path {
-            if points.last().is_none_or(|(mean, log_std)| (mean - q.mean).hypot(log_std - q.log_std) > 0.07) {
+            if points.last().is_none_or(|(mean, log_std)| {
+                (mean - q.mean).hypot(log_std - q.log_std) > 0.07
+            }) {
                 points.push((q.mean, q.log_std));
             }
         }

@@ -74,8 +74,13 @@ pub fn measure(meter: &PowerMeter, proposals: [Proposal; 3], seed: u64) -> MoreD
     let mut steps = 0..;
     let measured = proposals.map(|Proposal { name, q }| {
         let noise = &mut rng(seed, Stream::Evaluation, steps.next().unwrap_or_default());
-        let squared_weight = |z| (2.0 * (meter.log_joint(z) - log_prob) - q.log_prob(z)).exp();
-        Measured { name, bounds: bounds(meter, q, noise), second_moment: z.integrate(squared_weight) }
+        let squared_weight =
+            |z| (2.0 * (meter.log_joint(z) - log_prob) - q.log_prob(z)).exp();
+        Measured {
+            name,
+            bounds: bounds(meter, q, noise),
+            second_moment: z.integrate(squared_weight),
+        }
     });
     MoreDraws { log_prob, measured }
 }
@@ -97,18 +102,33 @@ pub fn report(chapter: &mut Chapter, draws: &MoreDraws) -> Result<()> {
     report.row("log p(x)", &Number::exact(*log_prob, 3), "nats");
     report.row("log p(x) - log 2", &Number::exact(log_prob - LN_2, 3), "nats");
     for Measured { name, bounds, second_moment } in measured {
-        let error = bounds.iter().map(|bound| bound.estimate.standard_error()).fold(0.0, f64::max);
-        report.row(&format!("largest standard error, {name}"), &Number::exact(error, 4), "nats");
+        let error =
+            bounds.iter().map(|bound| bound.estimate.standard_error()).fold(0.0, f64::max);
+        report.row(
+            &format!("largest standard error, {name}"),
+            &Number::exact(error, 4),
+            "nats",
+        );
         let moment = *second_moment;
-        let number = if moment < 1e4 { Number::exact(moment, 2) } else { Number::scientific(moment, 1) };
+        let number = if moment < 1e4 {
+            Number::exact(moment, 2)
+        } else {
+            Number::scientific(moment, 1)
+        };
         report.row(&format!("mean of w^2, {name}"), &number, "");
     }
 
     let curves = measured.iter().map(|Measured { name, bounds, .. }| {
-        Series::new(*name, Style::LineAndDots, bounds.iter().map(|bound| (bound.k as f64, bound.estimate.mean())))
+        Series::new(
+            *name,
+            Style::LineAndDots,
+            bounds.iter().map(|bound| (bound.k as f64, bound.estimate.mean())),
+        )
     });
-    let evidence = Series::new("log p(x)", Style::Reference, [(1.0, *log_prob), (4096.0, *log_prob)]);
+    let evidence =
+        Series::new("log p(x)", Style::Reference, [(1.0, *log_prob), (4096.0, *log_prob)]);
     let series = curves.chain([evidence]).collect();
-    let plot = Plot { x: Axis::log("number of draws K"), y: Axis::linear("L_K (nats)"), series };
+    let plot =
+        Plot { x: Axis::log("number of draws K"), y: Axis::linear("L_K (nats)"), series };
     chapter.figure("importance_weighted", &plot.draw()?)
 }

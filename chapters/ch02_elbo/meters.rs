@@ -1,7 +1,7 @@
 //! Two models with one latent number, and the ELBO of a normal q in closed form.
 //!
-//! [`Thermometers`] has a normal posterior, so some q closes the gap. [`PowerMeter`] has a posterior with two modes, so
-//! none does.
+//! [`Thermometers`] has a normal posterior, so some q closes the gap. [`PowerMeter`] has a
+//! posterior with two modes, so none does.
 
 use std::f64::consts::TAU;
 
@@ -122,19 +122,27 @@ mod tests {
         ScalarNormal { mean: -1.2, log_std: -1.5 },
         ScalarNormal { mean: 0.0, log_std: 0.2 },
     ];
-    const THERMOMETERS: Thermometers = Thermometers { w: [1.0, 0.5], noise: 0.25, x: [1.2, 0.3] };
+    const THERMOMETERS: Thermometers =
+        Thermometers { w: [1.0, 0.5], noise: 0.25, x: [1.2, 0.3] };
     const METER: PowerMeter = PowerMeter { x: 2.0, sigma: 0.5 };
 
     fn check(model: &impl ScalarLatent) {
-        let (hermite, z) = (Rule::gauss_hermite(40), Rule::gauss_legendre(1200, -14.0, 14.0));
+        let (hermite, z) =
+            (Rule::gauss_hermite(40), Rule::gauss_legendre(1200, -14.0, 14.0));
         for q in Q {
-            let definition = hermite.normal(q.mean, q.log_std.exp(), |z| model.log_joint(z) - q.log_prob(z));
-            assert!((model.elbo(q) - definition).abs() < 1e-11, "{q:?}: {} {definition}", model.elbo(q));
+            let definition = hermite
+                .normal(q.mean, q.log_std.exp(), |z| model.log_joint(z) - q.log_prob(z));
+            assert!(
+                (model.elbo(q) - definition).abs() < 1e-11,
+                "{q:?}: {} {definition}",
+                model.elbo(q)
+            );
             let sum = model.elbo(q) + model.kl_to_posterior(q, &z);
             assert!((sum - model.log_prob(&z)).abs() < 1e-11, "{q:?}: {sum}");
             let h = 1e-5;
             let by_mean = |d: f64| model.elbo(ScalarNormal { mean: q.mean + d, ..q });
-            let by_log_std = |d: f64| model.elbo(ScalarNormal { log_std: q.log_std + d, ..q });
+            let by_log_std =
+                |d: f64| model.elbo(ScalarNormal { log_std: q.log_std + d, ..q });
             let [mean, log_std] = model.elbo_gradient(q);
             assert!((mean - (by_mean(h) - by_mean(-h)) / (2.0 * h)).abs() < 1e-6);
             assert!((log_std - (by_log_std(h) - by_log_std(-h)) / (2.0 * h)).abs() < 1e-6);
@@ -156,14 +164,28 @@ mod tests {
 
     #[test]
     fn the_best_q_is_best_on_a_grid() {
-        for (x, sigma) in [(2.0, 0.5), (0.3, 0.5), (-0.7, 0.3), (4.0, 2.0), (1.0, 0.2), (1.1, 0.55), (1.7, 0.9)] {
+        for (x, sigma) in [
+            (2.0, 0.5),
+            (0.3, 0.5),
+            (-0.7, 0.3),
+            (4.0, 2.0),
+            (1.0, 0.2),
+            (1.1, 0.55),
+            (1.7, 0.9),
+        ] {
             let meter = PowerMeter { x, sigma };
             let best = meter.best();
-            assert!(meter.elbo_gradient(best).iter().all(|slope| slope.abs() < 1e-9), "{x} {sigma} {best:?}");
-            for (mean, log_std) in
-                (0..60).flat_map(|i| (0..60).map(move |j| (f64::from(i) * 0.05, f64::from(j) * 0.05)))
-            {
-                assert!(meter.elbo(ScalarNormal { mean, log_std: log_std - 2.5 }) <= meter.elbo(best) + 1e-12);
+            assert!(
+                meter.elbo_gradient(best).iter().all(|slope| slope.abs() < 1e-9),
+                "{x} {sigma} {best:?}"
+            );
+            for (mean, log_std) in (0..60).flat_map(|i| {
+                (0..60).map(move |j| (f64::from(i) * 0.05, f64::from(j) * 0.05))
+            }) {
+                assert!(
+                    meter.elbo(ScalarNormal { mean, log_std: log_std - 2.5 })
+                        <= meter.elbo(best) + 1e-12
+                );
             }
         }
     }

@@ -24,44 +24,67 @@ pub struct Surface<F> {
 }
 
 impl<F: Fn(f64, f64) -> f64> Surface<F> {
-    /// Draws the map; returns the SVG. Fails if an axis has no range, or there is no path to draw.
+    /// Draws the map; returns the SVG. Fails if an axis has no range, or there is no path
+    /// to draw.
     pub fn draw(self) -> Result<String> {
         const COLUMNS: usize = 160;
         const ROWS: usize = 100;
-        let (Some(x), Some(y), false) = (self.x.range, self.y.range, self.x.log || self.y.log) else {
-            return Err(Error::failure("cannot draw the figure: a surface needs two linear axes with a range"));
+        let (Some(x), Some(y), false) =
+            (self.x.range, self.y.range, self.x.log || self.y.log)
+        else {
+            return Err(Error::failure(
+                "cannot draw the figure: a surface needs two linear axes with a range",
+            ));
         };
-        let along = |range: (f64, f64), i: usize, n: usize| range.0 + (range.1 - range.0) * i as f64 / n as f64;
-        let row = |j| (0..=COLUMNS).map(|i| (self.value)(along(x, i, COLUMNS), along(y, j, ROWS))).collect();
+        let along = |range: (f64, f64), i: usize, n: usize| {
+            range.0 + (range.1 - range.0) * i as f64 / n as f64
+        };
+        let row = |j| {
+            (0..=COLUMNS)
+                .map(|i| (self.value)(along(x, i, COLUMNS), along(y, j, ROWS)))
+                .collect()
+        };
         let values: Vec<Vec<f64>> = (0..=ROWS).map(row).collect();
 
-        let (svg, frame) = Plot { x: self.x, y: self.y, series: self.paths }.draw_framed()?;
+        let (svg, frame) =
+            Plot { x: self.x, y: self.y, series: self.paths }.draw_framed()?;
         let (mut bands, mut labels, mut taken) = (String::new(), String::new(), Vec::new());
-        let rgb = |c: plotters::style::RGBColor| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
+        let rgb =
+            |c: plotters::style::RGBColor| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
         let (grey, ink) = (rgb(MUTED), rgb(INK));
         for &height in &self.heights {
             let curves: Vec<Vec<(f64, f64)>> = contours(&values, height)
                 .into_iter()
                 .map(|curve| {
                     let pixel = |(i, j): (f64, f64)| {
-                        let across = frame.x.0 + (frame.x.1 - frame.x.0) * i / COLUMNS as f64;
+                        let across =
+                            frame.x.0 + (frame.x.1 - frame.x.0) * i / COLUMNS as f64;
                         (across, frame.y.1 - (frame.y.1 - frame.y.0) * j / ROWS as f64)
                     };
                     curve.into_iter().map(pixel).collect()
                 })
                 .collect();
-            let outline = curves.iter().fold(String::new(), |path, curve| path + &closed(curve));
+            let outline =
+                curves.iter().fold(String::new(), |path, curve| path + &closed(curve));
             // Bands lie on top of each other, so the colour deepens towards the lowest.
             let style = format!(
                 "fill=\"{grey}\" fill-opacity=\"0.15\" stroke=\"{grey}\" stroke-width=\"{FINE}\" stroke-opacity=\"0.8\""
             );
-            let _ = writeln!(bands, "<path d=\"{outline}\" fill-rule=\"evenodd\" {style}/>");
+            let _ =
+                writeln!(bands, "<path d=\"{outline}\" fill-rule=\"evenodd\" {style}/>");
             for curve in &curves {
-                let Some((across, down)) = label_place(curve, &frame, &taken) else { continue };
+                let Some((across, down)) = label_place(curve, &frame, &taken) else {
+                    continue;
+                };
                 taken.push((across, down));
-                let place =
-                    format!("x=\"{across:.0}\" y=\"{:.0}\" text-anchor=\"middle\"", down - 4.0 * f64::from(FINE));
-                let font = format!("font-family=\"{FONT}\" font-size=\"{}\" fill=\"{ink}\"", FINE * (TEXT - 3));
+                let place = format!(
+                    "x=\"{across:.0}\" y=\"{:.0}\" text-anchor=\"middle\"",
+                    down - 4.0 * f64::from(FINE)
+                );
+                let font = format!(
+                    "font-family=\"{FONT}\" font-size=\"{}\" fill=\"{ink}\"",
+                    FINE * (TEXT - 3)
+                );
                 let _ = writeln!(labels, "<text {place} {font}>{height}</text>");
             }
         }
@@ -83,17 +106,26 @@ fn closed(curve: &[(f64, f64)]) -> String {
     path + "z"
 }
 
-/// Where the label of a curve stands: at its lowest, leftmost, rightmost or highest point, whichever is the first that
-/// lies off the frame and clear of the labels that are `taken`.
-fn label_place(curve: &[(f64, f64)], frame: &Frame, taken: &[(f64, f64)]) -> Option<(f64, f64)> {
-    let extreme = |key: fn(&(f64, f64)) -> f64| curve.iter().copied().max_by(|a, b| key(a).total_cmp(&key(b)));
-    let candidates = [extreme(|p| p.1), extreme(|p| -p.0), extreme(|p| p.0), extreme(|p| -p.1)];
+/// Where the label of a curve stands: at its lowest, leftmost, rightmost or highest point,
+/// whichever is the first that lies off the frame and clear of the labels that are `taken`.
+fn label_place(
+    curve: &[(f64, f64)],
+    frame: &Frame,
+    taken: &[(f64, f64)],
+) -> Option<(f64, f64)> {
+    let extreme = |key: fn(&(f64, f64)) -> f64| {
+        curve.iter().copied().max_by(|a, b| key(a).total_cmp(&key(b)))
+    };
+    let candidates =
+        [extreme(|p| p.1), extreme(|p| -p.0), extreme(|p| p.0), extreme(|p| -p.1)];
     let unit = f64::from(FINE);
     let inside = |(x, y): &(f64, f64)| {
         let across = *x > frame.x.0 + 16.0 * unit && *x < frame.x.1 - 16.0 * unit;
         across && *y > frame.y.0 + 20.0 * unit && *y < frame.y.1 - 3.0 * unit
     };
-    let apart = |(x, y): (f64, f64), (a, b): (f64, f64)| (x - a).abs() > 30.0 * unit || (y - b).abs() > 16.0 * unit;
+    let apart = |(x, y): (f64, f64), (a, b): (f64, f64)| {
+        (x - a).abs() > 30.0 * unit || (y - b).abs() > 16.0 * unit
+    };
     let clear = |place: &(f64, f64)| taken.iter().all(|&other| apart(*place, other));
     candidates.into_iter().flatten().find(|place| inside(place) && clear(place))
 }

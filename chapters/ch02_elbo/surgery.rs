@@ -63,14 +63,30 @@ fn rate(encoder: &[ScalarNormal]) -> Result<Rate> {
 pub fn report(chapter: &mut Chapter, surgery: &Surgery) -> Result<()> {
     let encoders = [("positive", &surgery.positive), ("alternating", &surgery.alternating)];
     chapter.report.section("Surgery");
-    let row = |(name, found): (&str, &Rate)| (name.to_string(), [found.rate, found.information, found.mismatch]);
-    chapter.report.exact_table(&["encoder", "rate", "information", "mismatch"], 4, encoders.map(row));
+    let row = |(name, found): (&str, &Rate)| {
+        (name.to_string(), [found.rate, found.information, found.mismatch])
+    };
+    chapter.report.exact_table(
+        &["encoder", "rate", "information", "mismatch"],
+        4,
+        encoders.map(row),
+    );
 
     let grid = || (-150..=150).map(|i| f64::from(i) / 50.0);
-    let density = |log_prob: &dyn Fn(f64) -> f64| grid().map(|z| (z, log_prob(z).exp())).collect::<Vec<_>>();
-    let prior = Series::new("prior p(z)", Style::Reference, density(&|z| ScalarNormal::STANDARD.log_prob(z)));
+    let density = |log_prob: &dyn Fn(f64) -> f64| {
+        grid().map(|z| (z, log_prob(z).exp())).collect::<Vec<_>>()
+    };
+    let prior = Series::new(
+        "prior p(z)",
+        Style::Reference,
+        density(&|z| ScalarNormal::STANDARD.log_prob(z)),
+    );
     let curve = |(name, found): (&str, &Rate)| {
-        Series::new(format!("q(z), {name}"), Style::Line, density(&|z| found.aggregate.log_prob(z)))
+        Series::new(
+            format!("q(z), {name}"),
+            Style::Line,
+            density(&|z| found.aggregate.log_prob(z)),
+        )
     };
     let series = [prior].into_iter().chain(encoders.map(curve)).collect();
     let plot = Plot { x: Axis::linear("amplitude z"), y: Axis::linear("density"), series };

@@ -109,10 +109,18 @@ fn learn(start: f64, round: impl Fn(f64) -> f64) -> Vec<f64> {
 /// Learns sigma with the best q from two starts, and with the posterior.
 pub fn learn_from(readings: &[f64]) -> Theta {
     let readings = Readings { x: readings, z: Rule::gauss_legendre(1200, -14.0, 14.0) };
-    let at = |sigma| At { sigma, elbo: readings.elbo(sigma), evidence: readings.evidence(sigma) };
+    let at = |sigma| At {
+        sigma,
+        elbo: readings.elbo(sigma),
+        evidence: readings.evidence(sigma),
+    };
     let from = |start| {
         let sigmas = learn(start, |sigma| readings.round(sigma));
-        let round = |round: usize| Round { round, at: at(sigmas[round]), kl: readings.kl(sigmas[round]) };
+        let round = |round: usize| Round {
+            round,
+            at: at(sigmas[round]),
+            kl: readings.kl(sigmas[round]),
+        };
         Learned {
             start,
             end: sigmas[ROUNDS],
@@ -133,8 +141,14 @@ pub fn report(chapter: &mut Chapter, theta: &Theta) -> Result<()> {
     let report = &mut chapter.report;
     for learned in [&theta.from_above, &theta.from_below] {
         report.section(&format!("Learning theta from sigma = {}", learned.start));
-        let row = |Round { round, at, kl }: &Round| (round.to_string(), [at.sigma, at.elbo, *kl, at.evidence]);
-        report.exact_table(&["round", "sigma", "ELBO", "KL", "log p(x)"], 4, learned.rounds.iter().map(row));
+        let row = |Round { round, at, kl }: &Round| {
+            (round.to_string(), [at.sigma, at.elbo, *kl, at.evidence])
+        };
+        report.exact_table(
+            &["round", "sigma", "ELBO", "KL", "log p(x)"],
+            4,
+            learned.rounds.iter().map(row),
+        );
     }
     report.section("Two maxima");
     report.row("sigma that made the readings", &Number::exact(0.5, 4), "");
@@ -146,13 +160,19 @@ pub fn report(chapter: &mut Chapter, theta: &Theta) -> Result<()> {
     let line = |name: &str, value: fn(&At) -> f64| {
         Series::new(name, Style::Line, theta.curve.iter().map(|at| (at.sigma, value(at))))
     };
-    let dots = |name: &str, learned: &Learned| Series::new(name, Style::Dots, learned.path.iter().copied());
+    let dots = |name: &str, learned: &Learned| {
+        Series::new(name, Style::Dots, learned.path.iter().copied())
+    };
     let series = vec![
         line("log p(x)", |at| at.evidence),
         line("highest ELBO", |at| at.elbo),
         dots("learned from 3", &theta.from_above),
         dots("learned from 0.2", &theta.from_below),
     ];
-    let plot = Plot { x: Axis::linear("sigma, the noise of the meter"), y: Axis::linear("nats per reading"), series };
+    let plot = Plot {
+        x: Axis::linear("sigma, the noise of the meter"),
+        y: Axis::linear("nats per reading"),
+        series,
+    };
     chapter.figure("two_maxima", &plot.draw()?)
 }

@@ -77,17 +77,27 @@ pub fn report(chapter: &mut Chapter, meter: &PowerMeter, modes: &TwoModes) -> Re
     let report = &mut chapter.report;
     report.section("Two modes");
     let name = |path: &Path| format!("start {}", path.start);
-    let row = |path: &Path| (name(path), [path.end.mean, path.end.log_std.exp(), path.elbo, path.kl]);
+    let row = |path: &Path| {
+        (name(path), [path.end.mean, path.end.log_std.exp(), path.elbo, path.kl])
+    };
     report.exact_table(&["ascent", "mean", "std", "ELBO", "KL"], 4, modes.paths().map(row));
     report.line("");
     report.row("log p(x)", &Number::exact(modes.log_prob, 4), "nats");
     report.row("log 2", &Number::exact(LN_2, 4), "nats");
-    report.row("largest |ELBO + KL - log p(x)|", &Number::exact(modes.largest_error, 10), "nats");
+    report.row(
+        "largest |ELBO + KL - log p(x)|",
+        &Number::exact(modes.largest_error, 10),
+        "nats",
+    );
 
     let grid = || (-240..=240).map(|i| f64::from(i) / 100.0);
     let density = |q: ScalarNormal| grid().map(move |z| (z, q.log_prob(z).exp()));
     let series = vec![
-        Series::new("p(z|x)", Style::Line, grid().map(|z| (z, (meter.log_joint(z) - modes.log_prob).exp()))),
+        Series::new(
+            "p(z|x)",
+            Style::Line,
+            grid().map(|z| (z, (meter.log_joint(z) - modes.log_prob).exp())),
+        ),
         Series::new("q(z), start 0.5", Style::Line, density(modes.one_mode())),
         Series::new("q(z), start 0", Style::Line, density(modes.between())),
     ];
@@ -97,7 +107,10 @@ pub fn report(chapter: &mut Chapter, meter: &PowerMeter, modes: &TwoModes) -> Re
         means: [-2.2, 2.2],
         log_stds: [-3.0, 0.3],
         gaps: vec![0.75, 1.0, 2.0, 3.5, 8.0, 16.0],
-        ascents: modes.paths().map(|path| Ascent { name: name(path), path: &path.path }).into(),
+        ascents: modes
+            .paths()
+            .map(|path| Ascent { name: name(path), path: &path.path })
+            .into(),
     };
     chapter.figure("two_modes", &map.draw(meter, modes.log_prob)?)
 }

@@ -63,14 +63,19 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, bounds: &Bounds) {
     let models = [&bounds.wide, &bounds.plane];
     let row = |model: &OfModel, part: &str, elbo: &NegativeElbo| {
         let terms = [elbo.reconstruction, elbo.kl[0], elbo.total()];
-        let mut row = terms.map(|nats| Number::within(bits(nats), model.tolerance, 3)).to_vec();
+        let mut row =
+            terms.map(|nats| Number::within(bits(nats), model.tolerance, 3)).to_vec();
         row.push(Number::within(bits(elbo.noise_error), 0.0002, 4));
         (format!("{}, {part}", model.name), row)
     };
     let rows: Vec<_> = models
         .iter()
         .flat_map(|model| {
-            let parts = [("training", &model.training), ("validation", &model.validation), ("test", &model.test)];
+            let parts = [
+                ("training", &model.training),
+                ("validation", &model.validation),
+                ("test", &model.test),
+            ];
             parts.map(|(part, elbo)| row(model, part, elbo))
         })
         .collect();
@@ -82,12 +87,22 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, bounds: &Bounds) {
         report.row(&format!("{}, KL of a test image", model.name), &spent, "bits");
     }
     for model in models {
-        report.row(&format!("weights of the model with {}", model.name), &Number::count(model.weights), "");
+        report.row(
+            &format!("weights of the model with {}", model.name),
+            &Number::count(model.weights),
+            "",
+        );
     }
     let baseline = |nats| Number::exact(bits(nats), 3);
-    report.row("independent pixels, validation", &baseline(bounds.independent_validation), "bits/dim");
+    report.row(
+        "independent pixels, validation",
+        &baseline(bounds.independent_validation),
+        "bits/dim",
+    );
     report.row("independent pixels, test", &baseline(bounds.independent_test), "bits/dim");
-    for (part, elbo) in [("validation", &bounds.wide.validation), ("test", &bounds.wide.test)] {
+    for (part, elbo) in
+        [("validation", &bounds.wide.validation), ("test", &bounds.wide.test)]
+    {
         chapter.metric(&format!("{part}_bits_per_dim"), bits(elbo.total()));
         chapter.metric(&format!("{part}_bits_per_dim_stderr"), bits(elbo.noise_error));
     }

@@ -18,8 +18,8 @@ pub struct Latents {
     kl: Vec<f64>,
     /// The mean sigma.
     sigma: f64,
-    /// How many dimensions have a posterior mean that varies over the images by more than 0.01. Burda et al. (2016),
-    /// appendix C.
+    /// How many dimensions have a posterior mean that varies over the images by more than
+    /// 0.01. Burda et al. (2016), appendix C.
     active: usize,
 }
 
@@ -32,8 +32,11 @@ impl Latents {
         let (mut kl, mut sigma, mut active) = (vec![0.0; k], 0.0, 0);
         for j in 0..k {
             let mut spread = Estimate::default();
-            for (mean, log_var) in means.chunks(k).zip(log_vars.chunks(k)).map(|(m, l)| (m[j], l[j])) {
-                kl[j] += 0.5 * (mean * mean + log_var.exp() - log_var - 1.0) / images.len() as f64;
+            for (mean, log_var) in
+                means.chunks(k).zip(log_vars.chunks(k)).map(|(m, l)| (m[j], l[j]))
+            {
+                kl[j] += 0.5 * (mean * mean + log_var.exp() - log_var - 1.0)
+                    / images.len() as f64;
                 sigma += (0.5 * log_var).exp() / means.len() as f64;
                 spread.push(mean);
             }
@@ -58,12 +61,14 @@ pub fn weigh_the_kl(
     fresh: impl Fn() -> Vae,
     steps: usize,
 ) -> Result<Vec<Weighted>> {
-    let (draws, device) = (Draws { passes: 16, seed: chapter.seed() }, chapter.device.clone());
+    let (draws, device) =
+        (Draws { passes: 16, seed: chapter.seed() }, chapter.device.clone());
     let mut found = Vec::new();
     for weight in [0.0, 1.0, 4.0, 10.0] {
         let fit = Fit { kl_warmup: 0, kl_weight: weight, ..Fit::new(steps, 0.3) };
         let loss = fit.loss(&data.train, chapter.seed(), &device);
-        let model = chapter.stage(&format!("weight {weight}"), &fit).train(&fresh(), loss)?.model;
+        let model =
+            chapter.stage(&format!("weight {weight}"), &fit).train(&fresh(), loss)?.model;
         let elbo = NegativeElbo::estimate(&model, &data.validation, draws, &device)?;
         let latents = Latents::of(&model, &data.validation, &device)?;
         found.push(Weighted { weight, elbo, latents });
@@ -81,7 +86,11 @@ pub fn report_active(chapter: &mut Chapter, latents: &Latents) {
 }
 
 /// Prints what each weight does, and draws the KL of each dimension.
-pub fn report_weights(chapter: &mut Chapter, data: &Dataset, found: &[Weighted]) -> Result<()> {
+pub fn report_weights(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    found: &[Weighted],
+) -> Result<()> {
     let bits = |nats: f64| Number::within(data.bits_per_dim(nats), 0.005, 3);
     let rows = found.iter().map(|Weighted { weight, elbo, latents }| {
         let cells = vec![
@@ -94,7 +103,8 @@ pub fn report_weights(chapter: &mut Chapter, data: &Dataset, found: &[Weighted])
         (format!("{weight}"), cells)
     });
     chapter.report.section("The weight of the KL (bits/dim)");
-    let header = ["weight", "mean sigma", "reconstruction", "KL", "-ELBO", "active latents"];
+    let header =
+        ["weight", "mean sigma", "reconstruction", "KL", "-ELBO", "active latents"];
     chapter.report.table(&header, &rows.collect::<Vec<_>>());
 
     // With weight 0 the KL is no part of the loss, nor of the figure.
@@ -104,5 +114,8 @@ pub fn report_weights(chapter: &mut Chapter, data: &Dataset, found: &[Weighted])
         Series::new(format!("weight {weight}"), Style::LineAndDots, per_dimension)
     };
     let (x, y) = (Axis::linear("latent dimension, sorted"), Axis::linear("KL (nats)"));
-    chapter.figure("kl_per_dimension", &Plot { x, y, series: priced.map(curve).collect() }.draw()?)
+    chapter.figure(
+        "kl_per_dimension",
+        &Plot { x, y, series: priced.map(curve).collect() }.draw()?,
+    )
 }

@@ -1,4 +1,5 @@
-//! What the bound leaves out: the exact evidence in the plane, and the price of one encoder for all images.
+//! What the bound leaves out: the exact evidence in the plane, and the price of one encoder
+//! for all images.
 
 use burn::{
     module::{Module, Param},

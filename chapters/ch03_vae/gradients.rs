@@ -18,7 +18,8 @@ use super::{
     noise::{Purpose, noise},
 };
 
-/// Variances of both estimators of d/dmu E f(z), z ~ N(mu, I), in the first coordinate of mu.
+/// Variances of both estimators of d/dmu E f(z), z ~ N(mu, I), in the first coordinate of
+/// mu.
 pub struct Simple {
     /// What f is.
     function: String,
@@ -127,13 +128,28 @@ pub fn report_simple(chapter: &mut Chapter, found: &[Simple]) {
         let (pathwise, score) = (pathwise.variance(), score.variance());
         (function.clone(), [pathwise, score, score / pathwise, *exact_ratio])
     });
-    chapter.report.exact_table(&["f", "reparameterized", "score function", "ratio", "exact ratio"], 2, rows);
+    chapter.report.exact_table(
+        &["f", "reparameterized", "score function", "ratio", "exact ratio"],
+        2,
+        rows,
+    );
 }
 
 /// Prints the variances for the decoder.
-pub fn report_decoder(chapter: &mut Chapter, OfDecoder { pathwise, score, with_baseline }: &OfDecoder) {
+pub fn report_decoder(
+    chapter: &mut Chapter,
+    OfDecoder { pathwise, score, with_baseline }: &OfDecoder,
+) {
     let report = &mut chapter.report;
     report.section("Gradients of the decoder");
-    report.row("score function / reparameterized", &Number::within(score / pathwise, 100.0, 0), "");
-    report.row("the same with a baseline", &Number::within(with_baseline / pathwise, 0.3, 1), "");
+    report.row(
+        "score function / reparameterized",
+        &Number::within(score / pathwise, 100.0, 0),
+        "",
+    );
+    report.row(
+        "the same with a baseline",
+        &Number::within(with_baseline / pathwise, 0.3, 1),
+        "",
+    );
 }

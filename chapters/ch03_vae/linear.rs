@@ -52,8 +52,10 @@ pub fn compare(chapter: &mut Chapter, data: &Dataset) -> Result<Linear> {
 fn covariance(images: &Images) -> Matrix {
     let (n, values) = (images.len() as f64, images.level_values());
     let value = |&v: &u8| values[usize::from(v)];
-    let images: Vec<Vector> =
-        images.iter().map(|image| Vector::from_iterator(image.len(), image.iter().map(value))).collect();
+    let images: Vec<Vector> = images
+        .iter()
+        .map(|image| Vector::from_iterator(image.len(), image.iter().map(value)))
+        .collect();
     let mean = images.iter().sum::<Vector>() / n;
     images.iter().map(|x| (x - &mean) * (x - &mean).transpose()).sum::<Matrix>() / n
 }
@@ -65,5 +67,9 @@ pub fn report(chapter: &mut Chapter, Linear { trained, best }: &Linear) {
     report.row("trained, ELBO", &Number::within(trained.elbo, 0.01, 3), "nats");
     report.row("probabilistic PCA, log p(x)", &Number::exact(*best, 3), "nats");
     report.row("gap", &Number::within(best - trained.elbo, 0.001, 4), "nats");
-    report.row("KL, both latents", &Number::within(trained.kl.iter().sum(), 0.05, 2), "nats");
+    report.row(
+        "KL, both latents",
+        &Number::within(trained.kl.iter().sum(), 0.05, 2),
+        "nats",
+    );
 }

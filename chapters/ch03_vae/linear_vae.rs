@@ -1,4 +1,5 @@
-//! The linear VAE: decoder and encoder are linear, so its best ELBO is known exactly (probabilistic PCA).
+//! The linear VAE: decoder and encoder are linear, so its best ELBO is known exactly
+//! (probabilistic PCA).
 
 use burn::{
     module::{Module, Param},
@@ -66,14 +67,18 @@ impl LinearVae {
     pub fn exact_elbo(&self, images: &Images) -> Result<ExactElbo> {
         let (v, c) = affine(&self.encoder)?;
         let (w, b) = affine(&self.decoder)?;
-        let variances: Vec<f64> = download(self.log_var.val())?.iter().map(|l| l.exp()).collect();
+        let variances: Vec<f64> =
+            download(self.log_var.val())?.iter().map(|l| l.exp()).collect();
         let noise = download(self.log_noise.val())?.iter().map(|l| l.exp()).sum();
         let model = LinearGaussian::standard(w, b, noise)?;
         let covariance = Matrix::from_diagonal(&Vector::from_vec(variances.clone()));
         let (mut elbo, mut kl) = (0.0, vec![0.0; variances.len()]);
         let (n, values) = (images.len() as f64, images.level_values());
         for image in images.iter() {
-            let x = Vector::from_iterator(image.len(), image.iter().map(|&v| values[usize::from(v)]));
+            let x = Vector::from_iterator(
+                image.len(),
+                image.iter().map(|&v| values[usize::from(v)]),
+            );
             let q = Gaussian::new(&v * &x + &c, covariance.clone())?;
             elbo += model.elbo(&x, &q)? / n;
             for ((kl, mean), s2) in kl.iter_mut().zip(q.mean().iter()).zip(&variances) {
@@ -104,8 +109,10 @@ mod tests {
 
     #[test]
     fn the_exact_elbo_of_the_linear_vae_is_the_mean_of_its_draws() {
-        let (images, device) = (digits().expect("the embedded digits").train.range(0, 20), Device::flex());
-        let model = LinearVae::new(images.dim(), 3, &mut rng(7, Stream::Evaluation, 10), &device);
+        let (images, device) =
+            (digits().expect("the embedded digits").train.range(0, 20), Device::flex());
+        let model =
+            LinearVae::new(images.dim(), 3, &mut rng(7, Stream::Evaluation, 10), &device);
         let exact = model.exact_elbo(&images).expect("an ELBO");
         let noise = &mut rng(7, Stream::Evaluation, 11);
         let mut estimate = Estimate::default();
@@ -113,7 +120,12 @@ mod tests {
             let draw = model.elbo(images.values(&device), noise).mean();
             estimate.push(download(draw).expect("a tensor on the CPU")[0]);
         }
-        assert!(estimate.z_score(exact.elbo).abs() < 4.0, "{} and {}", estimate.mean(), exact.elbo);
+        assert!(
+            estimate.z_score(exact.elbo).abs() < 4.0,
+            "{} and {}",
+            estimate.mean(),
+            exact.elbo
+        );
         assert_eq!(exact.kl.len(), 3);
         assert!(exact.kl.iter().all(|&kl| kl > 0.0));
     }

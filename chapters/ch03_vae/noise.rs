@@ -3,7 +3,8 @@
 use elbo_to_diffusion::random::{Stream, rng};
 use rand_chacha::ChaCha8Rng;
 
-/// What is drawn. The bounds take the steps of the same stream from 0 on, one for each group of images.
+/// What is drawn. The bounds take the steps of the same stream from 0 on, one for each
+/// group of images.
 pub enum Purpose {
     /// Latents of the posteriors that images have of their own.
     OwnPosteriors = 1000,

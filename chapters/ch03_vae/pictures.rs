@@ -37,9 +37,15 @@ impl Pictures {
         let (device, dim) = (&chapter.device, data.test.dim());
         let (values, grey_levels) = (data.test.level_values(), data.test.level_count());
         let row = |label: &str, z: Tensor<2>, model: &Vae| -> Result<ImageRow> {
-            Ok(ImageRow::from_values(label, &download(model.decoder.mean(z, &values))?, dim))
+            Ok(ImageRow::from_values(
+                label,
+                &download(model.decoder.mean(z, &values))?,
+                dim,
+            ))
         };
-        let code = |model: &Vae, images: &Images| model.encoder.given(images.values(device), None).mean;
+        let code = |model: &Vae, images: &Images| {
+            model.encoder.given(images.values(device), None).mean
+        };
 
         let few = data.test.range(0, 12);
         let reconstructions = vec![
@@ -49,27 +55,38 @@ impl Pictures {
         ];
 
         let z = normal([48, 16], &mut rng(chapter.seed(), Stream::Sampling, 0), device);
-        let drawn = wide.decoder.sample(z.clone(), &mut rng(chapter.seed(), Stream::Sampling, 1))?;
+        let drawn = wide
+            .decoder
+            .sample(z.clone(), &mut rng(chapter.seed(), Stream::Sampling, 1))?;
         let label = "Samples: z from N(0, I), then x from p(x|z)";
-        let mut samples = ImageRow::from_grey_levels(label, drawn.chunks(dim), grey_levels).wrap(16);
+        let mut samples =
+            ImageRow::from_grey_levels(label, drawn.chunks(dim), grey_levels).wrap(16);
         samples.extend(row("E[x|z] at the same z", z, wide)?.wrap(16));
 
         let ends = code(wide, &few);
         let walk = |first: usize| {
-            let (from, to) = (ends.clone().narrow(0, first, 1), ends.clone().narrow(0, first + 1, 1));
-            let steps = (0..12).map(|i| from.clone() + (to.clone() - from.clone()) * (f64::from(i) / 11.0));
+            let (from, to) =
+                (ends.clone().narrow(0, first, 1), ends.clone().narrow(0, first + 1, 1));
+            let steps = (0..12).map(|i| {
+                from.clone() + (to.clone() - from.clone()) * (f64::from(i) / 11.0)
+            });
             row("", Tensor::cat(steps.collect(), 0), wide)
         };
         let walk = [0, 2, 4, 6].into_iter().map(walk).collect::<Result<_>>()?;
 
         let grid = grid();
-        let z = Tensor::<2>::from_data(TensorData::new(grid.concat(), [grid.len(), 2]), device);
+        let z =
+            Tensor::<2>::from_data(TensorData::new(grid.concat(), [grid.len(), 2]), device);
         let codes = download(code(plane, &data.test))?;
         let placed: Vec<Vec<u8>> = grid
             .iter()
-            .map(|z| nearest(z, &codes).map_or_else(|| vec![0; dim], |i| data.test.image(i).to_vec()))
+            .map(|z| {
+                nearest(z, &codes)
+                    .map_or_else(|| vec![0; dim], |i| data.test.image(i).to_vec())
+            })
             .collect();
-        let placed = ImageRow::from_grey_levels("", placed.iter().map(Vec::as_slice), grey_levels);
+        let placed =
+            ImageRow::from_grey_levels("", placed.iter().map(Vec::as_slice), grey_levels);
         Ok(Self {
             reconstructions,
             samples,
@@ -106,6 +123,7 @@ fn grid() -> Vec<[f32; 2]> {
 /// Which code lies nearest to z, if one lies near enough to be shown in its place.
 fn nearest(z: &[f32; 2], codes: &[f64]) -> Option<usize> {
     let distance = |c: &[f64]| (c[0] - f64::from(z[0])).hypot(c[1] - f64::from(z[1]));
-    let (nearest, distance) = codes.chunks(2).map(distance).enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let (nearest, distance) =
+        codes.chunks(2).map(distance).enumerate().min_by(|a, b| a.1.total_cmp(&b.1))?;
     (distance < 0.2).then_some(nearest)
 }

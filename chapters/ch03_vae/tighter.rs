@@ -25,17 +25,29 @@ pub struct Tighter {
 }
 
 /// Tightens the bounds of both models.
-pub fn measure(chapter: &mut Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Result<Tighter> {
+pub fn measure(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    wide: &Vae,
+    plane: &Vae,
+) -> Result<Tighter> {
     let (seed, device) = (chapter.seed(), chapter.device.clone());
-    let importance =
-        |model, draws| ImportanceWeighted::estimate(model, &data.test, Importance { draws, seed }, &device);
+    let importance = |model, draws| {
+        ImportanceWeighted::estimate(model, &data.test, Importance { draws, seed }, &device)
+    };
     let (tight_wide, tight_plane) = (importance(wide, 500)?, importance(plane, 100)?);
     let posteriors = evidence::posteriors(plane, &data.test, &device)?;
-    let log_evidence: Vec<f64> = posteriors.iter().map(|posterior| posterior.log_evidence).collect();
+    let log_evidence: Vec<f64> =
+        posteriors.iter().map(|posterior| posterior.log_evidence).collect();
     Ok(Tighter {
         wide: tight_wide,
         plane: tight_plane,
-        amortisation: evidence::one_posterior_per_image(chapter, plane, &data.test, &posteriors)?,
+        amortisation: evidence::one_posterior_per_image(
+            chapter,
+            plane,
+            &data.test,
+            &posteriors,
+        )?,
         least: -mean(&log_evidence),
     })
 }
@@ -47,9 +59,17 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, found: &Tighter) {
     let report = &mut chapter.report;
     report.section("Tighter bounds");
     report.row("16 latents, -L_500", &bits(wide.nats, 0.003), "bits/dim");
-    report.row("16 latents, effective draws of 500", &Number::within(wide.effective_draws, 3.0, 0), "");
+    report.row(
+        "16 latents, effective draws of 500",
+        &Number::within(wide.effective_draws, 3.0, 0),
+        "",
+    );
     report.row("2 latents, -L_100", &bits(plane.nats, 0.02), "bits/dim");
-    report.row("2 latents, effective draws of 100", &Number::within(plane.effective_draws, 8.0, 0), "");
+    report.row(
+        "2 latents, effective draws of 100",
+        &Number::within(plane.effective_draws, 8.0, 0),
+        "",
+    );
     report.row("2 latents, -log p(x)", &bits(*least, 0.02), "bits/dim");
     report.section("The price of one encoder");
     report.row("-ELBO with the encoder", &bits(*encoder, 0.02), "bits/dim");

@@ -59,13 +59,23 @@ fn of_model(
 // ANCHOR_END: compare
 
 /// Prints the bounds, and the gain.
-pub fn report(chapter: &mut Chapter, data: &Dataset, Comparison { vae, hvae }: &Comparison) {
+pub fn report(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    Comparison { vae, hvae }: &Comparison,
+) {
     let bits = |nats: f64| data.bits_per_dim(nats);
     let mut rows = Vec::new();
     for (name, prefix, model) in [("VAE", "vae_", vae), ("HVAE", "", hvae)] {
-        for (part, Bounds { elbo, tight }) in [("validation", &model.validation), ("test", &model.test)] {
-            let terms = [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), tight.nats];
-            rows.push((format!("{name}, {part}"), terms.map(|nats| Number::within(bits(nats), 0.003, 3)).to_vec()));
+        for (part, Bounds { elbo, tight }) in
+            [("validation", &model.validation), ("test", &model.test)]
+        {
+            let terms =
+                [elbo.reconstruction, elbo.kl.iter().sum(), elbo.total(), tight.nats];
+            rows.push((
+                format!("{name}, {part}"),
+                terms.map(|nats| Number::within(bits(nats), 0.003, 3)).to_vec(),
+            ));
             for (metric, nats) in [
                 ("bits_per_dim", elbo.total()),
                 ("bits_per_dim_stderr", elbo.noise_error),

@@ -57,7 +57,12 @@ fn variance(values: &[f64]) -> f64 {
 
 /// Prints the shares.
 pub fn report(chapter: &mut Chapter, decided: &[Decided]) {
-    let row = |Decided { t, share }: &Decided| (format!("z_{t}"), vec![Number::within(*share, 0.05, 2)]);
+    let row = |Decided { t, share }: &Decided| {
+        (format!("z_{t}"), vec![Number::within(*share, 0.05, 2)])
+    };
     chapter.report.section("What each level decides");
-    chapter.report.table(&["fixed", "share of the variance"], &decided.iter().map(row).collect::<Vec<_>>());
+    chapter.report.table(
+        &["fixed", "share of the variance"],
+        &decided.iter().map(row).collect::<Vec<_>>(),
+    );
 }

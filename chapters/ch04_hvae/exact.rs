@@ -13,7 +13,8 @@ use super::noise::{Purpose, noise};
 const DATA: usize = 4;
 const LATENT: usize = 3;
 
-/// How far the ELBO of three encoders stays below log p(x), over random hierarchies of one depth; in nats.
+/// How far the ELBO of three encoders stays below log p(x), over random hierarchies of one
+/// depth; in nats.
 #[derive(Default)]
 pub struct Gaps {
     /// The number of levels of latents.
@@ -70,9 +71,12 @@ fn hierarchy(latent_levels: usize, rng: &mut ChaCha8Rng) -> Result<Chain> {
     for below in (0..latent_levels).rev() {
         let outputs = if below == 0 { DATA } else { LATENT };
         let mut normal = || -> f64 { StandardNormal.sample(rng) };
-        let mut random = |rows, columns, scale: f64| Matrix::from_fn(rows, columns, |_, _| scale * normal());
+        let mut random = |rows, columns, scale: f64| {
+            Matrix::from_fn(rows, columns, |_, _| scale * normal())
+        };
         let (matrix, root) = (random(outputs, LATENT, 0.6), random(outputs, outputs, 0.4));
-        let covariance = &root * root.transpose() + Matrix::identity(outputs, outputs) * 0.2;
+        let covariance =
+            &root * root.transpose() + Matrix::identity(outputs, outputs) * 0.2;
         steps.push(LinearConditional::new(matrix, Vector::zeros(outputs), covariance)?);
     }
     Ok(Chain::new(Gaussian::standard(LATENT)?, steps)?)
@@ -81,16 +85,26 @@ fn hierarchy(latent_levels: usize, rng: &mut ChaCha8Rng) -> Result<Chain> {
 /// The best conditional law with independent dimensions.
 fn diagonal_step(step: &LinearConditional) -> Result<LinearConditional> {
     let noise = blocks(step.noise(), 1)?;
-    Ok(LinearConditional::new(step.matrix().clone(), noise.mean().clone(), noise.covariance().clone())?)
+    Ok(LinearConditional::new(
+        step.matrix().clone(),
+        noise.mean().clone(),
+        noise.covariance().clone(),
+    )?)
 }
 
-/// The Gaussian q with independent blocks of this size that has the least KL(q || law): the mean of the law, and the
-/// blocks on the diagonal of its precision. Bishop (2006), section 10.1.2.
+/// The Gaussian q with independent blocks of this size that has the least KL(q || law): the
+/// mean of the law, and the blocks on the diagonal of its precision. Bishop (2006), section
+/// 10.1.2.
 fn blocks(law: &Gaussian, size: usize) -> Result<Gaussian> {
     let n = law.dimension();
     let precision = law.precision();
     let same_block = |i: usize, j: usize| i / size == j / size;
-    let kept = Matrix::from_fn(n, n, |i, j| if same_block(i, j) { precision[(i, j)] } else { 0.0 });
+    let kept =
+        Matrix::from_fn(
+            n,
+            n,
+            |i, j| if same_block(i, j) { precision[(i, j)] } else { 0.0 },
+        );
     let covariance = Gaussian::new(Vector::zeros(n), kept)?.precision();
     Ok(Gaussian::new(law.mean().clone(), covariance)?)
 }
@@ -98,8 +112,18 @@ fn blocks(law: &Gaussian, size: usize) -> Result<Gaussian> {
 /// Prints the gaps.
 pub fn report(chapter: &mut Chapter, found: &[Gaps]) {
     chapter.report.section("Exact hierarchies (nats)");
-    let header = ["levels", "log p(x)", "gap, Markov", "gap, diagonal noise", "gap, independent levels"];
-    let row =
-        |gaps: &Gaps| (gaps.latent_levels.to_string(), [gaps.evidence, gaps.markov, gaps.diagonal, gaps.independent]);
+    let header = [
+        "levels",
+        "log p(x)",
+        "gap, Markov",
+        "gap, diagonal noise",
+        "gap, independent levels",
+    ];
+    let row = |gaps: &Gaps| {
+        (
+            gaps.latent_levels.to_string(),
+            [gaps.evidence, gaps.markov, gaps.diagonal, gaps.independent],
+        )
+    };
     chapter.report.exact_table(&header, 3, found.iter().map(row));
 }

@@ -20,14 +20,16 @@ use super::{
 /// Draws of z_{t-1} given x alone, for the density q(z_t | x).
 const DRAWS: usize = 64;
 
-/// What lies between two estimates: one that is too low in expectation, and one that is too high.
+/// What lies between two estimates: one that is too low in expectation, and one that is too
+/// high.
 #[derive(Clone, Copy, Default)]
 struct Bracket {
     low: f64,
     high: f64,
 }
 
-/// Means over images of log densities in nats, at one draw of z_1, ..., z_T for each image. Index t - 1 is z_t.
+/// Means over images of log densities in nats, at one draw of z_1, ..., z_T for each image.
+/// Index t - 1 is z_t.
 struct Path {
     /// E log q(z_t | z_{t-1}).
     q: Vec<f64>,
@@ -117,8 +119,13 @@ pub struct Cost {
     kl: Bracket,
 }
 
-/// Each level's term of the ELBO, and the bounds between which its KL divergence lies; z_1 first.
-pub fn level_by_level(chapter: &Chapter, images: &Images, model: &Hvae) -> Result<Vec<Cost>> {
+/// Each level's term of the ELBO, and the bounds between which its KL divergence lies; z_1
+/// first.
+pub fn level_by_level(
+    chapter: &Chapter,
+    images: &Images,
+    model: &Hvae,
+) -> Result<Vec<Cost>> {
     const PASSES: usize = 4;
     let noise = &mut noise(chapter.seed(), Purpose::Paths);
     let batch = Batch::new(&images.range(0, 256), &chapter.device);
@@ -137,12 +144,17 @@ pub fn level_by_level(chapter: &Chapter, images: &Images, model: &Hvae) -> Resul
 
 /// Prints the costs, and their sum.
 pub fn report(chapter: &mut Chapter, costs: &[Cost]) {
-    let columns: [fn(&Cost) -> f64; 3] = [|cost| cost.elbo_term, |cost| cost.kl.low, |cost| cost.kl.high];
+    let columns: [fn(&Cost) -> f64; 3] =
+        [|cost| cost.elbo_term, |cost| cost.kl.low, |cost| cost.kl.high];
     let number = |nats| Number::within(nats, 0.1, 2);
-    let row = |(cost, t): (&Cost, usize)| (format!("z_{t}"), columns.map(|column| number(column(cost))).to_vec());
+    let row = |(cost, t): (&Cost, usize)| {
+        (format!("z_{t}"), columns.map(|column| number(column(cost))).to_vec())
+    };
     let mut rows: Vec<(String, Vec<Number>)> = costs.iter().zip(1..).map(row).collect();
     let sum = columns.map(|column| number(costs.iter().map(column).sum()));
     rows.push(("sum".into(), sum.to_vec()));
     chapter.report.section("Level by level (nats)");
-    chapter.report.table(&["level", "term of the ELBO", "KL, at least", "KL, at most"], &rows);
+    chapter
+        .report
+        .table(&["level", "term of the ELBO", "KL, at least", "KL, at most"], &rows);
 }

@@ -24,13 +24,20 @@ pub struct Pictures {
 
 impl Pictures {
     /// Draws from both models.
-    pub fn new(chapter: &Chapter, like: &Images, config: &HvaeConfig, vae: &Vae, hvae: &Hvae) -> Result<Self> {
+    pub fn new(
+        chapter: &Chapter,
+        like: &Images,
+        config: &HvaeConfig,
+        vae: &Vae,
+        hvae: &Hvae,
+    ) -> Result<Self> {
         let (device, dim, grey_levels) = (&chapter.device, like.dim(), like.level_count());
         let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
         let latent_levels = config.latents.len();
         let (bottom, top) = (config.latents[0], config.latents[latent_levels - 1]);
-        let sheet =
-            |label: &str, pixels: &[u8]| ImageRow::from_grey_levels(label, pixels.chunks(dim), grey_levels).wrap(16);
+        let sheet = |label: &str, pixels: &[u8]| {
+            ImageRow::from_grey_levels(label, pixels.chunks(dim), grey_levels).wrap(16)
+        };
 
         let z = hvae.descend(latent_levels, 1, normal([32, top], noise, device), noise);
         let drawn = hvae.decoder.sample(z, noise)?;
@@ -38,15 +45,22 @@ impl Pictures {
         let mut samples = sheet("Samples from the HVAE", &drawn);
         samples.extend(sheet("Samples from the VAE", &from_vae));
 
-        // Fix z_t, draw z_{t-1} twelve times and go down from each; the first z_{t-1} is the one that the next row fixes.
+        // Fix z_t, draw z_{t-1} twelve times and go down from each; the first z_{t-1} is
+        // the one that the next row fixes.
         let mut levels = Vec::new();
         for path in ["first", "second"] {
             let mut z: Tensor<2> = normal([1, top], noise, device);
             for t in (1..=latent_levels).rev() {
                 let below = hvae.descend(t, t - 1, z.repeat_dim(0, 12), noise);
                 z = below.clone().narrow(0, 0, 1);
-                let x_hat = hvae.decoder.mean(hvae.descend(t - 1, 1, below, noise), &like.level_values());
-                levels.push(ImageRow::from_values(format!("{path} path, z_{t} fixed"), &download(x_hat)?, dim));
+                let x_hat = hvae
+                    .decoder
+                    .mean(hvae.descend(t - 1, 1, below, noise), &like.level_values());
+                levels.push(ImageRow::from_values(
+                    format!("{path} path, z_{t} fixed"),
+                    &download(x_hat)?,
+                    dim,
+                ));
             }
         }
         Ok(Self { samples, drawn, grey_levels, levels })

@@ -1,4 +1,5 @@
-//! Two experiments without a network: what the first latent costs, and how much estimators of one ELBO vary.
+//! Two experiments without a network: what the first latent costs, and how much estimators
+//! of one ELBO vary.
 
 use std::f64::consts::LN_2;
 
@@ -14,7 +15,8 @@ use elbo_to_diffusion::{
 pub fn first_latent(chapter: &mut Chapter) {
     let cost = |greys, gamma| Number::exact(reconstruction_cost(greys, gamma) / LN_2, 4);
     let rows = [-4.0, -6.0, -8.0, -10.0, -12.0, -13.3];
-    let rows = rows.map(|gamma| (format!("{gamma}"), vec![cost(17, gamma), cost(256, gamma)]));
+    let rows =
+        rows.map(|gamma| (format!("{gamma}"), vec![cost(17, gamma), cost(256, gamma)]));
     chapter.report.section("The first latent");
     chapter.report.table(&["gamma_min", "17 levels (bits)", "256 levels (bits)"], &rows);
 }
@@ -27,7 +29,8 @@ pub fn estimators(chapter: &mut Chapter) -> Result<()> {
     let mut deviation = |estimator, draws, shift, latents| -> Result<Number> {
         // DDPM's schedule; the exact reverse of N(0, 1) data, each mean moved by `shift`
         // variances; x = 0.8.
-        let estimators = Estimators::shifted(&Process::ddpm_stretched(latents)?, shift, 0.8)?;
+        let estimators =
+            Estimators::shifted(&Process::ddpm_stretched(latents)?, shift, 0.8)?;
         let (deviation, error) = estimators.deviation(estimator, draws, noise);
         Ok(Number::within(deviation, 3.0 * error, if deviation < 10.0 { 2 } else { 1 }))
     };
@@ -41,11 +44,14 @@ pub fn estimators(chapter: &mut Chapter) -> Result<()> {
         ("consistency form, one random t", Estimator::ConsistencyOneTime, 100_000, 0.5),
         ("denoising form, one random t", Estimator::DenoisingOneTime, 100_000, 0.5),
     ] {
-        let row = [100, 300, 1000].map(|latents| deviation(estimator, draws, shift, latents));
+        let row =
+            [100, 300, 1000].map(|latents| deviation(estimator, draws, shift, latents));
         rows.push((name.to_string(), row.into_iter().collect::<Result<_>>()?));
     }
     chapter.report.section("How much the estimators vary");
-    chapter.report.table(&["standard deviation (nats)", "T = 100", "T = 300", "T = 1000"], &rows);
+    chapter
+        .report
+        .table(&["standard deviation (nats)", "T = 100", "T = 300", "T = 1000"], &rows);
     Ok(())
 }
 // ANCHOR_END: estimators

@@ -47,12 +47,20 @@ pub fn descend(chapter: &Chapter, data: &Dataset, model: &Model) -> Result<Path>
     Ok(Path { slopes: slopes(path[STEPS], 2000, STEPS)?, ends: path })
 }
 
-pub fn report(chapter: &mut Chapter, data: &Dataset, model: &Model, path: &Path) -> Result<()> {
+pub fn report(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    model: &Model,
+    path: &Path,
+) -> Result<()> {
     let (start, learned) = (path.ends[0], path.ends[STEPS]);
     let chosen = [model.schedule.gamma_min, model.schedule.gamma_max];
     let (validation, mut rows) = (data.validation.first(REPORTED), Vec::new());
-    for (name, [gamma_min, gamma_max]) in [("start", start), ("chapter 5", chosen), ("learned", learned)] {
-        let bound = model.bound(chapter, &validation, &Linear { gamma_min, gamma_max }, 64)?;
+    for (name, [gamma_min, gamma_max]) in
+        [("start", start), ("chapter 5", chosen), ("learned", learned)]
+    {
+        let bound =
+            model.bound(chapter, &validation, &Linear { gamma_min, gamma_max }, 64)?;
         let bits = |nats, tolerance| Number::within(data.bits_per_dim(nats), tolerance, 4);
         rows.push((
             name.to_string(),
@@ -66,13 +74,25 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, model: &Model, path: &Path)
             ],
         ));
     }
-    // What an ideal denoiser would leave: the slope of KL(q(z) || N(0, I)), to first order in abar.
+    // What an ideal denoiser would leave: the slope of KL(q(z) || N(0, I)), to first order
+    // in abar.
     let mean = data.train.values(&chapter.device).mean_dim(0);
     let mean_square = download(mean.square().sum())?[0];
     let predicted = -0.5 * (-learned[1]).exp() * data.bits_per_dim(mean_square);
     let report = &mut chapter.report;
     report.section("Learned end points");
-    report.table(&["end points", "gamma_min", "gamma_max", "reconstruction", "prior", "diffusion", "bound"], &rows);
+    report.table(
+        &[
+            "end points",
+            "gamma_min",
+            "gamma_max",
+            "reconstruction",
+            "prior",
+            "diffusion",
+            "bound",
+        ],
+        &rows,
+    );
     for (name, slope) in [
         ("slope left in gamma_min", path.slopes[0]),
         ("slope left in gamma_max", path.slopes[1]),
@@ -81,8 +101,16 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, model: &Model, path: &Path)
         report.row(name, &Number::within(slope, 0.0002, 5), "bits/dim");
     }
     let curve = |name: &str, end: fn(&[f64; 2]) -> f64| {
-        Series::new(name, Style::Line, path.ends.iter().zip(0..).map(|(ends, step)| (f64::from(step), end(ends))))
+        Series::new(
+            name,
+            Style::Line,
+            path.ends.iter().zip(0..).map(|(ends, step)| (f64::from(step), end(ends))),
+        )
     };
-    let series = vec![curve("gamma_min", |ends| ends[0]), curve("gamma_max", |ends| ends[1])];
-    chapter.figure("end_points", &Plot { x: Axis::linear("step"), y: Axis::linear("gamma"), series }.draw()?)
+    let series =
+        vec![curve("gamma_min", |ends| ends[0]), curve("gamma_max", |ends| ends[1])];
+    chapter.figure(
+        "end_points",
+        &Plot { x: Axis::linear("step"), y: Axis::linear("gamma"), series }.draw()?,
+    )
 }

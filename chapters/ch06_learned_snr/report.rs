@@ -10,7 +10,12 @@ use elbo_to_diffusion::{
 
 use crate::{OneNetwork, schedules::Schedules};
 
-pub fn one_network(chapter: &mut Chapter, data: &Dataset, schedules: &Schedules, bounds: &OneNetwork) -> Result<()> {
+pub fn one_network(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    schedules: &Schedules,
+    bounds: &OneNetwork,
+) -> Result<()> {
     let bits = |nats: f64| data.bits_per_dim(nats);
     let row = |(name, bound): &(&str, Bound)| {
         let variance = bits(bits(bound.draw_variance));
@@ -29,16 +34,35 @@ pub fn one_network(chapter: &mut Chapter, data: &Dataset, schedules: &Schedules,
     let validation = bits(bounds.validation.total());
     let report = &mut chapter.report;
     report.section("One network, three schedules");
-    report.table(&["schedule", "test bound (bits/dim)", "standard error", "variance of one draw"], &rows);
-    report.row("least possible variance", &Number::within(bits(bits(linear.least_variance)), 0.02, 2), "");
+    report.table(
+        &["schedule", "test bound (bits/dim)", "standard error", "variance of one draw"],
+        &rows,
+    );
+    report.row(
+        "least possible variance",
+        &Number::within(bits(bits(linear.least_variance)), 0.02, 2),
+        "",
+    );
     report.row("variance, learned over worst", &Number::within(ratio, 0.003, 3), "");
     report.row("bounds apart, at most", &Number::within(apart, 0.3, 1), "standard errors");
     let verdict = if apart <= 3.0 { "yes" } else { "no" };
     report.line(&format!("All three agree within three standard errors: {verdict}"));
-    report.row("validation bound, learned", &Number::within(validation, 0.005, 3), "bits/dim");
+    report.row(
+        "validation bound, learned",
+        &Number::within(validation, 0.005, 3),
+        "bits/dim",
+    );
     if let Some(all) = &bounds.all {
-        report.row("all test images, learned", &Number::within(bits(all.total()), 0.005, 3), "bits/dim");
-        report.row("its standard error", &Number::within(bits(all.noise_error), 0.0003, 4), "bits/dim");
+        report.row(
+            "all test images, learned",
+            &Number::within(bits(all.total()), 0.005, 3),
+            "bits/dim",
+        );
+        report.row(
+            "its standard error",
+            &Number::within(bits(all.noise_error), 0.0003, 4),
+            "bits/dim",
+        );
         chapter.metric("all_test_bits_per_dim", bits(all.total()));
     }
     chapter.metric("validation_bits_per_dim", validation);
@@ -48,25 +72,40 @@ pub fn one_network(chapter: &mut Chapter, data: &Dataset, schedules: &Schedules,
     chapter.metric("bounds_apart_standard_errors", apart);
 
     let curve = |name: &str, f: &dyn Fn(f64) -> f64| {
-        Series::new(name, Style::Line, (0..=100).map(|i| f64::from(i) / 100.0).map(|t| (t, f(t))))
+        Series::new(
+            name,
+            Style::Line,
+            (0..=100).map(|i| f64::from(i) / 100.0).map(|t| (t, f(t))),
+        )
     };
-    let plot = |y: Axis, series: Vec<Series>| Plot { x: Axis::linear("time t"), y, series }.draw();
+    let plot =
+        |y: Axis, series: Vec<Series>| Plot { x: Axis::linear("time t"), y, series }.draw();
     let gamma = schedules.named().map(|(name, s)| curve(name, &|t| s.gamma(t))).to_vec();
     chapter.figure("gamma", &plot(Axis::linear("gamma(t)"), gamma)?)?;
-    let snr = schedules.named().map(|(name, s)| curve(name, &|t| (-s.gamma(t)).exp())).to_vec();
+    let snr =
+        schedules.named().map(|(name, s)| curve(name, &|t| (-s.gamma(t)).exp())).to_vec();
     chapter.figure("snr", &plot(Axis::log("SNR(t)"), snr)?)?;
     let per_t = bounds.test.iter().map(|(name, bound)| {
         let parts = bound.denoising.len() as f64;
-        let points =
-            bound.denoising.iter().zip(0..).map(|(&nats, i)| ((f64::from(i) + 0.5) / parts, bits(nats) * parts));
+        let points = bound
+            .denoising
+            .iter()
+            .zip(0..)
+            .map(|(&nats, i)| ((f64::from(i) + 0.5) / parts, bits(nats) * parts));
         Series::new(*name, Style::Line, points)
     });
-    chapter.figure("loss_per_t", &plot(Axis::linear("loss at t (bits/dim)"), per_t.collect())?)
+    chapter
+        .figure("loss_per_t", &plot(Axis::linear("loss at t (bits/dim)"), per_t.collect())?)
 }
 
-pub fn discrete_time(chapter: &mut Chapter, data: &Dataset, bounds: &[(usize, [Bound; 3])]) {
+pub fn discrete_time(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    bounds: &[(usize, [Bound; 3])],
+) {
     let row = |(latents, bounds): &(usize, [Bound; 3])| {
-        let bits = |bound: &Bound| Number::within(data.bits_per_dim(bound.total()), 0.02, 2);
+        let bits =
+            |bound: &Bound| Number::within(data.bits_per_dim(bound.total()), 0.02, 2);
         (latents.to_string(), bounds.iter().map(bits).collect())
     };
     let rows: Vec<_> = bounds.iter().map(row).collect();
@@ -76,10 +115,17 @@ pub fn discrete_time(chapter: &mut Chapter, data: &Dataset, bounds: &[(usize, [B
 
 pub fn equal_training(chapter: &mut Chapter, data: &Dataset, trained: &[(&str, Bound)]) {
     let row = |(name, bound): &(&str, Bound)| {
-        let bits = |nats, tolerance, decimals| Number::within(data.bits_per_dim(nats), tolerance, decimals);
-        (name.to_string(), vec![bits(bound.total(), 0.005, 3), bits(bound.noise_error, 0.0003, 4)])
+        let bits = |nats, tolerance, decimals| {
+            Number::within(data.bits_per_dim(nats), tolerance, decimals)
+        };
+        (
+            name.to_string(),
+            vec![bits(bound.total(), 0.005, 3), bits(bound.noise_error, 0.0003, 4)],
+        )
     };
     let rows: Vec<_> = trained.iter().map(row).collect();
     chapter.report.section("Equal short training");
-    chapter.report.table(&["trained with", "validation bound (bits/dim)", "standard error"], &rows);
+    chapter
+        .report
+        .table(&["trained with", "validation bound (bits/dim)", "standard error"], &rows);
 }

@@ -15,7 +15,8 @@ pub struct Schedules {
 impl Schedules {
     pub fn of(schedule: &Learned) -> Result<Self> {
         let (gamma_min, gamma_max) = (schedule.gamma_min, schedule.gamma_max);
-        let (linear, cosine) = (Linear { gamma_min, gamma_max }, Cosine { gamma_min, gamma_max });
+        let (linear, cosine) =
+            (Linear { gamma_min, gamma_max }, Cosine { gamma_min, gamma_max });
         Ok(Self { linear, cosine, learned: schedule.fixed()? })
     }
 

@@ -16,7 +16,12 @@ use rand_chacha::ChaCha8Rng;
 /// A network and the way its output is read as an estimate of x.
 pub trait Head: Module + Sync {
     /// x_hat, `[B, d]`, from z_t, `[B, d]`, and gamma_t, `[B]`.
-    fn x_hat(&self, z: Tensor<2>, gamma: Tensor<1>, drop: Option<&mut ChaCha8Rng>) -> Tensor<2>;
+    fn x_hat(
+        &self,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        drop: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2>;
 
     /// The error of x_hat that one unit of error in the output makes, `[B]`.
     fn scale(&self, gamma: Tensor<1>) -> Tensor<1>;
@@ -31,7 +36,12 @@ pub struct Plain {
 }
 
 impl Head for Plain {
-    fn x_hat(&self, z: Tensor<2>, gamma: Tensor<1>, drop: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    fn x_hat(
+        &self,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        drop: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         let output = self.network.forward(z.clone(), gamma.clone(), drop);
         self.output.to_x(output, z, gamma)
     }
@@ -44,7 +54,12 @@ impl Head for Plain {
 
 /// A network that outputs the odds of each grey level, and with them x_hat.
 impl Head for Denoiser {
-    fn x_hat(&self, z: Tensor<2>, gamma: Tensor<1>, drop: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    fn x_hat(
+        &self,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        drop: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         self.denoise(z, gamma, drop)
     }
 
@@ -90,7 +105,8 @@ pub fn train<H: Head>(
                 NoiseLevels { gamma, weight }
             }
         };
-        let (x, eps) = shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
+        let (x, eps) =
+            shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         let x_hat = |z, gamma| head.x_hat(z, gamma, Some(dropout));
         denoising_term(x, at, eps, x_hat).mean() / data.train.dim() as f64

@@ -10,7 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use super::size::Size;
 use crate::{
     kernels::silu,
-    network::layers::{Convolution, Linear, double, dropout, halve, linear, residual, rms_norm},
+    network::layers::{
+        Convolution, Linear, double, dropout, halve, linear, residual, rms_norm,
+    },
 };
 
 /// No resolution has fewer pixels on a side.
@@ -41,7 +43,12 @@ struct Block {
 
 impl Stage {
     /// Fresh weights; the last layer of each block starts at zero.
-    fn new([from, to]: [usize; 2], blocks: usize, rng: &mut impl Rng, device: &Device) -> Self {
+    fn new(
+        [from, to]: [usize; 2],
+        blocks: usize,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
         let block = |rng: &mut _| Block {
             inner: Convolution::new([to, to], 3, 1.0, rng, device),
             outer: Convolution::new([to, to], 3, 0.0, rng, device),
@@ -50,7 +57,12 @@ impl Stage {
         Self { change, blocks: (0..blocks).map(|_| block(rng)).collect() }
     }
 
-    fn forward(&self, h: Tensor<4>, rate: f64, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
+    fn forward(
+        &self,
+        h: Tensor<4>,
+        rate: f64,
+        mut rng: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<4> {
         let mut h = self.change.forward(h);
         for block in &self.blocks {
             let (inner, outer) = (|h| block.inner.forward(h), |h| block.outer.forward(h));
@@ -60,8 +72,8 @@ impl Stage {
     }
 }
 
-/// From images to numbers: convolutions at half the resolution and twice the channels again and again, down to a side of at least
-/// 7 pixels, then a linear layer.
+/// From images to numbers: convolutions at half the resolution and twice the channels again
+/// and again, down to a side of at least 7 pixels, then a linear layer.
 #[derive(Module, Debug)]
 pub(super) struct Inward {
     /// From one channel at full resolution to h.
@@ -73,21 +85,34 @@ pub(super) struct Inward {
 }
 
 impl Inward {
-    /// From images of so many pixels on a side; `size.hidden` counts the channels at full resolution, `size.blocks` the blocks at
-    /// each of the others. Fresh weights; those of the last layer are small.
-    pub(super) fn new(side: usize, outputs: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+    /// From images of so many pixels on a side; `size.hidden` counts the channels at full
+    /// resolution, `size.blocks` the blocks at each of the others. Fresh weights; those of
+    /// the last layer are small.
+    pub(super) fn new(
+        side: usize,
+        outputs: usize,
+        size: Size,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
         let (h, depth) = (size.hidden, halvings(side));
         let last = (h << depth) * (side >> depth).pow(2);
         Self {
             input: Convolution::new([1, h], 3, 1.0, rng, device),
-            stages: (0..depth).map(|i| Stage::new([h << i, h << (i + 1)], size.blocks, rng, device)).collect(),
+            stages: (0..depth)
+                .map(|i| Stage::new([h << i, h << (i + 1)], size.blocks, rng, device))
+                .collect(),
             output: linear(last, outputs, 0.1, rng, device),
             size,
         }
     }
 
     /// From `[B, d]` to `[B, outputs]`.
-    pub(super) fn forward(&self, x: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    pub(super) fn forward(
+        &self,
+        x: Tensor<2>,
+        mut rng: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         let [batch, d] = x.dims();
         let mut h = self.input.forward(x.reshape([batch, 1, d.isqrt(), d.isqrt()]));
         for stage in &self.stages {
@@ -112,7 +137,8 @@ pub(super) struct Outward {
 }
 
 impl Outward {
-    /// To images of so many pixels on a side with `outputs` numbers for each pixel. Fresh weights; those of the last layer are small.
+    /// To images of so many pixels on a side with `outputs` numbers for each pixel. Fresh
+    /// weights; those of the last layer are small.
     pub(super) fn new(
         inputs: usize,
         [side, outputs]: [usize; 2],
@@ -124,7 +150,10 @@ impl Outward {
         let first = (h << depth) * (side >> depth).pow(2);
         Self {
             input: linear(inputs, first, 1.0, rng, device),
-            stages: (0..depth).rev().map(|i| Stage::new([h << (i + 1), h << i], size.blocks, rng, device)).collect(),
+            stages: (0..depth)
+                .rev()
+                .map(|i| Stage::new([h << (i + 1), h << i], size.blocks, rng, device))
+                .collect(),
             output: Convolution::new([h, outputs], 3, 0.1, rng, device),
             size,
             side,
@@ -132,10 +161,15 @@ impl Outward {
     }
 
     /// From `[B, inputs]` to `[B, d outputs]`, pixel after pixel.
-    pub(super) fn forward(&self, u: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    pub(super) fn forward(
+        &self,
+        u: Tensor<2>,
+        mut rng: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         let (batch, depth) = (u.dims()[0], self.stages.len());
         let side = self.side >> depth;
-        let mut h = self.input.forward(u).reshape([batch, self.size.hidden << depth, side, side]);
+        let mut h =
+            self.input.forward(u).reshape([batch, self.size.hidden << depth, side, side]);
         for stage in &self.stages {
             h = double(stage.forward(h, self.size.dropout, rng.as_deref_mut()));
         }
@@ -163,8 +197,10 @@ mod tests {
     fn images_become_numbers_and_numbers_images() {
         let (init, device) = (&mut rng(0, Stream::Initialisation, 0), Device::flex());
         for side in [28, 8] {
-            let (inward, outward) =
-                (Inward::new(side, 5, SIZE, init, &device), Outward::new(5, [side, 2], SIZE, init, &device));
+            let (inward, outward) = (
+                Inward::new(side, 5, SIZE, init, &device),
+                Outward::new(5, [side, 2], SIZE, init, &device),
+            );
             let u = inward.forward(normal([4, side * side], init, &device), None);
             assert_eq!(u.dims(), [4, 5]);
             assert_eq!(outward.forward(u, None).dims(), [4, 2 * side * side]);

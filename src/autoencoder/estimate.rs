@@ -27,7 +27,12 @@ impl NegativeElbo {
     ///
     /// # Errors
     /// A sentence where there are fewer than 2 passes, or no image.
-    pub fn estimate(model: &impl Autoencoder, images: &Images, draws: Draws, device: &Device) -> Result<Self> {
+    pub fn estimate(
+        model: &impl Autoencoder,
+        images: &Images,
+        draws: Draws,
+        device: &Device,
+    ) -> Result<Self> {
         let draws = draws.check()?;
         let groups = in_groups(some(images)?, draws.seed, |images, noise| {
             let batch = &Batch::new(images, device);
@@ -53,7 +58,11 @@ impl NegativeElbo {
         }
         let n = images.len() as f64;
         means.iter_mut().for_each(|mean| *mean /= n * draws.passes as f64);
-        Ok(Self { reconstruction: means[0], kl: means[1..].to_vec(), noise_error: variance.sqrt() / n })
+        Ok(Self {
+            reconstruction: means[0],
+            kl: means[1..].to_vec(),
+            noise_error: variance.sqrt() / n,
+        })
     }
 
     /// Reconstruction + KL: an upper bound on -log p(x).
@@ -71,13 +80,15 @@ pub struct Importance {
     pub seed: u64,
 }
 
-/// -L_K in nats per image: the importance-weighted bound. Equation `importance-weighted-bound`; Burda et al. (2016).
+/// -L_K in nats per image: the importance-weighted bound. Equation
+/// `importance-weighted-bound`; Burda et al. (2016).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImportanceWeighted {
     /// The mean of -log (1/K) sum_j w_j.
     pub nats: f64,
-    /// Its standard error that comes from the finite number of draws of z, by the delta method: for large K, the
-    /// variance of log (1/K) sum w is close to 1/ESS - 1/K. For K = 1 this is 0, and says nothing.
+    /// Its standard error that comes from the finite number of draws of z, by the delta
+    /// method: for large K, the variance of log (1/K) sum w is close to 1/ESS - 1/K. For K
+    /// = 1 this is 0, and says nothing.
     pub noise_error: f64,
     /// The effective number of draws among the K. Equation `effective-sample-size`.
     pub effective_draws: f64,
@@ -125,7 +136,9 @@ impl ImportanceWeighted {
 /// The images, of which there is at least one.
 fn some(images: &Images) -> Result<&Images> {
     if images.is_empty() {
-        return Err(Error::usage("a bound is a mean over images, and there are none; give at least one"));
+        return Err(Error::usage(
+            "a bound is a mean over images, and there are none; give at least one",
+        ));
     }
     Ok(images)
 }

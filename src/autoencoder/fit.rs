@@ -16,7 +16,8 @@ pub struct Fit {
     pub training: Training,
     /// Images in a batch, a multiple of [`SHARDS`].
     pub batch: usize,
-    /// Steps over which the weight of the KL term rises from zero. Bowman et al. (2016), section 3.1.
+    /// Steps over which the weight of the KL term rises from zero. Bowman et al. (2016),
+    /// section 3.1.
     pub kl_warmup: usize,
     /// The weight after that. 1 makes the loss a bound; other values are for experiments.
     pub kl_weight: f64,

@@ -1,4 +1,5 @@
-//! The Markovian hierarchical variational autoencoder: a chain of latents z_1, ..., z_T above the data.
+//! The Markovian hierarchical variational autoencoder: a chain of latents z_1, ..., z_T
+//! above the data.
 
 use burn::{
     module::Module,
@@ -45,9 +46,12 @@ pub struct HvaeConfig {
 impl HvaeConfig {
     /// A model of images like those of `train`, with fresh weights.
     pub fn init(&self, train: &Images, rng: &mut impl Rng, device: &Device) -> Hvae {
-        let between = |from: usize, to: usize, rng: &mut _| GaussianNetwork::new(from, to, self.between, rng, device);
+        let between = |from: usize, to: usize, rng: &mut _| {
+            GaussianNetwork::new(from, to, self.between, rng, device)
+        };
         let bottom = self.latents.first().copied().unwrap_or_default();
-        let mut encoders = vec![GaussianNetwork::new(train.dim(), bottom, self.encoder, rng, device)];
+        let mut encoders =
+            vec![GaussianNetwork::new(train.dim(), bottom, self.encoder, rng, device)];
         let decoder = CategoricalDecoder::new(bottom, train, self.decoder, rng, device);
         let pairs = || self.latents.windows(2).map(|pair| (pair[0], pair[1]));
         encoders.extend(pairs().map(|(below, above)| between(below, above, rng)));
@@ -56,7 +60,8 @@ impl HvaeConfig {
     }
 }
 
-/// A level of latents for one draw: q(z_t | below), the z_t drawn from it, and p(z_t | z_{t+1}).
+/// A level of latents for one draw: q(z_t | below), the z_t drawn from it, and p(z_t |
+/// z_{t+1}).
 struct LatentLevel {
     q: DiagonalGaussian,
     z: Tensor<2>,
@@ -64,7 +69,8 @@ struct LatentLevel {
 }
 
 impl Hvae {
-    /// Draws z_1 from `bottom`, then z_2, ..., z_T from the encoders one after the other, and computes each level's prior.
+    /// Draws z_1 from `bottom`, then z_2, ..., z_T from the encoders one after the other,
+    /// and computes each level's prior.
     fn climb(
         &self,
         bottom: DiagonalGaussian,
@@ -76,7 +82,8 @@ impl Hvae {
             LatentLevel { p: DiagonalGaussian::standard(&z), q, z }
         };
         let mut levels = vec![draw(bottom)];
-        for (t, (encoder, prior)) in self.encoders[1..].iter().zip(&self.priors).enumerate() {
+        for (t, (encoder, prior)) in self.encoders[1..].iter().zip(&self.priors).enumerate()
+        {
             let above = draw(encoder.given(levels[t].z.clone(), dropout.as_deref_mut()));
             levels[t].p = prior.given(above.z.clone(), dropout.as_deref_mut());
             levels.push(above);
@@ -127,13 +134,20 @@ impl Autoencoder for Hvae {
     }
     // ANCHOR_END: terms
 
-    fn log_weights(&self, batch: &Batch, count: usize, noise: &mut ChaCha8Rng) -> Vec<Tensor<1>> {
+    fn log_weights(
+        &self,
+        batch: &Batch,
+        count: usize,
+        noise: &mut ChaCha8Rng,
+    ) -> Vec<Tensor<1>> {
         let bottom = self.encoders[0].given(batch.x.clone(), None);
         let draw = |_| {
             let levels = self.climb(bottom.clone(), noise, None);
             let (grey_levels, z_1) = (batch.grey_levels.clone(), levels[0].z.clone());
             let log_likelihood = self.decoder.log_likelihood(grey_levels, z_1, None);
-            let log_ratio = |weight, LatentLevel { q, z, p }| weight + p.log_prob(z.clone()) - q.log_prob(z);
+            let log_ratio = |weight, LatentLevel { q, z, p }| {
+                weight + p.log_prob(z.clone()) - q.log_prob(z)
+            };
             levels.into_iter().fold(log_likelihood, log_ratio)
         };
         (0..count).map(draw).collect()

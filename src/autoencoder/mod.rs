@@ -1,4 +1,5 @@
-//! Variational autoencoders: an encoder q(z|x), a decoder p(x|z), and the ELBO that trains both.
+//! Variational autoencoders: an encoder q(z|x), a decoder p(x|z), and the ELBO that trains
+//! both.
 //!
 //! | module | holds |
 //! |---|---|
@@ -11,7 +12,8 @@
 //! | `fit` | the training objective |
 //! | `estimate` | -ELBO and the importance-weighted bound of a set of images |
 //!
-//! Shapes: B images of d pixels with V grey levels; k latent dimensions. Everything is in nats, one number per image.
+//! Shapes: B images of d pixels with V grey levels; k latent dimensions. Everything is in
+//! nats, one number per image.
 
 mod convolution;
 mod estimate;

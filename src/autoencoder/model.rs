@@ -29,17 +29,28 @@ impl Batch {
 pub struct Terms {
     /// log p(x | z_1), `[B]`.
     pub log_likelihood: Tensor<1>,
-    /// What each level of latents subtracts, z_1 first, `[B]` each. Their sum estimates KL(q(z_1..z_T | x) || p(z_1..z_T)).
+    /// What each level of latents subtracts, z_1 first, `[B]` each. Their sum estimates
+    /// KL(q(z_1..z_T | x) || p(z_1..z_T)).
     pub kl: Vec<Tensor<1>>,
 }
 
 /// A latent-variable model with an encoder, whose ELBO can be estimated and differentiated.
 pub trait Autoencoder: Module + Sync {
-    /// The terms of the ELBO for latents drawn from the encoder with `noise`. With a second generator, units are
-    /// dropped out (training).
-    fn terms(&self, batch: &Batch, noise: &mut ChaCha8Rng, dropout: Option<&mut ChaCha8Rng>) -> Terms;
+    /// The terms of the ELBO for latents drawn from the encoder with `noise`. With a second
+    /// generator, units are dropped out (training).
+    fn terms(
+        &self,
+        batch: &Batch,
+        noise: &mut ChaCha8Rng,
+        dropout: Option<&mut ChaCha8Rng>,
+    ) -> Terms;
 
-    /// log p(x, z) - log q(z | x) for `count` independent draws of z from the encoder, `[B]` each. Their mean is
-    /// the ELBO, and the mean of their exponential is p(x).
-    fn log_weights(&self, batch: &Batch, count: usize, noise: &mut ChaCha8Rng) -> Vec<Tensor<1>>;
+    /// log p(x, z) - log q(z | x) for `count` independent draws of z from the encoder,
+    /// `[B]` each. Their mean is the ELBO, and the mean of their exponential is p(x).
+    fn log_weights(
+        &self,
+        batch: &Batch,
+        count: usize,
+        noise: &mut ChaCha8Rng,
+    ) -> Vec<Tensor<1>>;
 }

@@ -1,4 +1,5 @@
-//! The networks: from a vector to a Gaussian, and from a vector to a categorical distribution for each pixel.
+//! The networks: from a vector to a Gaussian, and from a vector to a categorical
+//! distribution for each pixel.
 
 use burn::{
     module::{Module, Param},
@@ -34,7 +35,8 @@ enum Network {
 }
 
 impl Network {
-    /// From `[B, inputs]` to `[B, outputs]`. With a generator, units are dropped out (training).
+    /// From `[B, inputs]` to `[B, outputs]`. With a generator, units are dropped out
+    /// (training).
     fn forward(&self, u: Tensor<2>, rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
         match self {
             Self::Dense(network) => network.forward(u, rng),
@@ -61,11 +63,20 @@ struct Block {
 }
 
 impl Dense {
-    /// Fresh weights. Those of the last layer are small, so that an untrained network says almost nothing.
-    fn new(inputs: usize, outputs: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+    /// Fresh weights. Those of the last layer are small, so that an untrained network says
+    /// almost nothing.
+    fn new(
+        inputs: usize,
+        outputs: usize,
+        size: Size,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
         let h = size.hidden;
-        let block =
-            |rng: &mut _| Block { inner: linear(h, h, 1.0, rng, device), outer: linear(h, h, 0.0, rng, device) };
+        let block = |rng: &mut _| Block {
+            inner: linear(h, h, 1.0, rng, device),
+            outer: linear(h, h, 0.0, rng, device),
+        };
         Self {
             input: linear(inputs, h, 1.0, rng, device),
             blocks: (0..size.blocks).map(|_| block(rng)).collect(),
@@ -113,19 +124,32 @@ impl GaussianNetwork {
 
 impl GaussianNetwork {
     /// From vectors of length `inputs` to Gaussians in k dimensions, with fresh weights.
-    pub fn new(inputs: usize, k: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+    pub fn new(
+        inputs: usize,
+        k: usize,
+        size: Size,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
         let network = Network::Dense(Dense::new(inputs, 2 * k, size, rng, device));
         Self { network, mean: linear(inputs, k, 0.5, rng, device) }
     }
 
     /// The same from images of so many pixels on a side, with convolutions.
-    pub fn convolutional(side: usize, k: usize, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
+    pub fn convolutional(
+        side: usize,
+        k: usize,
+        size: Size,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
         let network = Network::Inward(Inward::new(side, 2 * k, size, rng, device));
         Self { network, mean: linear(side * side, k, 0.5, rng, device) }
     }
 }
 
-/// p(x | z): given z, each of the d pixels has a categorical distribution over V grey levels of its own.
+/// p(x | z): given z, each of the d pixels has a categorical distribution over V grey
+/// levels of its own.
 #[derive(Module, Debug)]
 pub struct CategoricalDecoder {
     /// From z to a few numbers per pixel, `[d R]`.
@@ -139,28 +163,60 @@ pub struct CategoricalDecoder {
 impl CategoricalDecoder {
     /// From k latent dimensions to images like those of `train`, with fresh weights.
     ///
-    /// The bias starts at the log marginals of each pixel, so training starts where the independent baseline ends. A
-    /// few curves over the grey levels, mixed for each pixel, need far fewer outputs than V logits per pixel, and
-    /// overfit less: one curve rises with the grey level, the other singles out the lowest, because half of all pixels
+    /// The bias starts at the log marginals of each pixel, so training starts where the
+    /// independent baseline ends. A few curves over the grey levels, mixed for each pixel,
+    /// need far fewer outputs than V logits per pixel, and overfit less: one curve rises
+    /// with the grey level, the other singles out the lowest, because half of all pixels
     /// are blank.
-    pub fn new(k: usize, train: &Images, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
-        Self::around(Network::Dense(Dense::new(k, train.dim() * CURVES, size, rng, device)), train, device)
+    pub fn new(
+        k: usize,
+        train: &Images,
+        size: Size,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
+        Self::around(
+            Network::Dense(Dense::new(k, train.dim() * CURVES, size, rng, device)),
+            train,
+            device,
+        )
     }
 
     /// The same with convolutions.
-    pub fn convolutional(k: usize, train: &Images, size: Size, rng: &mut impl Rng, device: &Device) -> Self {
-        Self::around(Network::Outward(Outward::new(k, [train.side(), CURVES], size, rng, device)), train, device)
+    pub fn convolutional(
+        k: usize,
+        train: &Images,
+        size: Size,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
+        Self::around(
+            Network::Outward(Outward::new(k, [train.side(), CURVES], size, rng, device)),
+            train,
+            device,
+        )
     }
 
     fn around(network: Network, train: &Images, device: &Device) -> Self {
         let (d, grey_levels) = (train.dim(), train.level_count());
-        let log_marginals: Vec<f32> = Marginals::fit(train, PSEUDO_COUNT).log_probs.iter().map(|&p| p as f32).collect();
+        let log_marginals: Vec<f32> = Marginals::fit(train, PSEUDO_COUNT)
+            .log_probs
+            .iter()
+            .map(|&p| p as f32)
+            .collect();
         let blank = (0..grey_levels).map(|v| if v == 0 { 2.0 } else { 0.0 });
-        let curves: Vec<f32> = train.level_values().into_iter().chain(blank).map(|v| v as f32).collect();
+        let curves: Vec<f32> =
+            train.level_values().into_iter().chain(blank).map(|v| v as f32).collect();
         Self {
             network,
-            curves: Param::from_data(TensorData::new(curves, [CURVES, grey_levels]), device),
-            bias: Param::from_data(TensorData::new(log_marginals, [d, grey_levels]), device),
+            curves: Param::from_data(
+                TensorData::new(curves, [CURVES, grey_levels]),
+                device,
+            ),
+            bias: Param::from_data(
+                TensorData::new(log_marginals, [d, grey_levels]),
+                device,
+            ),
         }
     }
 

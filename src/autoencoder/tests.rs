@@ -22,7 +22,12 @@ fn generator(step: u64) -> ChaCha8Rng {
 }
 
 fn small_hvae(latents: &[usize]) -> Hvae {
-    let config = HvaeConfig { latents: latents.to_vec(), encoder: SMALL, between: SMALL, decoder: SMALL };
+    let config = HvaeConfig {
+        latents: latents.to_vec(),
+        encoder: SMALL,
+        between: SMALL,
+        decoder: SMALL,
+    };
     config.init(&data().train, &mut generator(0), &Device::flex())
 }
 
@@ -33,17 +38,24 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
 #[test]
 fn the_diagonal_gaussian_agrees_with_the_oracle() {
     let device = Device::flex();
-    let rows = |values: [f32; 6]| Tensor::<2>::from_data(TensorData::new(values.to_vec(), [2, 3]), &device);
-    let (mean, log_var) = ([0.3, -1.2, 0.7, 0.0, 2.0, -0.4], [0.1, -1.5, 0.8, -0.2, 0.4, 0.0]);
+    let rows = |values: [f32; 6]| {
+        Tensor::<2>::from_data(TensorData::new(values.to_vec(), [2, 3]), &device)
+    };
+    let (mean, log_var) =
+        ([0.3, -1.2, 0.7, 0.0, 2.0, -0.4], [0.1, -1.5, 0.8, -0.2, 0.4, 0.0]);
     let q = DiagonalGaussian { mean: rows(mean), log_var: rows(log_var) };
     let z = [0.9, -0.8, 0.1, -1.0, 1.5, 0.2];
     let (log_prob, kl) = (values(q.log_prob(rows(z))), values(q.kl_standard()));
     for row in 0..2 {
-        let of_row = |values: [f32; 6]| Vector::from_iterator(3, values[3 * row..][..3].iter().map(|&v| f64::from(v)));
+        let of_row = |values: [f32; 6]| {
+            Vector::from_iterator(3, values[3 * row..][..3].iter().map(|&v| f64::from(v)))
+        };
         let covariance = Matrix::from_diagonal(&of_row(log_var).map(f64::exp));
         let q = Gaussian::new(of_row(mean), covariance).expect("a Gaussian");
         let standard = Gaussian::standard(3).expect("a Gaussian");
-        assert!((log_prob[row] - q.log_prob(&of_row(z)).expect("three numbers")).abs() < 1e-5);
+        assert!(
+            (log_prob[row] - q.log_prob(&of_row(z)).expect("three numbers")).abs() < 1e-5
+        );
         assert!((kl[row] - q.kl(&standard).expect("three dimensions")).abs() < 1e-5);
     }
 }
@@ -52,38 +64,56 @@ fn the_diagonal_gaussian_agrees_with_the_oracle() {
 fn samples_of_the_decoder_follow_its_probabilities() {
     const DRAWS: usize = 4000;
     let (data, device) = (data(), Device::flex());
-    let decoder = CategoricalDecoder::new(2, &data.train, SMALL, &mut generator(1), &device);
+    let decoder =
+        CategoricalDecoder::new(2, &data.train, SMALL, &mut generator(1), &device);
     let z = upload([0.8, -1.1], &device).reshape([1, 2]);
-    let probabilities: Vec<f64> = values(decoder.log_probs(z.clone(), None)).iter().map(|p| p.exp()).collect();
-    let pixels = decoder.sample(z.repeat_dim(0, DRAWS), &mut generator(2)).expect("samples");
+    let probabilities: Vec<f64> =
+        values(decoder.log_probs(z.clone(), None)).iter().map(|p| p.exp()).collect();
+    let pixels =
+        decoder.sample(z.repeat_dim(0, DRAWS), &mut generator(2)).expect("samples");
     let (d, k) = (data.train.dim(), data.train.level_count());
     // The sum over levels of (count - expected)^2 / expected has mean K - 1 for each pixel.
     let mut statistic = 0.0;
     for pixel in 0..d {
         let total: f64 = probabilities[pixel * k..][..k].iter().sum();
-        assert!((total - 1.0).abs() < 1e-5, "the probabilities of pixel {pixel} sum to {total}");
+        assert!(
+            (total - 1.0).abs() < 1e-5,
+            "the probabilities of pixel {pixel} sum to {total}"
+        );
         for level in 0..k {
-            let count = pixels.iter().skip(pixel).step_by(d).filter(|&&l| usize::from(l) == level).count();
+            let count = pixels
+                .iter()
+                .skip(pixel)
+                .step_by(d)
+                .filter(|&&l| usize::from(l) == level)
+                .count();
             let expected = DRAWS as f64 * probabilities[pixel * k + level];
             statistic += (count as f64 - expected).powi(2) / expected;
         }
     }
     let (degrees, spread) = ((d * (k - 1)) as f64, (2.0 * (d * (k - 1)) as f64).sqrt());
-    // Levels that hardly ever occur make the tails heavier than those of chi squared, hence eight deviations.
-    assert!((statistic - degrees).abs() < 8.0 * spread, "chi squared {statistic} for {degrees} degrees of freedom");
+    // Levels that hardly ever occur make the tails heavier than those of chi squared, hence
+    // eight deviations.
+    assert!(
+        (statistic - degrees).abs() < 8.0 * spread,
+        "chi squared {statistic} for {degrees} degrees of freedom"
+    );
 }
 
 #[test]
 fn the_decoder_adds_up_the_log_probabilities_of_the_levels_seen() {
     let (data, device) = (data(), Device::flex());
-    let decoder = CategoricalDecoder::new(3, &data.train, SMALL, &mut generator(3), &device);
+    let decoder =
+        CategoricalDecoder::new(3, &data.train, SMALL, &mut generator(3), &device);
     let images = data.test.range(0, 4);
     let z = normal([4, 3], &mut generator(4), &device);
     let log_probs = values(decoder.log_probs(z.clone(), None));
     let sums = values(decoder.log_likelihood(images.levels(&device), z, None));
     for (i, image) in images.iter().enumerate() {
-        let terms =
-            image.iter().enumerate().map(|(pixel, &level)| log_probs[(i * 64 + pixel) * 17 + usize::from(level)]);
+        let terms = image
+            .iter()
+            .enumerate()
+            .map(|(pixel, &level)| log_probs[(i * 64 + pixel) * 17 + usize::from(level)]);
         assert!((terms.sum::<f64>() - sums[i]).abs() < 1e-3);
     }
 }
@@ -94,18 +124,24 @@ fn a_hierarchy_of_one_level_is_the_vae() {
     let vae = Vae::new(&data.train, 3, [SMALL, SMALL], &mut generator(0), &device);
     let hvae = small_hvae(&[3]);
     let batch = Batch::new(&data.test.range(0, 5), &device);
-    let (one, other) = (vae.terms(&batch, &mut generator(5), None), hvae.terms(&batch, &mut generator(5), None));
+    let (one, other) = (
+        vae.terms(&batch, &mut generator(5), None),
+        hvae.terms(&batch, &mut generator(5), None),
+    );
     assert_eq!(other.kl.len(), 1);
     assert_eq!(values(one.log_likelihood), values(other.log_likelihood));
     assert_eq!(values(one.kl[0].clone()), values(other.kl[0].clone()));
-    let log_weights = |model: &dyn Fn(&mut ChaCha8Rng) -> Vec<Tensor<1>>| values(model(&mut generator(6)).remove(0));
+    let log_weights = |model: &dyn Fn(&mut ChaCha8Rng) -> Vec<Tensor<1>>| {
+        values(model(&mut generator(6)).remove(0))
+    };
     assert_eq!(
         log_weights(&|noise| vae.log_weights(&batch, 1, noise)),
         log_weights(&|noise| hvae.log_weights(&batch, 1, noise))
     );
 }
 
-/// The terms use closed forms where there are any, the log weights never do; their means must agree.
+/// The terms use closed forms where there are any, the log weights never do; their means
+/// must agree.
 #[test]
 fn the_mean_log_weight_is_the_elbo() {
     let (data, device) = (data(), Device::flex());
@@ -121,33 +157,63 @@ fn the_mean_log_weight_is_the_elbo() {
         log_weight.push(values(model.log_weights(&batch, 1, noise).remove(0))[0]);
     }
     let error = elbo.standard_error().hypot(log_weight.standard_error());
-    assert!((elbo.mean() - log_weight.mean()).abs() < 4.0 * error, "{} and {}", elbo.mean(), log_weight.mean());
+    assert!(
+        (elbo.mean() - log_weight.mean()).abs() < 4.0 * error,
+        "{} and {}",
+        elbo.mean(),
+        log_weight.mean()
+    );
 }
 
-/// With two latents p(x) is an integral over a plane: the bounds lie below it, and L_K comes close.
+/// With two latents p(x) is an integral over a plane: the bounds lie below it, and L_K
+/// comes close.
 #[test]
 fn the_bounds_lie_in_order_below_the_evidence() {
     let (data, device) = (data(), Device::flex());
     let model = Vae::new(&data.train, 2, [SMALL, SMALL], &mut generator(9), &device);
     let images = data.test.range(0, 3);
     let axis: Vec<f64> = (0..120).map(|i| -6.0 + (i as f64 + 0.5) * 0.1).collect();
-    let plane: Vec<f64> = axis.iter().flat_map(|&a| axis.iter().flat_map(move |&b| [a, b])).collect();
+    let plane: Vec<f64> =
+        axis.iter().flat_map(|&a| axis.iter().flat_map(move |&b| [a, b])).collect();
     let z = upload(plane.iter().copied(), &device).reshape([axis.len() * axis.len(), 2]);
-    let log_prior: Vec<f64> =
-        plane.chunks(2).map(|z| -0.5 * (z[0] * z[0] + z[1] * z[1]) - std::f64::consts::TAU.ln()).collect();
+    let log_prior: Vec<f64> = plane
+        .chunks(2)
+        .map(|z| -0.5 * (z[0] * z[0] + z[1] * z[1]) - std::f64::consts::TAU.ln())
+        .collect();
     let mut log_p = 0.0;
     for i in 0..images.len() {
         let level = images.range(i, i + 1).levels(&device).repeat_dim(0, log_prior.len());
         let log_likelihood = values(model.decoder.log_likelihood(level, z.clone(), None));
-        let terms: Vec<f64> = log_likelihood.iter().zip(&log_prior).map(|(a, b)| a + b + 0.01_f64.ln()).collect();
+        let terms: Vec<f64> = log_likelihood
+            .iter()
+            .zip(&log_prior)
+            .map(|(a, b)| a + b + 0.01_f64.ln())
+            .collect();
         log_p += log_sum_exp(&terms) / images.len() as f64;
     }
-    let elbo = NegativeElbo::estimate(&model, &images, Draws { passes: 400, seed: 1 }, &device).expect("an estimate");
-    let tight =
-        ImportanceWeighted::estimate(&model, &images, Importance { draws: 2000, seed: 2 }, &device).expect("one");
-    assert!(elbo.total() > -log_p + 4.0 * elbo.noise_error, "-ELBO {} and -log p {}", elbo.total(), -log_p);
+    let elbo =
+        NegativeElbo::estimate(&model, &images, Draws { passes: 400, seed: 1 }, &device)
+            .expect("an estimate");
+    let tight = ImportanceWeighted::estimate(
+        &model,
+        &images,
+        Importance { draws: 2000, seed: 2 },
+        &device,
+    )
+    .expect("one");
+    assert!(
+        elbo.total() > -log_p + 4.0 * elbo.noise_error,
+        "-ELBO {} and -log p {}",
+        elbo.total(),
+        -log_p
+    );
     assert!(tight.nats < elbo.total());
-    assert!((tight.nats + log_p).abs() < 4.0 * tight.noise_error, "-L_2000 {} and -log p {}", tight.nats, -log_p);
+    assert!(
+        (tight.nats + log_p).abs() < 4.0 * tight.noise_error,
+        "-L_2000 {} and -log p {}",
+        tight.nats,
+        -log_p
+    );
     assert!(tight.effective_draws > 1.0 && tight.effective_draws <= 2000.0);
 }
 
@@ -156,8 +222,13 @@ fn an_estimate_does_not_depend_on_the_grouping_of_the_noise_between_threads() {
     let (data, device) = (data(), Device::flex());
     let model = small_hvae(&[3, 2]);
     let draws = Draws { passes: 3, seed: 5 };
-    let estimate = || NegativeElbo::estimate(&model, &data.validation, draws, &device).expect("an estimate");
-    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    let estimate = || {
+        NegativeElbo::estimate(&model, &data.validation, draws, &device)
+            .expect("an estimate")
+    };
+    let pool = |threads| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads")
+    };
     assert_eq!(pool(1).install(estimate), pool(3).install(estimate));
 }
 
@@ -166,16 +237,24 @@ fn numbers_of_draws_that_say_nothing_are_refused() {
     let (data, device) = (data(), Device::flex());
     let model = small_hvae(&[3, 2]);
     let (images, none) = (data.test.range(0, 3), data.test.range(0, 0));
-    let elbo = |images, passes| NegativeElbo::estimate(&model, images, Draws { passes, seed: 1 }, &device);
-    let tight = |images, draws| ImportanceWeighted::estimate(&model, images, Importance { draws, seed: 1 }, &device);
+    let elbo = |images, passes| {
+        NegativeElbo::estimate(&model, images, Draws { passes, seed: 1 }, &device)
+    };
+    let tight = |images, draws| {
+        ImportanceWeighted::estimate(&model, images, Importance { draws, seed: 1 }, &device)
+    };
     for passes in [0, 1] {
         let error = elbo(&images, passes).expect_err("too few passes").to_string();
-        assert!(error.contains("2 or more") && error.contains(&passes.to_string()), "{error}");
+        assert!(
+            error.contains("2 or more") && error.contains(&passes.to_string()),
+            "{error}"
+        );
     }
     assert!(tight(&images, 0).expect_err("no draws").to_string().contains("1 or more"));
     assert!(elbo(&none, 2).is_err() && tight(&none, 1).is_err());
     // The least that is allowed gives finite numbers.
-    let (elbo, tight) = (elbo(&images, 2).expect("an estimate"), tight(&images, 1).expect("an estimate"));
+    let (elbo, tight) =
+        (elbo(&images, 2).expect("an estimate"), tight(&images, 1).expect("an estimate"));
     assert!(elbo.total().is_finite() && elbo.noise_error > 0.0);
     assert!(tight.nats.is_finite() && (tight.effective_draws - 1.0).abs() < 1e-12);
     assert!((0.0..1e-6).contains(&tight.noise_error), "{}", tight.noise_error);

@@ -36,7 +36,13 @@ impl Vae {
     // ANCHOR_END: sizes
 
     /// A model of images like those of `train`, with k latent dimensions and fresh weights.
-    pub fn new(train: &Images, k: usize, sizes: [Size; 2], rng: &mut impl Rng, device: &Device) -> Self {
+    pub fn new(
+        train: &Images,
+        k: usize,
+        sizes: [Size; 2],
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
         Self {
             encoder: GaussianNetwork::new(train.dim(), k, sizes[0], rng, device),
             decoder: CategoricalDecoder::new(k, train, sizes[1], rng, device),

@@ -13,7 +13,8 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU, with Burn's Flex backend.
     Cpu,
-    /// The CPU, with Burn's NdArray backend (deprecated by Burn; needs `--features ndarray`).
+    /// The CPU, with Burn's NdArray backend (deprecated by Burn; needs `--features
+    /// ndarray`).
     Ndarray,
     /// A GPU through Vulkan, Metal or DX12 (needs `--features wgpu`).
     Wgpu,
@@ -100,7 +101,8 @@ pub struct Args {
     #[cfg(feature = "remote")]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub devices: Vec<String>,
-    /// Lend the device of --device to other machines at this port, until Ctrl-C. Only for networks that you trust
+    /// Lend the device of --device to other machines at this port, until Ctrl-C. Only for
+    /// networks that you trust
     #[cfg(feature = "remote")]
     #[arg(long, value_name = "PORT")]
     pub serve: Option<u16>,
@@ -114,7 +116,8 @@ fn seed(text: &str) -> std::result::Result<u64, String> {
     text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
-/// The most threads that `--threads` may ask for. A few for each core may make sense; thousands only take memory.
+/// The most threads that `--threads` may ask for. A few for each core may make sense;
+/// thousands only take memory.
 fn most_threads() -> usize {
     16 * std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -137,28 +140,42 @@ impl Args {
     ) -> Result<Parsed> {
         use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
         let command = Self::command().name(name).bin_name(name).about(about);
-        let args = match command.try_get_matches_from(line).and_then(|m| Self::from_arg_matches(&m)) {
+        let args = match command
+            .try_get_matches_from(line)
+            .and_then(|m| Self::from_arg_matches(&m))
+        {
             Ok(args) => args,
-            Err(e) if e.kind() == ErrorKind::DisplayHelp => return Ok(Parsed::Help(e.to_string())),
+            Err(e) if e.kind() == ErrorKind::DisplayHelp => {
+                return Ok(Parsed::Help(e.to_string()));
+            }
             Err(e) => {
                 let text = e.to_string();
-                let first = text.lines().next().unwrap_or("the command line cannot be read");
+                let first =
+                    text.lines().next().unwrap_or("the command line cannot be read");
                 let sentence = first.strip_prefix("error: ").unwrap_or(first);
-                let values = text.lines().find(|l| l.contains("[possible values")).map_or("", str::trim);
+                let values = text
+                    .lines()
+                    .find(|l| l.contains("[possible values"))
+                    .map_or("", str::trim);
                 let space = if values.is_empty() { "" } else { " " };
-                return Err(Error::usage(format!("{sentence}{space}{values}; `--help` lists the flags")));
+                return Err(Error::usage(format!(
+                    "{sentence}{space}{values}; `--help` lists the flags"
+                )));
             }
         };
         args.check(name, flags)?;
         Ok(Parsed::Run(Box::new(args)))
     }
 
-    /// What makes a run what it is, beside the settings of its training, a line each: two runs with the same lines and the same
-    /// settings compute the same.
+    /// What makes a run what it is, beside the settings of its training, a line each: two
+    /// runs with the same lines and the same settings compute the same.
     pub fn describe(&self, name: &str) -> String {
         let data = self.data.unwrap_or(DataChoice::Digits);
         let preset = self.preset.unwrap_or(Preset::Quick);
-        format!("program: {name}\ndata: {data:?}\npreset: {preset:?}\nseed: {}\n", self.seed.unwrap_or(0))
+        format!(
+            "program: {name}\ndata: {data:?}\npreset: {preset:?}\nseed: {}\n",
+            self.seed.unwrap_or(0)
+        )
     }
 
     /// Refuses what the chapter cannot use and values that make no sense.
@@ -169,20 +186,36 @@ impl Args {
             }
             Ok(())
         };
-        refuse(Flag::Device, self.device.is_some(), "computes in f64 on the CPU; leave out --device")?;
+        refuse(
+            Flag::Device,
+            self.device.is_some(),
+            "computes in f64 on the CPU; leave out --device",
+        )?;
         refuse(
             Flag::Mnist,
             self.data == Some(DataChoice::Mnist) || self.data_dir.is_some(),
             "runs on the embedded digits only; leave out --data mnist and --data-dir",
         )?;
-        refuse(Flag::Full, self.preset == Some(Preset::Full), "has one preset; leave out --preset full")?;
-        refuse(Flag::Steps, self.steps.is_some(), "has no training steps to count; leave out --steps")?;
+        refuse(
+            Flag::Full,
+            self.preset == Some(Preset::Full),
+            "has one preset; leave out --preset full",
+        )?;
+        refuse(
+            Flag::Steps,
+            self.steps.is_some(),
+            "has no training steps to count; leave out --steps",
+        )?;
         refuse(
             Flag::Weights,
             self.save.is_some() || self.load.is_some(),
             "has no weights to save or load; leave out --save and --load",
         )?;
-        refuse(Flag::Resume, self.resume.is_some(), "writes no checkpoints; leave out --resume")?;
+        refuse(
+            Flag::Resume,
+            self.resume.is_some(),
+            "writes no checkpoints; leave out --resume",
+        )?;
         #[cfg(feature = "remote")]
         refuse(
             Flag::Remote,
@@ -202,7 +235,9 @@ impl Args {
             )));
         }
         if self.data_dir.is_some() && self.data != Some(DataChoice::Mnist) {
-            return Err(Error::usage("--data-dir holds the files of MNIST; add --data mnist or leave it out"));
+            return Err(Error::usage(
+                "--data-dir holds the files of MNIST; add --data mnist or leave it out",
+            ));
         }
         if self.load.is_some() && self.steps.is_some() {
             return Err(Error::usage(
@@ -210,7 +245,9 @@ impl Args {
             ));
         }
         if self.resume.is_some() && self.load.is_some() {
-            return Err(Error::usage("--load trains nothing, so --resume has nothing to go on with; drop one of them"));
+            return Err(Error::usage(
+                "--load trains nothing, so --resume has nothing to go on with; drop one of them",
+            ));
         }
         Ok(())
     }

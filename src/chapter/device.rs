@@ -7,7 +7,8 @@ use burn::tensor::{Device, Tensor};
 use super::args::DeviceChoice;
 use crate::error::{Error, Result};
 
-/// The device that was asked for and its name in one word, or a sentence why it cannot be used.
+/// The device that was asked for and its name in one word, or a sentence why it cannot be
+/// used.
 pub fn select(choice: DeviceChoice) -> Result<(Device, &'static str)> {
     match choice {
         DeviceChoice::Cpu => Ok((Device::flex(), "cpu")),
@@ -29,7 +30,10 @@ pub fn named(name: &str) -> Result<Device> {
     if let Ok(choice) = DeviceChoice::from_str(name, true) {
         return Ok(select(choice)?.0);
     }
-    if !name.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+    if !name
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    {
         return Err(Error::usage(format!(
             "--devices knows no device {name}; give cpu, wgpu, cuda, ndarray or HOST:PORT, separated by commas"
         )));
@@ -44,15 +48,20 @@ pub fn named(name: &str) -> Result<Device> {
     })
 }
 
-/// Lends a device to whoever connects, until Ctrl-C. Nothing is encrypted and nobody is asked for a password.
+/// Lends a device to whoever connects, until Ctrl-C. Nothing is encrypted and nobody is
+/// asked for a password.
 #[cfg(feature = "remote")]
 pub fn serve(choice: DeviceChoice, port: u16) -> Result<()> {
     use burn::server::{RemoteServer, WebSocketTransport};
     let (device, name) = select(choice)?;
-    super::terminal::say(format_args!("lending {name} at port {port} to everybody who can reach it; Ctrl-C ends it"));
-    RemoteServer::new([device])
-        .serve(WebSocketTransport::new(port))
-        .map_err(|e| Error::failure(format!("cannot lend a device at port {port}: {e}; try another --serve PORT")))
+    super::terminal::say(format_args!(
+        "lending {name} at port {port} to everybody who can reach it; Ctrl-C ends it"
+    ));
+    RemoteServer::new([device]).serve(WebSocketTransport::new(port)).map_err(|e| {
+        Error::failure(format!(
+            "cannot lend a device at port {port}: {e}; try another --serve PORT"
+        ))
+    })
 }
 
 type MakeDevice = fn() -> Device;
@@ -74,12 +83,15 @@ fn gpu(name: &'static str, needs: &str) -> Result<(Device, &'static str)> {
         )));
     };
     let device = probe(make).map_err(|reason| {
-        Error::failure(format!("--device {name} needs {needs}, and none answers ({reason}); use --device cpu"))
+        Error::failure(format!(
+            "--device {name} needs {needs}, and none answers ({reason}); use --device cpu"
+        ))
     })?;
     Ok((device, name))
 }
 
-/// Makes the device and computes 1 + 1 on it. Burn panics where a device is missing, so the panic is caught here.
+/// Makes the device and computes 1 + 1 on it. Burn panics where a device is missing, so the
+/// panic is caught here.
 fn probe(make: MakeDevice) -> std::result::Result<Device, String> {
     let device = quietly(|| {
         let device = make();
@@ -89,7 +101,8 @@ fn probe(make: MakeDevice) -> std::result::Result<Device, String> {
     device.ok_or_else(|| "it computes wrong results".into())
 }
 
-/// What `compute` returns or, where it panics, the first line of what the panic says, which is not printed.
+/// What `compute` returns or, where it panics, the first line of what the panic says, which
+/// is not printed.
 fn quietly<T>(compute: impl FnOnce() -> T) -> std::result::Result<T, String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
@@ -97,7 +110,8 @@ fn quietly<T>(compute: impl FnOnce() -> T) -> std::result::Result<T, String> {
     panic::set_hook(hook);
     answer.map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no device found");
+        let text =
+            text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no device found");
         text.lines().next().unwrap_or_default().trim_end_matches('.').to_string()
     })
 }

@@ -1,4 +1,5 @@
-//! Ctrl-C: while a network trains, the first one asks for a checkpoint; at any other time it ends the program.
+//! Ctrl-C: while a network trains, the first one asks for a checkpoint; at any other time
+//! it ends the program.
 
 use std::sync::{
     OnceLock,
@@ -13,7 +14,8 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// While this lives, Ctrl-C is a request.
 pub(super) struct WhileTraining;
 
-/// From now on, until the answer is dropped, the first Ctrl-C is a request; a second one ends the program.
+/// From now on, until the answer is dropped, the first Ctrl-C is a request; a second one
+/// ends the program.
 pub(super) fn while_training() -> Result<WhileTraining> {
     static HANDLER: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     let handler = || {
@@ -25,7 +27,10 @@ pub(super) fn while_training() -> Result<WhileTraining> {
         })
         .map_err(|e| e.to_string())
     };
-    HANDLER.get_or_init(handler).clone().map_err(|e| Error::failure(format!("cannot listen to Ctrl-C: {e}")))?;
+    HANDLER
+        .get_or_init(handler)
+        .clone()
+        .map_err(|e| Error::failure(format!("cannot listen to Ctrl-C: {e}")))?;
     TRAINING.store(true, Ordering::SeqCst);
     Ok(WhileTraining)
 }

@@ -67,8 +67,8 @@ pub struct Chapter {
     start: Instant,
 }
 
-/// Runs a chapter: reads the command line, calls `run`, writes `metrics.json`. The exit code is 0, 2 for a usage error or 1
-/// for a failure, of which stderr gets one sentence.
+/// Runs a chapter: reads the command line, calls `run`, writes `metrics.json`. The exit
+/// code is 0, 2 for a usage error or 1 for a failure, of which stderr gets one sentence.
 pub fn main(spec: Spec, run: fn(&mut Chapter) -> Result<()>) -> ExitCode {
     match Chapter::start(spec).and_then(|chapter| match chapter {
         Some(mut chapter) => run(&mut chapter).and_then(|()| chapter.finish()),
@@ -84,7 +84,12 @@ pub fn main(spec: Spec, run: fn(&mut Chapter) -> Result<()>) -> ExitCode {
 
 impl Chapter {
     fn start(spec: Spec) -> Result<Option<Self>> {
-        let args = match Args::parse_for(spec.name, spec.about, spec.flags, std::env::args_os())? {
+        let args = match Args::parse_for(
+            spec.name,
+            spec.about,
+            spec.flags,
+            std::env::args_os(),
+        )? {
             Parsed::Run(args) => *args,
             Parsed::Help(text) => {
                 terminal::print(&text);
@@ -92,10 +97,9 @@ impl Chapter {
             }
         };
         if let Some(threads) = args.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .map_err(|e| Error::failure(format!("cannot start {threads} threads: {e}")))?;
+            rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(
+                |e| Error::failure(format!("cannot start {threads} threads: {e}")),
+            )?;
         }
         #[cfg(feature = "remote")]
         if let Some(port) = args.serve {
@@ -103,11 +107,13 @@ impl Chapter {
             return Ok(None);
         }
         // Nothing is written before it is known that the run can begin.
-        let (device, device_name) = device::select(args.device.unwrap_or(DeviceChoice::Cpu))?;
+        let (device, device_name) =
+            device::select(args.device.unwrap_or(DeviceChoice::Cpu))?;
         let default = || PathBuf::from("target/chapters").join(spec.name);
         let out = args.out.clone().or_else(|| args.resume.clone()).unwrap_or_else(default);
         let folder = args.resume.as_ref().unwrap_or(&out);
-        let checkpoints = Checkpoints::new(folder.join("checkpoints"), args.describe(spec.name));
+        let checkpoints =
+            Checkpoints::new(folder.join("checkpoints"), args.describe(spec.name));
         let name = folder.display();
         if args.resume.is_some() && !checkpoints.exist() {
             return Err(Error::failure(format!(
@@ -125,7 +131,11 @@ impl Chapter {
             files::check_writable(file)?;
         }
         listen(|what| Box::new(Progress::new(what)));
-        say(format_args!("{} on {device_name}, figures and metrics in {}", spec.name, out.display()));
+        say(format_args!(
+            "{} on {device_name}, figures and metrics in {}",
+            spec.name,
+            out.display()
+        ));
         Ok(Some(Self {
             args,
             checkpoints,
@@ -190,7 +200,10 @@ impl Chapter {
                 let mut progress: Option<(String, Progress)> = None;
                 mnist(self.args.data_dir.as_deref(), labels, |file, bytes, total| {
                     if progress.as_ref().is_none_or(|(name, _)| name != file) {
-                        progress = Some((file.to_string(), Progress::new(&format!("bytes of {file}"))));
+                        progress = Some((
+                            file.to_string(),
+                            Progress::new(&format!("bytes of {file}")),
+                        ));
                     }
                     if let Some((_, progress)) = &progress {
                         progress.hear(bytes, total.unwrap_or(0));
@@ -205,7 +218,8 @@ impl Chapter {
         self.metrics.insert(name.into(), json!(value));
     }
 
-    /// Records a speed or duration for `metrics.json`, and tells it on stderr. It never enters the report.
+    /// Records a speed or duration for `metrics.json`, and tells it on stderr. It never
+    /// enters the report.
     pub fn timing(&mut self, name: &str, value: f64) {
         say(format_args!("{}: {value:.1}", name.replace('_', " ")));
         self.timing.insert(name.into(), json!(value));
@@ -224,7 +238,9 @@ impl Chapter {
 
     /// The model with the weights of `--load`, or `None` if the flag was not given.
     pub fn load_weights<M: Module>(&self, model: &M) -> Result<Option<M>> {
-        let load = |file: &PathBuf| weights::load(model.clone(), self.spec.name, file).map(|model| model.valid());
+        let load = |file: &PathBuf| {
+            weights::load(model.clone(), self.spec.name, file).map(|model| model.valid())
+        };
         self.args.load.as_ref().map(load).transpose()
     }
 
@@ -252,7 +268,10 @@ impl Chapter {
             "metrics": self.metrics,
             "timing": self.timing,
         });
-        write_atomically(&self.out.join("metrics.json"), format!("{document:#}\n").as_bytes())?;
+        write_atomically(
+            &self.out.join("metrics.json"),
+            format!("{document:#}\n").as_bytes(),
+        )?;
         self.checkpoints.clear()
     }
 }

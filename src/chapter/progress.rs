@@ -21,11 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const TERMINAL_PATIENCE: Duration = Duration::from_millis(300);
 /// ... and moves this often.
 const FRAME: Duration = Duration::from_millis(100);
-/// Elsewhere, lines are never closer together than this, and later not than a tenth of the time passed.
+/// Elsewhere, lines are never closer together than this, and later not than a tenth of the
+/// time passed.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How far a piece of work is: a bar on a terminal, elsewhere a line now and then. Any thread may report to it. It has a
-/// thread of its own, so that it also shows work that reports nothing, and it ends when it is dropped.
+/// How far a piece of work is: a bar on a terminal, elsewhere a line now and then. Any
+/// thread may report to it. It has a thread of its own, so that it also shows work that
+/// reports nothing, and it ends when it is dropped.
 pub(super) struct Progress {
     shared: Arc<Shared>,
     painter: Option<JoinHandle<()>>,
@@ -51,14 +53,22 @@ impl Shared {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until this moment, and returns what is done by then; `None` if the work is over before.
+    /// Waits until this moment, and returns what is done by then; `None` if the work is
+    /// over before.
     fn wait(&self, moment: Instant) -> Option<Work> {
         let mut work = self.lock();
         while !work.over {
-            let Some(left) = moment.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            let Some(left) = moment
+                .checked_duration_since(Instant::now())
+                .filter(|left| !left.is_zero())
+            else {
                 return Some(work.clone());
             };
-            work = self.over.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0;
+            work = self
+                .over
+                .wait_timeout(work, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         None
     }
@@ -117,7 +127,8 @@ fn bar(shared: &Shared, what: String) {
             _ => "{prefix} {wide_bar} {pos}/{len}  {msg}  {eta} left",
         };
         let bar = bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
             BARS.add(ProgressBar::new(0).with_style(style).with_prefix(what.clone()))
         });
         bar.set_length(work.total as u64);
@@ -137,7 +148,10 @@ fn lines(shared: &Shared, what: &str, patience: Duration, mut write: impl FnMut(
     while let Some(Work { done, total, note, .. }) = shared.wait(next) {
         let of = if total == 0 { String::new() } else { format!(" of {total}") };
         let note = if note.is_empty() { note } else { format!(", {note}") };
-        write(format!("{what}: {done}{of} after {:.0} s{note}", start.elapsed().as_secs_f64()));
+        write(format!(
+            "{what}: {done}{of} after {:.0} s{note}",
+            start.elapsed().as_secs_f64()
+        ));
         next = Instant::now() + PAUSE.max(start.elapsed() / 10);
     }
 }

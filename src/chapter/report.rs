@@ -1,8 +1,9 @@
 //! The report: what a chapter prints on stdout, and what its snapshot holds.
 //!
-//! A section begins with `## Heading`. A row is a label and a number, at least two spaces apart; a table is a header
-//! and rows whose cells are two or more spaces apart. A number that may differ between machines or thread counts carries
-//! its tolerance, `2.098 ± 0.020`; every other number is exact.
+//! A section begins with `## Heading`. A row is a label and a number, at least two spaces
+//! apart; a table is a header and rows whose cells are two or more spaces apart. A number
+//! that may differ between machines or thread counts carries its tolerance, `2.098 ±
+//! 0.020`; every other number is exact.
 
 use std::{fmt, io::Write};
 
@@ -21,7 +22,8 @@ impl Number {
         Self { value, decimals, tolerance: None, scientific: false }
     }
 
-    /// A number that agrees within `tolerance` between machines, thread counts and backends.
+    /// A number that agrees within `tolerance` between machines, thread counts and
+    /// backends.
     pub fn within(value: f64, tolerance: f64, decimals: usize) -> Self {
         Self { value, decimals, tolerance: Some(tolerance), scientific: false }
     }
@@ -43,7 +45,11 @@ impl fmt::Display for Number {
             return f.pad(&format!("{:.*e}", self.decimals, self.value));
         }
         // No minus sign in front of a number that rounds to zero.
-        let value = if self.value.abs() < 0.5 * 10f64.powi(-(self.decimals as i32)) { 0.0 } else { self.value };
+        let value = if self.value.abs() < 0.5 * 10f64.powi(-(self.decimals as i32)) {
+            0.0
+        } else {
+            self.value
+        };
         let text = match self.tolerance {
             None => format!("{value:.*}", self.decimals),
             Some(tolerance) => format!("{value:.d$} ± {tolerance:.d$}", d = self.decimals),
@@ -82,9 +88,11 @@ impl Report {
         self.text.push_str(line);
         self.text.push('\n');
         if self.to_stdout {
-            // A reader that closes the pipe early (`| head`) is not an error of the program.
+            // A reader that closes the pipe early (`| head`) is not an error of the
+            // program.
             let mut stdout = std::io::stdout().lock();
-            self.to_stdout = writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok();
+            self.to_stdout =
+                writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok();
         }
     }
 
@@ -101,25 +109,45 @@ impl Report {
         rows: impl IntoIterator<Item = (String, [f64; N])>,
     ) {
         let number = |value| Number::exact(value, decimals);
-        let rows: Vec<_> = rows.into_iter().map(|(label, values)| (label, values.map(number).to_vec())).collect();
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|(label, values)| (label, values.map(number).to_vec()))
+            .collect();
         self.table(header, &rows);
     }
 
     /// A table: a header, then a label and numbers per row.
     pub fn table(&mut self, header: &[&str], rows: &[(String, Vec<Number>)]) {
-        let mut cells: Vec<Vec<String>> = vec![header.iter().map(ToString::to_string).collect()];
+        let mut cells: Vec<Vec<String>> =
+            vec![header.iter().map(ToString::to_string).collect()];
         for (label, numbers) in rows {
-            cells.push([label.clone()].into_iter().chain(numbers.iter().map(ToString::to_string)).collect());
+            cells.push(
+                [label.clone()]
+                    .into_iter()
+                    .chain(numbers.iter().map(ToString::to_string))
+                    .collect(),
+            );
         }
         let widths: Vec<usize> = (0..header.len())
-            .map(|j| cells.iter().filter_map(|row| row.get(j)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+            .map(|j| {
+                cells
+                    .iter()
+                    .filter_map(|row| row.get(j))
+                    .map(|cell| cell.chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         for row in cells {
             let padded: Vec<String> = row
                 .iter()
                 .zip(&widths)
                 .enumerate()
-                .map(|(j, (cell, &w))| if j == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") })
+                .map(
+                    |(j, (cell, &w))| {
+                        if j == 0 { format!("{cell:<w$}") } else { format!("{cell:>w$}") }
+                    },
+                )
                 .collect();
             self.line(&padded.join("  "));
         }

@@ -37,13 +37,13 @@ impl Setting {
 }
 
 impl Chapter {
-    /// What to train; `steps` is the number of training steps of the quick preset. Where a comment says "not tuned", no other
-    /// value is on record.
+    /// What to train; `steps` is the number of training steps of the quick preset. Where a
+    /// comment says "not tuned", no other value is on record.
     pub fn setting(&mut self, steps: usize) -> Setting {
         let data = self.data();
         // ANCHOR: quick
-        // The log SNR falls from where the levels are just told apart to -5, where almost nothing is
-        // left to see. For 256 levels both are those of Kingma et al. (2021).
+        // The log SNR falls from where the levels are just told apart to -5, where almost
+        // nothing is left to see. For 256 levels both are those of Kingma et al. (2021).
         let gamma_min = match data {
             DataChoice::Digits => -8.0,
             DataChoice::Mnist => -13.3,
@@ -61,16 +61,25 @@ impl Chapter {
         // ANCHOR_END: quick
         match (self.preset(), data) {
             // 128 images in a batch, as in Kingma et al. (2021).
-            (Preset::Quick, _) => {
-                Setting { trunk, training: Training::new(self.steps(steps)), batch: 128, shifted: 0.0 }
-            }
+            (Preset::Quick, _) => Setting {
+                trunk,
+                training: Training::new(self.steps(steps)),
+                batch: 128,
+                shifted: 0.0,
+            },
             // ANCHOR: full
             // No other values than these are on record; chapter 5 reports what they reach.
             (Preset::Full, DataChoice::Digits) => {
                 let training = Training::new(self.steps(3600));
                 let warmup = training.steps / 12;
                 Setting {
-                    trunk: TrunkConfig { layers: Layers::UNet(1), hidden: 24, blocks: 6, dropout: 0.25, ..trunk },
+                    trunk: TrunkConfig {
+                        layers: Layers::UNet(1),
+                        hidden: 24,
+                        blocks: 6,
+                        dropout: 0.25,
+                        ..trunk
+                    },
                     training: Training {
                         learning_rate: 6e-3,
                         warmup,
@@ -79,15 +88,22 @@ impl Chapter {
                         ..training
                     },
                     batch: 128,
-                    // Moved digits are more digits to learn from, as long as most stay where digits are.
+                    // Moved digits are more digits to learn from, as long as most stay
+                    // where digits are.
                     shifted: 0.55,
                 }
             }
             // ANCHOR_END: full
-            // Channels, batch and steps fit an hour of two cores. No dropout: fifty thousand images are not soon known by
-            // heart. Neither is tuned.
+            // Channels, batch and steps fit an hour of two cores. No dropout: fifty
+            // thousand images are not soon known by heart. Neither is tuned.
             (Preset::Full, DataChoice::Mnist) => Setting {
-                trunk: TrunkConfig { layers: Layers::UNet(3), hidden: 16, blocks: 2, dropout: 0.0, ..trunk },
+                trunk: TrunkConfig {
+                    layers: Layers::UNet(3),
+                    hidden: 16,
+                    blocks: 2,
+                    dropout: 0.0,
+                    ..trunk
+                },
                 training: Training::new(self.steps(20_000)),
                 batch: 32,
                 shifted: 0.0,

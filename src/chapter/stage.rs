@@ -36,11 +36,23 @@ pub struct Stage<'a, M> {
 type Observe<'a, M> = dyn Fn(&State<M>) -> Result<Vec<f64>> + 'a;
 
 impl Chapter {
-    /// A training run with these settings: a [`Training`], or what holds one beside the size of a batch. `name` tells it from
-    /// the others of the chapter. [`Stage::train`] runs it.
-    pub fn stage<'a, M>(&'a mut self, name: &'a str, settings: &'a (impl AsRef<Training> + Debug)) -> Stage<'a, M> {
+    /// A training run with these settings: a [`Training`], or what holds one beside the
+    /// size of a batch. `name` tells it from the others of the chapter. [`Stage::train`]
+    /// runs it.
+    pub fn stage<'a, M>(
+        &'a mut self,
+        name: &'a str,
+        settings: &'a (impl AsRef<Training> + Debug),
+    ) -> Stage<'a, M> {
         let training = settings.as_ref();
-        Stage { chapter: self, name, training, settings: format!("{settings:#?}"), devices: &[], observe: None }
+        Stage {
+            chapter: self,
+            name,
+            training,
+            settings: format!("{settings:#?}"),
+            devices: &[],
+            observe: None,
+        }
     }
 }
 
@@ -50,22 +62,30 @@ impl<'a, M: Module + Sync> Stage<'a, M> {
         Self { devices, ..self }
     }
 
-    /// After each step, adds the numbers of `observe(state)` to those that come back in [`Trained::observed`]. A resumed run
-    /// does not lose what was observed before.
+    /// After each step, adds the numbers of `observe(state)` to those that come back in
+    /// [`Trained::observed`]. A resumed run does not lose what was observed before.
     pub fn observing(self, observe: impl Fn(&State<M>) -> Result<Vec<f64>> + 'a) -> Self {
         Self { observe: Some(Box::new(observe)), ..self }
     }
 
-    /// Trains the model, showing its progress, and with checkpoints from which `--resume` goes on. Ctrl-C writes one more and
-    /// ends the program with a sentence.
-    pub fn train(self, model: &M, loss: impl Fn(&M, Shard) -> Tensor<1> + Sync) -> Result<Trained<M>> {
+    /// Trains the model, showing its progress, and with checkpoints from which `--resume`
+    /// goes on. Ctrl-C writes one more and ends the program with a sentence.
+    pub fn train(
+        self,
+        model: &M,
+        loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+    ) -> Result<Trained<M>> {
         let Self { chapter, name, training, settings, devices, observe } = self;
-        let file: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let file: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         // Another number of shards would draw other noise.
         let settings = format!("shards: {}\n{settings}", Shards::on(devices).count());
         let checkpoints = &chapter.checkpoints;
-        let saved =
-            if chapter.args.resume.is_some() { checkpoints.latest(&file, &settings, |line| say(line))? } else { None };
+        let saved = if chapter.args.resume.is_some() {
+            checkpoints.latest(&file, &settings, |line| say(line))?
+        } else {
+            None
+        };
         let fresh = training.begin(model);
         let state = match saved {
             Some(parts) => fresh.restore(&parts)?,

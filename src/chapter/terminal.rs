@@ -5,7 +5,8 @@ use std::{
     io::{Write, stderr, stdout},
 };
 
-/// Writes a line to stderr. A reader that closes the pipe early (`2>&1 | head`) is not an error of the program.
+/// Writes a line to stderr. A reader that closes the pipe early (`2>&1 | head`) is not an
+/// error of the program.
 pub(super) fn say(line: impl Display) {
     drop(writeln!(stderr().lock(), "{line}"));
 }
@@ -16,12 +17,14 @@ pub(super) fn print(text: &str) {
     drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
-/// Images side by side as text: one line per row of pixels, two characters per pixel, darker where the level is higher.
+/// Images side by side as text: one line per row of pixels, two characters per pixel,
+/// darker where the level is higher.
 ///
 /// Each image holds side * side levels below `level_count`.
 pub(super) fn blocks(images: &[&[u8]], side: usize, level_count: usize) -> String {
     const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
-    let shade = |k: u8| SHADES[usize::from(k) * (SHADES.len() - 1) / (level_count - 1).max(1)];
+    let shade =
+        |k: u8| SHADES[usize::from(k) * (SHADES.len() - 1) / (level_count - 1).max(1)];
     let mut text = String::new();
     for row in 0..side {
         for image in images {

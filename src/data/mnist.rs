@@ -1,8 +1,9 @@
 //! MNIST: 28x28 handwritten digits with 256 levels, downloaded once and kept.
 //!
-//! Source: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits", from the mirror that most libraries
-//! use. The files are checked against the SHA-256 of their uncompressed contents, so plain HTTP is enough, and a
-//! recompressed copy is as good as the original.
+//! Source: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits",
+//! from the mirror that most libraries use. The files are checked against the SHA-256 of
+//! their uncompressed contents, so plain HTTP is enough, and a recompressed copy is as good
+//! as the original.
 
 use std::{
     fs,
@@ -28,7 +29,8 @@ const VALIDATION_START: usize = 50_000;
 /// A server that says nothing for so long is given up.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Whether the classes of the images are read as well, for which there are files of their own.
+/// Whether the classes of the images are read as well, for which there are files of their
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Labels {
     /// The images alone.
@@ -54,7 +56,8 @@ impl File {
         4 + 4 * self.dimensions + self.items * entries
     }
 
-    /// The most bytes that the file may have, compressed or not: what does not compress becomes a little longer.
+    /// The most bytes that the file may have, compressed or not: what does not compress
+    /// becomes a little longer.
     fn most(&self) -> usize {
         self.size() + self.size() / 100 + 1024
     }
@@ -85,11 +88,14 @@ const TEST_LABELS: File = File {
     checksum: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 };
 
-/// MNIST in three parts: train [0, 50000) and validation [50000, 60000) of its training images, and its 10000 test images.
+/// MNIST in three parts: train [0, 50000) and validation [50000, 60000) of its training
+/// images, and its 10000 test images.
 ///
-/// With a folder, reads the files there, plain or with `.gz`. Without, takes them from the cache folder of the user, and downloads
-/// those that are missing or damaged; `progress(file, bytes, total)` is called on the way, without a total where the server
-/// does not tell it. Fails with a sentence for a file that is missing, damaged or not MNIST's, and when there is no network.
+/// With a folder, reads the files there, plain or with `.gz`. Without, takes them from the
+/// cache folder of the user, and downloads those that are missing or damaged;
+/// `progress(file, bytes, total)` is called on the way, without a total where the server
+/// does not tell it. Fails with a sentence for a file that is missing, damaged or not
+/// MNIST's, and when there is no network.
 pub fn mnist(
     folder: Option<&Path>,
     labels: Labels,
@@ -105,11 +111,15 @@ pub fn mnist(
 }
 
 /// Puts together what `read(file)` returns: the entries of each file.
-fn assemble(labels: Labels, mut read: impl FnMut(&File) -> Result<Vec<u8>>) -> Result<Dataset> {
+fn assemble(
+    labels: Labels,
+    mut read: impl FnMut(&File) -> Result<Vec<u8>>,
+) -> Result<Dataset> {
     let mut images = |file| read(file).map(|entries| Images::new(entries, SIDE, LEVELS));
     let (mut train, mut test) = (images(&TRAIN_IMAGES)?, images(&TEST_IMAGES)?);
     if labels == Labels::With {
-        (train, test) = (train.labelled(read(&TRAIN_LABELS)?), test.labelled(read(&TEST_LABELS)?));
+        (train, test) =
+            (train.labelled(read(&TRAIN_LABELS)?), test.labelled(read(&TEST_LABELS)?));
     }
     Ok(Dataset {
         validation: train.range(VALIDATION_START, train.len()),
@@ -122,15 +132,20 @@ fn assemble(labels: Labels, mut read: impl FnMut(&File) -> Result<Vec<u8>>) -> R
 fn from_folder(folder: &Path, file: &File) -> Result<Vec<u8>> {
     let [plain, compressed] = places(folder, file);
     let path = if plain.exists() { plain } else { compressed };
-    let contents = fs::File::open(&path).and_then(|contents| read_at_most(file.most(), contents, |_| ()));
+    let contents = fs::File::open(&path)
+        .and_then(|contents| read_at_most(file.most(), contents, |_| ()));
     let contents = contents.map_err(|e| {
         let (name, folder) = (file.name, folder.display());
         Error::failure(format!(
             "cannot read {name} or {name}.gz in {folder}: {e}; give --data-dir the folder of MNIST's files"
         ))
     })?;
-    check(contents, file)
-        .map_err(|why| Error::failure(format!("{} {why}; download it anew or leave out --data-dir", path.display())))
+    check(contents, file).map_err(|why| {
+        Error::failure(format!(
+            "{} {why}; download it anew or leave out --data-dir",
+            path.display()
+        ))
+    })
 }
 
 /// Where a file may lie in a folder, plain and compressed.
@@ -138,8 +153,13 @@ fn places(folder: &Path, file: &File) -> [PathBuf; 2] {
     [folder.join(file.name), folder.join(format!("{}.gz", file.name))]
 }
 
-/// All bytes of a reader, of which there may be so many; `progress(bytes)` is called on the way.
-fn read_at_most(most: usize, mut reader: impl Read, mut progress: impl FnMut(usize)) -> io::Result<Vec<u8>> {
+/// All bytes of a reader, of which there may be so many; `progress(bytes)` is called on the
+/// way.
+fn read_at_most(
+    most: usize,
+    mut reader: impl Read,
+    mut progress: impl FnMut(usize),
+) -> io::Result<Vec<u8>> {
     let mut contents = Vec::new();
     let mut chunk = vec![0; 1 << 16];
     loop {
@@ -148,7 +168,9 @@ fn read_at_most(most: usize, mut reader: impl Read, mut progress: impl FnMut(usi
             n => contents.extend_from_slice(&chunk[..n]),
         }
         if contents.len() > most {
-            return Err(io::Error::other(format!("it is longer than the {most} bytes that it may have")));
+            return Err(io::Error::other(format!(
+                "it is longer than the {most} bytes that it may have"
+            )));
         }
         progress(contents.len());
     }
@@ -158,9 +180,16 @@ fn read_at_most(most: usize, mut reader: impl Read, mut progress: impl FnMut(usi
 fn check(contents: Vec<u8>, file: &File) -> std::result::Result<Vec<u8>, String> {
     let contents = idx::uncompress(contents, file.size())?;
     let idx = idx::parse(&contents, file.dimensions)?;
-    let found: String = Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
-    if idx.shape[0] != file.items || idx.shape[1..].iter().any(|&n| n != SIDE) || found != file.checksum {
-        return Err(format!("is no file of MNIST (its SHA-256 is {found} instead of {})", file.checksum));
+    let found: String =
+        Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
+    if idx.shape[0] != file.items
+        || idx.shape[1..].iter().any(|&n| n != SIDE)
+        || found != file.checksum
+    {
+        return Err(format!(
+            "is no file of MNIST (its SHA-256 is {found} instead of {})",
+            file.checksum
+        ));
     }
     Ok(idx.entries)
 }
@@ -170,12 +199,16 @@ fn cache_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
     let base = variable("XDG_CACHE_HOME")
         .or_else(|| variable("LOCALAPPDATA"))
         .or_else(|| variable("HOME").map(|home| home.join(".cache")))
-        .ok_or_else(|| Error::failure("there is no home folder to keep MNIST in; give its files with --data-dir"))?;
+        .ok_or_else(|| {
+            Error::failure(
+                "there is no home folder to keep MNIST in; give its files with --data-dir",
+            )
+        })?;
     Ok(base.join("elbo-to-diffusion/mnist"))
 }
 
-/// The entries of a file in the cache, to which it is downloaded if it is missing or damaged there. A downloaded file appears only
-/// when it is whole and checked.
+/// The entries of a file in the cache, to which it is downloaded if it is missing or
+/// damaged there. A downloaded file appears only when it is whole and checked.
 fn cached(
     mirror: &str,
     wait: Duration,
@@ -189,21 +222,29 @@ fn cached(
     if let Some(entries) = kept.filter_map(|contents| check(contents, file).ok()).next() {
         return Ok(entries);
     }
-    let remedy = format!("or put the files into {} or another folder and give it with --data-dir", cache.display());
-    fs::create_dir_all(cache)
-        .map_err(|e| Error::failure(format!("cannot create {}: {e}; {remedy}", cache.display())))?;
+    let remedy = format!(
+        "or put the files into {} or another folder and give it with --data-dir",
+        cache.display()
+    );
+    fs::create_dir_all(cache).map_err(|e| {
+        Error::failure(format!("cannot create {}: {e}; {remedy}", cache.display()))
+    })?;
     let url = format!("{mirror}/{}.gz", file.name);
-    let failed = |why: String| Error::failure(format!("cannot download {url}: {why}; check the network, {remedy}"));
+    let failed = |why: String| {
+        Error::failure(format!("cannot download {url}: {why}; check the network, {remedy}"))
+    };
     let config = ureq::Agent::config_builder();
     let config = config.timeout_resolve(Some(wait)).timeout_connect(Some(wait));
     let config = config.timeout_recv_response(Some(wait)).timeout_per_read(Some(wait));
     let agent: ureq::Agent = config.build().into();
     let mut response = agent.get(&url).call().map_err(|e| failed(e.to_string()))?;
     let total = response.body().content_length().and_then(|total| total.try_into().ok());
-    let contents =
-        read_at_most(file.most(), response.body_mut().as_reader(), |bytes| progress(file.name, bytes, total))
-            .map_err(|e| failed(e.to_string()))?;
-    let entries = check(contents.clone(), file).map_err(|why| failed(format!("what came {why}")))?;
+    let contents = read_at_most(file.most(), response.body_mut().as_reader(), |bytes| {
+        progress(file.name, bytes, total)
+    })
+    .map_err(|e| failed(e.to_string()))?;
+    let entries =
+        check(contents.clone(), file).map_err(|why| failed(format!("what came {why}")))?;
     let [_, compressed] = places;
     write_atomically(&compressed, &contents)?;
     Ok(entries)
@@ -223,14 +264,20 @@ mod tests {
     use super::*;
 
     /// A server that answers every request so, until the program ends.
-    fn server(answer: impl Fn(&mut TcpStream) -> io::Result<()> + Send + 'static) -> String {
+    fn server(
+        answer: impl Fn(&mut TcpStream) -> io::Result<()> + Send + 'static,
+    ) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-                while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                while lines
+                    .next()
+                    .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+                {
+                }
                 // The client may have gone.
                 drop(answer(&mut stream));
             }
@@ -242,7 +289,10 @@ mod tests {
     fn serves(status: &'static str, body: Vec<u8>, cut: usize) -> String {
         server(move |stream| {
             let length = body.len();
-            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")?;
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            )?;
             stream.write_all(&body[..length - cut])
         })
     }
@@ -250,11 +300,16 @@ mod tests {
     /// Two images in a file, and the file's contents, compressed.
     fn two_images() -> (File, Vec<u8>) {
         let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28];
-        let contents: Vec<u8> = header.into_iter().chain((0..2 * 784).map(|i| (i % 251) as u8)).collect();
+        let contents: Vec<u8> =
+            header.into_iter().chain((0..2 * 784).map(|i| (i % 251) as u8)).collect();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&contents).unwrap();
-        let checksum: String = Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
-        (File { name: "two", dimensions: 3, items: 2, checksum: checksum.leak() }, encoder.finish().unwrap())
+        let checksum: String =
+            Sha256::digest(&contents).iter().map(|byte| format!("{byte:02x}")).collect();
+        (
+            File { name: "two", dimensions: 3, items: 2, checksum: checksum.leak() },
+            encoder.finish().unwrap(),
+        )
     }
 
     fn entries() -> Vec<u8> {
@@ -264,7 +319,8 @@ mod tests {
     fn refused(mirror: &str, file: &File, wait: Duration, words: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join("cache");
-        let error = cached(mirror, wait, &cache, file, |_, _, _| {}).unwrap_err().to_string();
+        let error =
+            cached(mirror, wait, &cache, file, |_, _, _| {}).unwrap_err().to_string();
         for word in words.iter().chain(&["--data-dir", &*cache.to_string_lossy()]) {
             assert!(error.contains(word), "`{word}` is not in `{error}`");
         }
@@ -281,7 +337,8 @@ mod tests {
     #[test]
     fn what_is_not_mnist_is_not_kept() {
         let foreign: Vec<u8> = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 7].to_vec();
-        let refused = |mirror: String, words: &[&str]| refused(&mirror, &TRAIN_IMAGES, WAIT, words);
+        let refused =
+            |mirror: String, words: &[&str]| refused(&mirror, &TRAIN_IMAGES, WAIT, words);
         refused(serves("200 OK", foreign.clone(), 0), &["is no file of MNIST", "SHA-256"]);
         refused(serves("200 OK", b"<html>".to_vec(), 0), &["magic number"]);
         refused(serves("200 OK", foreign, 3), &["cannot download"]);
@@ -297,8 +354,12 @@ mod tests {
             stream.write_all(&sent)
         });
         let (folder, mut seen) = (tempfile::tempdir().unwrap(), Vec::new());
-        let progress = |name: &str, bytes, total| seen.push((name.to_string(), bytes, total));
-        assert_eq!(cached(&mirror, WAIT, folder.path(), &file, progress).unwrap(), entries());
+        let progress =
+            |name: &str, bytes, total| seen.push((name.to_string(), bytes, total));
+        assert_eq!(
+            cached(&mirror, WAIT, folder.path(), &file, progress).unwrap(),
+            entries()
+        );
         assert_eq!(seen.last(), Some(&("two".to_string(), body.len(), None)));
     }
 
@@ -311,13 +372,23 @@ mod tests {
             Ok(())
         };
         let at_once = server(move |_| silence());
-        refused(&at_once, &file, Duration::from_millis(300), &["cannot download", "timeout"]);
+        refused(
+            &at_once,
+            &file,
+            Duration::from_millis(300),
+            &["cannot download", "timeout"],
+        );
         let on_the_way = server(move |stream| {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len())?;
             stream.write_all(&body[..100])?;
             silence()
         });
-        refused(&on_the_way, &file, Duration::from_millis(300), &["cannot download", "timeout"]);
+        refused(
+            &on_the_way,
+            &file,
+            Duration::from_millis(300),
+            &["cannot download", "timeout"],
+        );
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 
@@ -333,9 +404,17 @@ mod tests {
         refused(&endless, &file, WAIT, &["cannot download", "longer than"]);
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(&vec![0; 1 << 20]).unwrap();
-        refused(&serves("200 OK", encoder.finish().unwrap(), 0), &file, WAIT, &["unpacks to more than"]);
+        refused(
+            &serves("200 OK", encoder.finish().unwrap(), 0),
+            &file,
+            WAIT,
+            &["unpacks to more than"],
+        );
         // What a file of random bytes is packed to still fits.
-        assert!(file.most() > 16 + 2 * 784 + 20 && TEST_LABELS.most() > TEST_LABELS.size() + 100);
+        assert!(
+            file.most() > 16 + 2 * 784 + 20
+                && TEST_LABELS.most() > TEST_LABELS.size() + 100
+        );
     }
 
     #[test]
@@ -356,16 +435,26 @@ mod tests {
 
     #[test]
     fn labels_are_read_on_request_alone() {
-        let read = |file: &File| Ok(vec![9; file.items * if file.dimensions == 1 { 1 } else { 784 }]);
+        let read = |file: &File| {
+            Ok(vec![9; file.items * if file.dimensions == 1 { 1 } else { 784 }])
+        };
         let images_only = |file: &File| {
-            if file.dimensions == 3 { read(file) } else { Err(Error::failure("nobody needs the labels")) }
+            if file.dimensions == 3 {
+                read(file)
+            } else {
+                Err(Error::failure("nobody needs the labels"))
+            }
         };
         let data = assemble(Labels::Without, images_only).unwrap();
-        assert_eq!([data.train.len(), data.validation.len(), data.test.len()], [50_000, 10_000, 10_000]);
+        assert_eq!(
+            [data.train.len(), data.validation.len(), data.test.len()],
+            [50_000, 10_000, 10_000]
+        );
         assert!(data.train.labels().is_none() && data.test.labels().is_none());
         assert!(assemble(Labels::With, images_only).is_err());
         let data = assemble(Labels::With, read).unwrap();
-        let labels = [&data.train, &data.validation, &data.test].map(|part| part.labels().map(<[u8]>::len));
+        let labels = [&data.train, &data.validation, &data.test]
+            .map(|part| part.labels().map(<[u8]>::len));
         assert_eq!(labels, [Some(50_000), Some(10_000), Some(10_000)]);
     }
 
@@ -373,15 +462,28 @@ mod tests {
     fn a_folder_without_the_files_or_with_others_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |words: &[&str]| {
-            let error = mnist(Some(folder.path()), Labels::Without, |_, _, _| {}).unwrap_err().to_string();
-            words.iter().for_each(|word| assert!(error.contains(word), "`{word}` is not in `{error}`"));
+            let error = mnist(Some(folder.path()), Labels::Without, |_, _, _| {})
+                .unwrap_err()
+                .to_string();
+            words.iter().for_each(|word| {
+                assert!(error.contains(word), "`{word}` is not in `{error}`")
+            });
         };
-        refused(&["cannot read train-images-idx3-ubyte or train-images-idx3-ubyte.gz", "--data-dir"]);
+        refused(&[
+            "cannot read train-images-idx3-ubyte or train-images-idx3-ubyte.gz",
+            "--data-dir",
+        ]);
         let file = folder.path().join("train-images-idx3-ubyte");
         for (contents, word) in [
             (vec![0, 0, 8, 1, 0, 0], "magic number"),
-            (vec![0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28, 0, 0, 0, 28, 1, 2], "promises 60000 x 28 x 28"),
-            (vec![0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9], "is no file of MNIST"),
+            (
+                vec![0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28, 0, 0, 0, 28, 1, 2],
+                "promises 60000 x 28 x 28",
+            ),
+            (
+                vec![0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9],
+                "is no file of MNIST",
+            ),
             (vec![0; 48_000_000], "longer than"),
         ] {
             fs::write(&file, contents).unwrap();
@@ -392,11 +494,19 @@ mod tests {
     #[test]
     fn the_cache_folder_follows_the_environment() {
         let folder = |set: &'static [(&str, &str)]| {
-            let variable = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v));
+            let variable = |name: &str| {
+                set.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v))
+            };
             cache_folder(variable).map(|path| path.display().to_string())
         };
-        assert_eq!(folder(&[("HOME", "/home/a")]).unwrap(), "/home/a/.cache/elbo-to-diffusion/mnist");
-        assert_eq!(folder(&[("HOME", "/a"), ("XDG_CACHE_HOME", "/c")]).unwrap(), "/c/elbo-to-diffusion/mnist");
+        assert_eq!(
+            folder(&[("HOME", "/home/a")]).unwrap(),
+            "/home/a/.cache/elbo-to-diffusion/mnist"
+        );
+        assert_eq!(
+            folder(&[("HOME", "/a"), ("XDG_CACHE_HOME", "/c")]).unwrap(),
+            "/c/elbo-to-diffusion/mnist"
+        );
         assert!(folder(&[]).is_err());
     }
 }

@@ -9,9 +9,11 @@ use rand::{Rng, RngExt};
 
 use crate::host::upload;
 
-/// Grey-level images: each pixel is one of `level_count` levels. Each image may have a label, the class it belongs to.
+/// Grey-level images: each pixel is one of `level_count` levels. Each image may have a
+/// label, the class it belongs to.
 ///
-/// Level k stands for the value x_k = 2 (k + 1/2) / K - 1, so the values fill [-1, 1] evenly.
+/// Level k stands for the value x_k = 2 (k + 1/2) / K - 1, so the values fill [-1, 1]
+/// evenly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
     /// Levels of all images, row after row, image after image.
@@ -36,7 +38,8 @@ pub struct Dataset {
 }
 
 impl Images {
-    /// Images from their levels, without labels; the caller guarantees whole images and levels below `level_count`.
+    /// Images from their levels, without labels; the caller guarantees whole images and
+    /// levels below `level_count`.
     fn new(pixels: Vec<u8>, side: usize, level_count: usize) -> Self {
         Self { pixels, labels: None, side, level_count }
     }
@@ -46,8 +49,8 @@ impl Images {
         Self { labels: Some(labels), ..self }
     }
 
-    /// Other images of the same kind, from their levels, without labels. Pixels behind the last whole image are left out, and a level above the
-    /// highest counts as the highest.
+    /// Other images of the same kind, from their levels, without labels. Pixels behind the
+    /// last whole image are left out, and a level above the highest counts as the highest.
     pub fn with_pixels(&self, mut pixels: Vec<u8>) -> Self {
         pixels.truncate(pixels.len() / self.dim() * self.dim());
         pixels.iter_mut().for_each(|k| *k = (*k).min((self.level_count - 1) as u8));
@@ -81,7 +84,9 @@ impl Images {
 
     /// The values x_k, ascending.
     pub fn level_values(&self) -> Vec<f64> {
-        (0..self.level_count).map(|k| 2.0 * (k as f64 + 0.5) / self.level_count as f64 - 1.0).collect()
+        (0..self.level_count)
+            .map(|k| 2.0 * (k as f64 + 0.5) / self.level_count as f64 - 1.0)
+            .collect()
     }
 
     /// The levels of image `i`.
@@ -89,7 +94,8 @@ impl Images {
         &self.pixels[i * self.dim()..(i + 1) * self.dim()]
     }
 
-    /// The class of each image, 0 to 9 for digits; `None` if the images were read without their labels.
+    /// The class of each image, 0 to 9 for digits; `None` if the images were read without
+    /// their labels.
     pub fn labels(&self) -> Option<&[u8]> {
         self.labels.as_deref()
     }
@@ -102,26 +108,43 @@ impl Images {
     /// The images from `start` to `end`.
     pub fn range(&self, start: usize, end: usize) -> Self {
         let pixels = self.pixels[start * self.dim()..end * self.dim()].to_vec();
-        Self { pixels, labels: self.labels.as_ref().map(|labels| labels[start..end].to_vec()), ..*self }
+        Self {
+            pixels,
+            labels: self.labels.as_ref().map(|labels| labels[start..end].to_vec()),
+            ..*self
+        }
     }
 
     /// A batch of `n` images drawn with replacement.
     pub fn sample(&self, n: usize, rng: &mut impl Rng) -> Self {
         let drawn: Vec<usize> = (0..n).map(|_| rng.random_range(0..self.len())).collect();
         let pixels = drawn.iter().flat_map(|&i| self.image(i)).copied().collect();
-        Self { pixels, labels: self.labels.as_ref().map(|labels| drawn.iter().map(|&i| labels[i]).collect()), ..*self }
+        Self {
+            pixels,
+            labels: self
+                .labels
+                .as_ref()
+                .map(|labels| drawn.iter().map(|&i| labels[i]).collect()),
+            ..*self
+        }
     }
 
-    /// The images, of which about `share` are moved by up to one pixel each way, unless ink would leave the picture.
+    /// The images, of which about `share` are moved by up to one pixel each way, unless ink
+    /// would leave the picture.
     ///
-    /// A moved digit is as good a digit, so a network that sees them has more to learn from.
+    /// A moved digit is as good a digit, so a network that sees them has more to learn
+    /// from.
     pub fn shifted(mut self, share: f64, rng: &mut impl Rng) -> Self {
         if share == 0.0 {
             return self;
         }
         let side = self.side as i32;
         for image in self.pixels.chunks_exact_mut(self.side * self.side) {
-            let (moves, dx, dy) = (rng.random_bool(share), rng.random_range(-1..=1), rng.random_range(-1..=1));
+            let (moves, dx, dy) = (
+                rng.random_bool(share),
+                rng.random_range(-1..=1),
+                rng.random_range(-1..=1),
+            );
             let mut shifted = vec![0; image.len()];
             let mut ink = 0;
             for (i, &level) in (0..).zip(image.iter()).filter(|_| moves) {
@@ -131,19 +154,23 @@ impl Images {
                     ink += usize::from(level);
                 }
             }
-            if moves && ink == image.iter().map(|&level| usize::from(level)).sum::<usize>() {
+            if moves && ink == image.iter().map(|&level| usize::from(level)).sum::<usize>()
+            {
                 image.copy_from_slice(&shifted);
             }
         }
         self
     }
 
-    /// Black and white images: each pixel is drawn once, white with the probability that its level stands for, level / (K - 1).
-    /// Salakhutdinov and Murray (2008).
+    /// Black and white images: each pixel is drawn once, white with the probability that
+    /// its level stands for, level / (K - 1). Salakhutdinov and Murray (2008).
     pub fn binarized(&self, rng: &mut impl Rng) -> Self {
         let white = (self.level_count - 1).max(1) as f64;
-        let pixels =
-            self.pixels.iter().map(|&level| u8::from(rng.random::<f64>() * white < f64::from(level))).collect();
+        let pixels = self
+            .pixels
+            .iter()
+            .map(|&level| u8::from(rng.random::<f64>() * white < f64::from(level)))
+            .collect();
         Self { pixels, labels: self.labels.clone(), side: self.side, level_count: 2 }
     }
 
@@ -167,13 +194,15 @@ impl Images {
 }
 
 impl Dataset {
-    /// Bits per dimension that a number of nats per image stands for. Equation `bits-per-dim`.
+    /// Bits per dimension that a number of nats per image stands for. Equation
+    /// `bits-per-dim`.
     pub fn bits_per_dim(&self, nats: f64) -> f64 {
         bits_per_dim(nats, self.train.dim())
     }
 }
 
-/// Bits per dimension that a number of nats stands for, for images of `dim` pixels. Equation `bits-per-dim`.
+/// Bits per dimension that a number of nats stands for, for images of `dim` pixels.
+/// Equation `bits-per-dim`.
 pub fn bits_per_dim(nats: f64, dim: usize) -> f64 {
     nats / (dim as f64 * std::f64::consts::LN_2)
 }
@@ -188,7 +217,8 @@ pub struct Marginals {
 
 impl Marginals {
     // ANCHOR: marginals
-    /// Counts the levels of each pixel, each count raised by `pseudo_count` so that no level is impossible.
+    /// Counts the levels of each pixel, each count raised by `pseudo_count` so that no
+    /// level is impossible.
     pub fn fit(images: &Images, pseudo_count: f64) -> Self {
         let (d, k) = (images.dim(), images.level_count());
         let mut counts = vec![pseudo_count; d * k];
@@ -198,13 +228,19 @@ impl Marginals {
             }
         }
         let total = images.len() as f64 + pseudo_count * k as f64;
-        Self { log_probs: counts.iter().map(|c| (c / total).ln()).collect(), level_count: k }
+        Self {
+            log_probs: counts.iter().map(|c| (c / total).ln()).collect(),
+            level_count: k,
+        }
     }
 
     /// Mean of -log p(x) over the images, in nats, if all pixels were independent.
     pub fn nats(&self, images: &Images) -> f64 {
-        let log_prob = |(i, &level): (usize, &u8)| self.log_probs[i * self.level_count + usize::from(level)];
-        let total: f64 = images.iter().flat_map(|image| image.iter().enumerate().map(log_prob)).sum();
+        let log_prob = |(i, &level): (usize, &u8)| {
+            self.log_probs[i * self.level_count + usize::from(level)]
+        };
+        let total: f64 =
+            images.iter().flat_map(|image| image.iter().enumerate().map(log_prob)).sum();
         -total / images.len() as f64
     }
     // ANCHOR_END: marginals
@@ -223,7 +259,12 @@ mod tests {
         let white = |pixel: usize| drawn.iter().filter(|image| image[pixel] == 1).count();
         assert_eq!((white(0), white(3)), (0, 1000));
         // A quarter and three quarters of 1000, each with a standard deviation of 14.
-        assert!((200..=300).contains(&white(1)) && (700..=800).contains(&white(2)), "{} {}", white(1), white(2));
+        assert!(
+            (200..=300).contains(&white(1)) && (700..=800).contains(&white(2)),
+            "{} {}",
+            white(1),
+            white(2)
+        );
         assert_eq!(drawn, grey.binarized(&mut rng(0, Stream::Binarisation, 0)));
     }
 
@@ -232,16 +273,19 @@ mod tests {
         // One pixel of ink in the middle, and one in a corner, of many pictures.
         let middle = Images::new([0, 0, 0, 0, 5, 0, 0, 0, 0].repeat(200), 3, 17);
         let shifted = middle.clone().shifted(0.5, &mut rng(0, Stream::Batch, 0));
-        let places: Vec<usize> = shifted.iter().filter_map(|image| image.iter().position(|&k| k == 5)).collect();
+        let places: Vec<usize> =
+            shifted.iter().filter_map(|image| image.iter().position(|&k| k == 5)).collect();
         assert_eq!(places.len(), 200);
         let still = places.iter().filter(|&&place| place == 4).count();
-        // Half stay, and one in nine of the others: 111 of 200, with a standard deviation of 7.
+        // Half stay, and one in nine of the others: 111 of 200, with a standard deviation
+        // of 7.
         assert!((83..=139).contains(&still), "{still}");
         assert!((0..9).all(|place| places.contains(&place)));
 
         let corner = Images::new([7, 0, 0, 0, 0, 0, 0, 0, 0].repeat(200), 3, 17);
         let shifted = corner.shifted(1.0, &mut rng(1, Stream::Batch, 0));
-        let places: Vec<usize> = shifted.iter().filter_map(|image| image.iter().position(|&k| k == 7)).collect();
+        let places: Vec<usize> =
+            shifted.iter().filter_map(|image| image.iter().position(|&k| k == 7)).collect();
         assert_eq!(places.len(), 200);
         assert!(places.iter().all(|place| [0, 1, 3, 4].contains(place)));
         assert_eq!(middle.clone().shifted(0.0, &mut rng(2, Stream::Batch, 0)), middle);
@@ -249,11 +293,15 @@ mod tests {
 
     #[test]
     fn every_operation_keeps_each_image_with_its_label() {
-        // The label of an image is the level of its middle pixel, which is alone in it and moves nowhere out of the picture.
+        // The label of an image is the level of its middle pixel, which is alone in it and
+        // moves nowhere out of the picture.
         let image = |label: u8| [0, 0, 0, 0, label, 0, 0, 0, 0];
-        let images = Images::new((1..10).flat_map(image).collect(), 3, 17).labelled((1..10).collect());
+        let images = Images::new((1..10).flat_map(image).collect(), 3, 17)
+            .labelled((1..10).collect());
         let level = |image: &[u8]| image.iter().copied().max().unwrap_or_default();
-        let fits = |images: &Images| images.labels().unwrap() == images.iter().map(level).collect::<Vec<u8>>();
+        let fits = |images: &Images| {
+            images.labels().unwrap() == images.iter().map(level).collect::<Vec<u8>>()
+        };
         assert!(fits(&images));
         let rng = &mut rng(0, Stream::Batch, 0);
         let range = images.range(2, 5);
@@ -266,7 +314,16 @@ mod tests {
         assert_eq!((binarized.labels(), binarized.level_count()), (images.labels(), 2));
 
         let without = Images::new(vec![0; 18], 3, 17);
-        let all = [without.range(0, 1), without.first(1), without.sample(4, rng), without.binarized(rng)];
-        assert!(all.iter().chain([&without.clone().shifted(1.0, rng)]).all(|images| images.labels().is_none()));
+        let all = [
+            without.range(0, 1),
+            without.first(1),
+            without.sample(4, rng),
+            without.binarized(rng),
+        ];
+        assert!(
+            all.iter()
+                .chain([&without.clone().shifted(1.0, rng)])
+                .all(|images| images.labels().is_none())
+        );
     }
 }

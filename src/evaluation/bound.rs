@@ -17,23 +17,27 @@ use crate::{
     },
 };
 
-/// The three terms of the bound in nats per image; their sum bounds -log p(x) from above. Equation `elbo-denoising`.
+/// The three terms of the bound in nats per image; their sum bounds -log p(x) from above.
+/// Equation `elbo-denoising`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
     /// -E log p(x | z) at the least noise.
     pub reconstruction: f64,
     /// KL(q(z | x) || p(z)) at the most noise.
     pub prior: f64,
-    /// The denoising term, in parts: one for each t = 2, ..., T, or one for each of equal intervals of `[0, 1]`.
+    /// The denoising term, in parts: one for each t = 2, ..., T, or one for each of equal
+    /// intervals of `[0, 1]`.
     pub denoising: Vec<f64>,
     /// Standard error of the total that comes from the finite number of noise draws.
     pub noise_error: f64,
     /// Standard error of the total that comes from the finite number of images.
     pub set_error: f64,
-    /// Variance of the denoising term as estimated from one image, one uniform t and one noise draw, nats^2.
+    /// Variance of the denoising term as estimated from one image, one uniform t and one
+    /// noise draw, nats^2.
     pub draw_variance: f64,
-    /// What `draw_variance` would be if t were drawn as often from each part as is best, nats^2. In continuous time, no
-    /// schedule between the same end points can do better, up to the width of a part. Equation `schedule-variance`.
+    /// What `draw_variance` would be if t were drawn as often from each part as is best,
+    /// nats^2. In continuous time, no schedule between the same end points can do better,
+    /// up to the width of a part. Equation `schedule-variance`.
     pub least_variance: f64,
     /// The total of each image in each pass.
     totals: Totals,
@@ -52,7 +56,8 @@ pub struct Difference {
 
 impl Bound {
     // ANCHOR: discrete
-    /// The bound of the chain gamma_1, ..., gamma_T: every t, with one noise draw per image, t and pass.
+    /// The bound of the chain gamma_1, ..., gamma_T: every t, with one noise draw per
+    /// image, t and pass.
     ///
     /// `denoise(z_t, gamma_t)` returns x_hat for z_t, `[B, d]`, and gamma_t, `[B]`.
     pub fn discrete(
@@ -63,14 +68,16 @@ impl Bound {
         device: &Device,
     ) -> Result<Self> {
         let ends = (gammas[0], gammas[gammas.len() - 1]);
-        let term = |i: usize, _: &mut _| (gammas[i + 1], denoising_weight(gammas[i], gammas[i + 1]));
+        let term = |i: usize, _: &mut _| {
+            (gammas[i + 1], denoising_weight(gammas[i], gammas[i + 1]))
+        };
         Self::estimate(images, ends, gammas.len() - 1, term, denoise, draws, device)
     }
     // ANCHOR_END: discrete
 
     // ANCHOR: continuous
-    /// The bound in continuous time: per image and pass, one t from each of `strata` equal intervals
-    /// of `[0, 1]`. Equation `continuous-loss`; Kingma et al. (2021), eq. 17.
+    /// The bound in continuous time: per image and pass, one t from each of `strata` equal
+    /// intervals of `[0, 1]`. Equation `continuous-loss`; Kingma et al. (2021), eq. 17.
     pub fn continuous(
         images: &Images,
         schedule: &(impl Schedule + Sync + ?Sized),
@@ -89,8 +96,9 @@ impl Bound {
     // ANCHOR_END: continuous
 
     // ANCHOR: end_point_slopes
-    /// The derivatives of the bound in continuous time with respect to gamma_min and gamma_max, in
-    /// nats per image, from one noise draw per image. Equation `end-point-slopes`.
+    /// The derivatives of the bound in continuous time with respect to gamma_min and
+    /// gamma_max, in nats per image, from one noise draw per image. Equation
+    /// `end-point-slopes`.
     pub fn end_point_slopes(
         images: &Images,
         [gamma_min, gamma_max]: [f64; 2],
@@ -102,21 +110,31 @@ impl Bound {
         let (x, eps) = (images.values(device), normal([n, images.dim()], noise, device));
         let values = upload(images.level_values(), device);
         let z = |gamma| diffuse(x.clone(), Tensor::full([n], gamma, device), eps.clone());
-        // h(gamma) = SNR |x - x_hat|^2 / 2, of which the diffusion loss is the integral over gamma.
+        // h(gamma) = SNR |x - x_hat|^2 / 2, of which the diffusion loss is the integral
+        // over gamma.
         let h = |gamma: f64| {
-            let at = NoiseLevels::new((0..n).map(|_| (gamma, 0.5 * (-gamma).exp())), device);
+            let at =
+                NoiseLevels::new((0..n).map(|_| (gamma, 0.5 * (-gamma).exp())), device);
             denoising_term(x.clone(), at, eps.clone(), &denoise)
         };
-        let decode = |gamma| reconstruction(images.levels(device), decoder_log_probs(z(gamma), gamma, values.clone()));
+        let decode = |gamma| {
+            reconstruction(
+                images.levels(device),
+                decoder_log_probs(z(gamma), gamma, values.clone()),
+            )
+        };
         let prior = |gamma| prior_kl(x.clone(), gamma);
-        let slope = |f: &dyn Fn(f64) -> Tensor<1>, gamma: f64| (f(gamma + 0.05) - f(gamma - 0.05)) / 0.1;
+        let slope = |f: &dyn Fn(f64) -> Tensor<1>, gamma: f64| {
+            (f(gamma + 0.05) - f(gamma - 0.05)) / 0.1
+        };
         let at_min = slope(&decode, gamma_min) - h(gamma_min);
         let at_max = slope(&prior, gamma_max) + h(gamma_max);
         Ok([download(at_min.mean())?[0], download(at_max.mean())?[0]])
     }
     // ANCHOR_END: end_point_slopes
 
-    /// Estimates reconstruction, prior and `terms` denoising terms, of which `term(i, rng)` draws gamma and the weight of
+    /// Estimates reconstruction, prior and `terms` denoising terms, of which `term(i, rng)`
+    /// draws gamma and the weight of
     /// |x - x_hat|^2.
     fn estimate(
         images: &Images,
@@ -163,19 +181,29 @@ impl Bound {
                 let (pass, term) = (row / (terms + 1), row % (terms + 1));
                 per_row[term] += values.iter().sum::<f64>() / draws;
                 squares[term] += values.iter().map(|v| v * v).sum::<f64>() / draws;
-                sums[pass * n..][..n].iter_mut().zip(values).for_each(|(total, value)| *total += value);
+                sums[pass * n..][..n]
+                    .iter_mut()
+                    .zip(values)
+                    .for_each(|(total, value)| *total += value);
             }
-            totals.0.iter_mut().zip(sums.chunks(n)).for_each(|(pass, sums)| pass.extend(sums));
+            totals
+                .0
+                .iter_mut()
+                .zip(sums.chunks(n))
+                .for_each(|(pass, sums)| pass.extend(sums));
         }
         let denoising = per_row[1..].to_vec();
         let squared_mean = denoising.iter().sum::<f64>().powi(2);
         Self {
             reconstruction: per_row[0],
-            prior: groups.iter().flat_map(|group| &group.prior).sum::<f64>() / images as f64,
-            // A t from part i, drawn with probability p_i, estimates the sum of the terms by term i / p_i. The mean square
-            // of that is the sum of square i / p_i: p_i = 1 / terms for a uniform t, least for p_i ~ sqrt(square i).
+            prior: groups.iter().flat_map(|group| &group.prior).sum::<f64>()
+                / images as f64,
+            // A t from part i, drawn with probability p_i, estimates the sum of the terms
+            // by term i / p_i. The mean square of that is the sum of square i / p_i: p_i =
+            // 1 / terms for a uniform t, least for p_i ~ sqrt(square i).
             draw_variance: squares[1..].iter().sum::<f64>() * terms as f64 - squared_mean,
-            least_variance: squares[1..].iter().map(|s| s.sqrt()).sum::<f64>().powi(2) - squared_mean,
+            least_variance: squares[1..].iter().map(|s| s.sqrt()).sum::<f64>().powi(2)
+                - squared_mean,
             denoising,
             noise_error: totals.noise_error(),
             set_error: totals.set_error(),
@@ -188,8 +216,9 @@ impl Bound {
         self.reconstruction + self.prior + self.denoising.iter().sum::<f64>()
     }
 
-    /// This bound less another on the same images with the same seed, image by image and pass by pass: what both have in
-    /// common, the images and the noise, takes no part in the error.
+    /// This bound less another on the same images with the same seed, image by image and
+    /// pass by pass: what both have in common, the images and the noise, takes no part in
+    /// the error.
     ///
     /// Fails with a sentence if the other is of another number of images or passes.
     pub fn less(&self, other: &Self) -> Result<Difference> {
@@ -200,7 +229,9 @@ impl Bound {
             ));
         }
         let pairs = self.totals.0.iter().zip(&other.totals.0);
-        let differences = Totals(pairs.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect());
+        let differences = Totals(
+            pairs.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect(),
+        );
         Ok(Difference {
             mean: self.total() - other.total(),
             noise_error: differences.noise_error(),
@@ -241,11 +272,14 @@ impl Totals {
 
     /// Standard error of the mean over images and passes that comes from the noise.
     fn noise_error(&self) -> f64 {
-        let (images, variances) = self.moments().fold((0.0, 0.0), |(n, sum), (_, variance)| (n + 1.0, sum + variance));
+        let (images, variances) = self
+            .moments()
+            .fold((0.0, 0.0), |(n, sum), (_, variance)| (n + 1.0, sum + variance));
         (variances / self.0.len() as f64).sqrt() / images
     }
 
-    /// Standard error of the mean that comes from the images: their spread, less what the noise adds to it.
+    /// Standard error of the mean that comes from the images: their spread, less what the
+    /// noise adds to it.
     fn set_error(&self) -> f64 {
         let (means, variances): (Vec<f64>, Vec<f64>) = self.moments().unzip();
         let images = means.len() as f64;
@@ -269,9 +303,20 @@ mod tests {
     /// The exact denoiser of independent pixels, on the CPU, and 350 digits.
     fn independent() -> (Images, Denoiser, Device) {
         let (data, device) = (digits().unwrap(), Device::flex());
-        let trunk =
-            TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 8, blocks: 0, dropout: 0.0 };
-        let denoiser = Denoiser::for_images(&data.train, trunk, &mut rng(0, Stream::Batch, 0), &device);
+        let trunk = TrunkConfig {
+            gamma_min: -8.0,
+            gamma_max: 5.0,
+            layers: Layers::Dense,
+            hidden: 8,
+            blocks: 0,
+            dropout: 0.0,
+        };
+        let denoiser = Denoiser::for_images(
+            &data.train,
+            trunk,
+            &mut rng(0, Stream::Batch, 0),
+            &device,
+        );
         (data.validation, denoiser, device)
     }
 
@@ -279,7 +324,15 @@ mod tests {
         let (images, denoiser, device) = independent();
         let schedule = Linear { gamma_min, gamma_max };
         let draws = Draws { passes: 2, seed: 1 };
-        Bound::continuous(&images, &schedule, 32, |z, gamma| denoiser.denoise(z, gamma, None), draws, &device).unwrap()
+        Bound::continuous(
+            &images,
+            &schedule,
+            32,
+            |z, gamma| denoiser.denoise(z, gamma, None),
+            draws,
+            &device,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -288,27 +341,39 @@ mod tests {
         let (ends, h) = ([-5.5, 0.5], 0.5);
         let noise = &mut rng(2, Stream::Evaluation, 0);
         let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
-        let [at_min, at_max] = Bound::end_point_slopes(&images, ends, denoise, noise, &device).unwrap();
+        let [at_min, at_max] =
+            Bound::end_point_slopes(&images, ends, denoise, noise, &device).unwrap();
         let difference = |above: Bound, below: Bound| {
             let error = above.noise_error.hypot(below.noise_error) / (2.0 * h);
             ((above.total() - below.total()) / (2.0 * h), error)
         };
-        let (by_min, error_min) = difference(bound(ends[0] + h, ends[1]), bound(ends[0] - h, ends[1]));
-        let (by_max, error_max) = difference(bound(ends[0], ends[1] + h), bound(ends[0], ends[1] - h));
+        let (by_min, error_min) =
+            difference(bound(ends[0] + h, ends[1]), bound(ends[0] - h, ends[1]));
+        let (by_max, error_max) =
+            difference(bound(ends[0], ends[1] + h), bound(ends[0], ends[1] - h));
         // A difference over a whole unit of gamma is the slope only to a few percent.
-        assert!((at_min - by_min).abs() < 0.05 * by_min.abs() + 4.0 * error_min, "{at_min} {by_min} {error_min}");
-        assert!((at_max - by_max).abs() < 0.05 * by_max.abs() + 4.0 * error_max, "{at_max} {by_max} {error_max}");
+        assert!(
+            (at_min - by_min).abs() < 0.05 * by_min.abs() + 4.0 * error_min,
+            "{at_min} {by_min} {error_min}"
+        );
+        assert!(
+            (at_max - by_max).abs() < 0.05 * by_max.abs() + 4.0 * error_max,
+            "{at_max} {by_max} {error_max}"
+        );
         assert!(at_min > 5.0 && at_max < -5.0, "{at_min} {at_max}");
     }
 
     #[test]
     fn the_least_variance_is_that_of_terms_drawn_as_often_as_they_are_large() {
         // Two images, one pass, two terms: what each image's reconstruction and terms are.
-        let group = Group { prior: vec![0.5, 0.5], rows: vec![1.0, 1.0, 3.0, 5.0, 1.0, 1.0] };
+        let group =
+            Group { prior: vec![0.5, 0.5], rows: vec![1.0, 1.0, 3.0, 5.0, 1.0, 1.0] };
         let bound = Bound::average(&[group], 2, 1);
         assert_eq!((bound.total(), bound.denoising.clone()), (6.5, vec![4.0, 1.0]));
         // A uniform term, times 2: 6, 10, 2, 2 with probability 1/4 each.
-        assert!((bound.draw_variance - ((36.0 + 100.0 + 4.0 + 4.0) / 4.0 - 25.0)).abs() < 1e-12);
+        assert!(
+            (bound.draw_variance - ((36.0 + 100.0 + 4.0 + 4.0) / 4.0 - 25.0)).abs() < 1e-12
+        );
         // Drawn in proportion to the roots of their mean squares, 17 and 1.
         let p = 17.0_f64.sqrt() / (1.0 + 17.0_f64.sqrt());
         assert!((bound.least_variance - (17.0 / p + 1.0 / (1.0 - p) - 25.0)).abs() < 1e-12);
@@ -325,7 +390,10 @@ mod tests {
         // Between passes, variances 2, 0 and 2; the image means are 2, 5 and 7.
         assert!((totals().noise_error() - (4.0 / 2.0_f64).sqrt() / 3.0).abs() < 1e-12);
         let spread = (49.0 + 1.0 + 64.0) / 9.0 / 2.0;
-        assert!((totals().set_error() - ((spread - 4.0 / 3.0 / 2.0) / 3.0_f64).sqrt()).abs() < 1e-12);
+        assert!(
+            (totals().set_error() - ((spread - 4.0 / 3.0 / 2.0) / 3.0_f64).sqrt()).abs()
+                < 1e-12
+        );
     }
 
     #[test]
@@ -337,11 +405,21 @@ mod tests {
         let difference = other.less(&one).unwrap();
         assert!((difference.mean - (other.total() - one.total())).abs() < 1e-12);
         // The same noise at nearly the same levels: most of the error is common to both.
-        assert!(difference.noise_error < 0.7 * one.noise_error.hypot(other.noise_error), "{difference:?}");
+        assert!(
+            difference.noise_error < 0.7 * one.noise_error.hypot(other.noise_error),
+            "{difference:?}"
+        );
         let (images, denoiser, device) = independent();
         let draws = Draws { passes: 3, seed: 1 };
         let schedule = Linear { gamma_min: -5.5, gamma_max: 0.5 };
-        let third = Bound::continuous(&images, &schedule, 4, |z, g| denoiser.denoise(z, g, None), draws, &device);
+        let third = Bound::continuous(
+            &images,
+            &schedule,
+            4,
+            |z, g| denoiser.denoise(z, g, None),
+            draws,
+            &device,
+        );
         assert!(third.unwrap().less(&one).unwrap_err().to_string().contains("in pairs"));
     }
 
@@ -351,7 +429,14 @@ mod tests {
         let schedule = Linear { gamma_min: -5.5, gamma_max: 0.5 };
         for passes in [0, 1] {
             let draws = Draws { passes, seed: 1 };
-            let bound = Bound::continuous(&images, &schedule, 4, |z, g| denoiser.denoise(z, g, None), draws, &device);
+            let bound = Bound::continuous(
+                &images,
+                &schedule,
+                4,
+                |z, g| denoiser.denoise(z, g, None),
+                draws,
+                &device,
+            );
             assert!(bound.unwrap_err().to_string().contains("give 2 or more"));
         }
     }

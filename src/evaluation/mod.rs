@@ -21,8 +21,9 @@ use crate::{
     random::{Stream, rng},
 };
 
-/// Images that are evaluated together. Small enough for the processor's cache, and the unit that threads share out; the
-/// noise is drawn per group, so the result does not depend on the number of threads.
+/// Images that are evaluated together. Small enough for the processor's cache, and the unit
+/// that threads share out; the noise is drawn per group, so the result does not depend on
+/// the number of threads.
 const GROUP: usize = 64;
 
 /// How carefully something is estimated.
@@ -39,14 +40,16 @@ impl Draws {
     pub fn check(self) -> Result<Self> {
         if self.passes < 2 {
             let passes = self.passes;
-            return Err(Error::usage(format!("{passes} passes show no spread; give 2 or more for a standard error")));
+            return Err(Error::usage(format!(
+                "{passes} passes show no spread; give 2 or more for a standard error"
+            )));
         }
         Ok(self)
     }
 }
 
-/// `evaluate(images, rng)` for one group of images after the other, on all threads; the results in their order. Each group has
-/// a generator of its own.
+/// `evaluate(images, rng)` for one group of images after the other, on all threads; the
+/// results in their order. Each group has a generator of its own.
 pub fn in_groups<T: Send>(
     images: &Images,
     seed: u64,
@@ -63,7 +66,8 @@ pub fn in_groups<T: Send>(
     (0..groups).into_par_iter().map(group).collect()
 }
 
-/// `denoise` for many rows at once, as a sampler needs it: on the CPU in groups of rows, on all threads; elsewhere in one piece.
+/// `denoise` for many rows at once, as a sampler needs it: on the CPU in groups of rows, on
+/// all threads; elsewhere in one piece.
 pub fn on_all_threads(
     denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
 ) -> impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> {
@@ -78,7 +82,10 @@ pub fn on_all_threads(
         }
         let rows = |group: usize| {
             let (start, length) = (group * ROWS, ROWS.min(n - group * ROWS));
-            denoise(z.clone().narrow(0, start, length), gamma.clone().narrow(0, start, length))
+            denoise(
+                z.clone().narrow(0, start, length),
+                gamma.clone().narrow(0, start, length),
+            )
         };
         Tensor::cat((0..n.div_ceil(ROWS)).into_par_iter().map(rows).collect(), 0)
     }
@@ -96,8 +103,10 @@ mod tests {
     fn rows_on_all_threads_come_back_whole_and_in_order() -> Result<()> {
         let device = Device::flex();
         for n in [0, 1, 32, 33, 91] {
-            let (z, gamma) =
-                (normal([n, 3], &mut rng(0, Stream::Sampling, 0), &device), upload((0..n).map(|i| i as f64), &device));
+            let (z, gamma) = (
+                normal([n, 3], &mut rng(0, Stream::Sampling, 0), &device),
+                upload((0..n).map(|i| i as f64), &device),
+            );
             let f = |z: Tensor<2>, gamma: Tensor<1>| z * gamma.unsqueeze_dim(1);
             let together = download(f(z.clone(), gamma.clone()))?;
             assert_eq!(download(on_all_threads(f)(z, gamma))?, together, "{n} rows");

@@ -1,4 +1,5 @@
-//! How far samples are from images, in numbers that a test can hold: what a picture of samples shows, measured.
+//! How far samples are from images, in numbers that a test can hold: what a picture of
+//! samples shows, measured.
 //!
 //! Distances are Euclidean, in grey levels: sqrt(sum_i (k_i - l_i)^2).
 
@@ -19,7 +20,11 @@ pub struct Measured {
 }
 
 fn distance(a: &[u8], b: &[u8]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum::<f64>().sqrt()
+    a.iter()
+        .zip(b)
+        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// Fails unless both hold images of one size, at least `least` each.
@@ -37,40 +42,53 @@ fn check(samples: &Images, images: &Images, least: usize) -> Result<()> {
 }
 
 // ANCHOR: energy_distance
-/// The energy distance of the laws of samples X and images Y, 2 E|X - Y| - E|X - X'| - E|Y - Y'|,
-/// without bias: no image is paired with itself. It is zero for one law, else above. Szekely and
-/// Rizzo (2013), eq. 5.
+/// The energy distance of the laws of samples X and images Y: twice the mean |X - Y|, less the mean
+/// distance of two samples and that of two images, which estimates it without bias. It is zero for
+/// one law, else above. Szekely and Rizzo (2013), eq. 5.
 ///
 /// Fails with a sentence for images of different sizes, and for fewer than two.
 pub fn energy_distance(samples: &Images, images: &Images) -> Result<Measured> {
     check(samples, images, 2)?;
     let (n, m) = (samples.len() as f64, images.len() as f64);
-    let sum = |from: &[u8], to: &Images| to.iter().map(|to| distance(from, to)).sum::<f64>();
+    let sum =
+        |from: &[u8], to: &Images| to.iter().map(|to| distance(from, to)).sum::<f64>();
     let sums = |from: &Images, to: &Images| -> Vec<f64> {
         (0..from.len()).into_par_iter().map(|i| sum(from.image(i), to)).collect()
     };
     let (across, within) = (sums(samples, images), sums(samples, samples));
     let among = sums(images, images).iter().sum::<f64>() / (m * (m - 1.0));
-    let value = 2.0 * across.iter().sum::<f64>() / (n * m) - within.iter().sum::<f64>() / (n * (n - 1.0)) - among;
+    let value = 2.0 * across.iter().sum::<f64>() / (n * m)
+        - within.iter().sum::<f64>() / (n * (n - 1.0))
+        - among;
     // What each sample adds: both means depend on it, the second twice.
-    let parts: Vec<f64> = across.iter().zip(&within).map(|(a, w)| 2.0 * a / m - 2.0 * w / (n - 1.0)).collect();
+    let parts: Vec<f64> = across
+        .iter()
+        .zip(&within)
+        .map(|(a, w)| 2.0 * a / m - 2.0 * w / (n - 1.0))
+        .collect();
     let mean = parts.iter().sum::<f64>() / n;
     let variance = parts.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / (n - 1.0);
     Ok(Measured { value, standard_error: (variance / n).sqrt() })
 }
 // ANCHOR_END: energy_distance
 
-/// The mean distance of a sample to the image that is nearest to it. A model that has learned its training images by heart
-/// draws samples nearer to them than new images are.
+/// The mean distance of a sample to the image that is nearest to it. A model that has
+/// learned its training images by heart draws samples nearer to them than new images are.
 ///
 /// Fails with a sentence for images of different sizes, and for none.
 pub fn nearest_distance(samples: &Images, images: &Images) -> Result<Measured> {
     check(samples, images, 1)?;
-    let nearest = |i| images.iter().map(|image| distance(samples.image(i), image)).fold(f64::INFINITY, f64::min);
+    let nearest = |i| {
+        images
+            .iter()
+            .map(|image| distance(samples.image(i), image))
+            .fold(f64::INFINITY, f64::min)
+    };
     let nearest: Vec<f64> = (0..samples.len()).into_par_iter().map(nearest).collect();
     let n = nearest.len() as f64;
     let mean = nearest.iter().sum::<f64>() / n;
-    let variance = nearest.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    let variance =
+        nearest.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
     Ok(Measured { value: mean, standard_error: (variance / n).sqrt() })
 }
 
@@ -83,12 +101,22 @@ mod tests {
     fn the_energy_distance_of_halves_of_one_set_is_nothing_and_of_others_is_something() {
         let data = digits().unwrap();
         let same = energy_distance(&data.test, &data.test).unwrap().value;
-        // Each sample has its own twin among the images, which is no distance and is counted across.
+        // Each sample has its own twin among the images, which is no distance and is
+        // counted across.
         let n = data.test.len() as f64;
-        let among: f64 = data.test.iter().flat_map(|a| data.test.iter().map(move |b| distance(a, b))).sum();
-        assert!((same - (2.0 * among / (n * n) - 2.0 * among / (n * (n - 1.0)))).abs() < 1e-9);
+        let among: f64 = data
+            .test
+            .iter()
+            .flat_map(|a| data.test.iter().map(move |b| distance(a, b)))
+            .sum();
+        assert!(
+            (same - (2.0 * among / (n * n) - 2.0 * among / (n * (n - 1.0)))).abs() < 1e-9
+        );
 
-        let blank = data.test.range(0, 30).sample(30, &mut crate::random::rng(0, crate::random::Stream::Exact, 0));
+        let blank = data
+            .test
+            .range(0, 30)
+            .sample(30, &mut crate::random::rng(0, crate::random::Stream::Exact, 0));
         let far = energy_distance(&blank, &data.train).unwrap();
         let near = energy_distance(&data.test, &data.train).unwrap();
         assert!(near.value < 1.0 && far.value > near.value, "{near:?} {far:?}");
@@ -99,7 +127,9 @@ mod tests {
     fn the_energy_distance_by_hand() {
         let data = digits().unwrap();
         let image = |level: u8| [vec![level], vec![0; 63]].concat();
-        let images = |levels: &[u8]| data.test.with_pixels(levels.iter().flat_map(|&k| image(k)).collect());
+        let images = |levels: &[u8]| {
+            data.test.with_pixels(levels.iter().flat_map(|&k| image(k)).collect())
+        };
         let found = energy_distance(&images(&[0, 2]), &images(&[4, 10])).unwrap();
         // Across: 4, 10, 2, 8, on average 6; within: 2; among: 6.
         assert!((found.value - (12.0 - 2.0 - 6.0)).abs() < 1e-12, "{found:?}");
@@ -107,6 +137,11 @@ mod tests {
         assert!((found.standard_error - (8.0_f64 / 2.0).sqrt()).abs() < 1e-12, "{found:?}");
         let nearest = nearest_distance(&images(&[0, 2]), &images(&[4, 10])).unwrap();
         assert_eq!((nearest.value, nearest.standard_error), (3.0, 1.0));
-        assert!(energy_distance(&images(&[1]), &images(&[1, 2])).unwrap_err().to_string().contains("at least 2"));
+        assert!(
+            energy_distance(&images(&[1]), &images(&[1, 2]))
+                .unwrap_err()
+                .to_string()
+                .contains("at least 2")
+        );
     }
 }

@@ -24,20 +24,30 @@ impl ImageRow {
         grey_levels: usize,
     ) -> Self {
         let darkness = |&v: &u8| f64::from(v) / grey_levels.saturating_sub(1).max(1) as f64;
-        Self { label: label.into(), images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect() }
+        Self {
+            label: label.into(),
+            images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect(),
+        }
     }
 
     /// The same images in rows of `columns`, with the label above the first.
     pub fn wrap(self, columns: usize) -> Vec<Self> {
         let mut label = self.label;
-        let chunk = |images: &[Vec<f64>]| Self { label: std::mem::take(&mut label), images: images.to_vec() };
+        let chunk = |images: &[Vec<f64>]| Self {
+            label: std::mem::take(&mut label),
+            images: images.to_vec(),
+        };
         self.images.chunks(columns).map(chunk).collect()
     }
 
-    /// Images given by their values; -1 is blank and 1 is full ink. Values beyond are clipped.
+    /// Images given by their values; -1 is blank and 1 is full ink. Values beyond are
+    /// clipped.
     pub fn from_values(label: impl Into<String>, values: &[f64], dim: usize) -> Self {
         let darkness = |&v: &f64| ((v + 1.0) / 2.0).clamp(0.0, 1.0);
-        Self { label: label.into(), images: values.chunks(dim).map(|i| i.iter().map(darkness).collect()).collect() }
+        Self {
+            label: label.into(),
+            images: values.chunks(dim).map(|i| i.iter().map(darkness).collect()).collect(),
+        }
     }
 }
 
@@ -48,22 +58,35 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
     let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0).max(1);
     let pixel = ((WIDTH - MARGIN) / columns).saturating_sub(MARGIN).max(side) / side;
     let cell = pixel * side + MARGIN;
-    let label_height = |row: &ImageRow| if row.label.is_empty() { 0 } else { TEXT as usize + 8 };
-    let height: usize = rows.iter().map(|row| cell + label_height(row)).sum::<usize>() + MARGIN;
-    let width = (columns * cell + MARGIN).max(if rows.iter().any(|r| !r.label.is_empty()) { WIDTH } else { 0 });
+    let label_height =
+        |row: &ImageRow| if row.label.is_empty() { 0 } else { TEXT as usize + 8 };
+    let height: usize =
+        rows.iter().map(|row| cell + label_height(row)).sum::<usize>() + MARGIN;
+    let width = (columns * cell + MARGIN)
+        .max(if rows.iter().any(|r| !r.label.is_empty()) { WIDTH } else { 0 });
 
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, (width as u32, height as u32))
+            .into_drawing_area();
         let font = TextStyle::from((FONT, TEXT).into_font()).color(&INK);
         let (mut top, mut placed) = (MARGIN, Vec::new());
         for row in rows {
             if !row.label.is_empty() {
-                area.draw(&Text::new(row.label.clone(), (MARGIN as i32, top as i32), font.clone()))
-                    .map_err(cannot_draw)?;
+                area.draw(&Text::new(
+                    row.label.clone(),
+                    (MARGIN as i32, top as i32),
+                    font.clone(),
+                ))
+                .map_err(cannot_draw)?;
                 top += label_height(row);
             }
-            placed.extend(row.images.iter().enumerate().map(|(i, image)| (image, MARGIN + i * cell, top)));
+            placed.extend(
+                row.images
+                    .iter()
+                    .enumerate()
+                    .map(|(i, image)| (image, MARGIN + i * cell, top)),
+            );
             top += cell;
         }
         // Layer by layer, so that pixels of one shade can be joined over all images.
@@ -100,14 +123,26 @@ fn draw_layer(
     };
     let size = side * pixel;
     match layer {
-        Layer::Paper => area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(cannot_draw),
-        Layer::Frame => area.draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1))).map_err(cannot_draw),
+        Layer::Paper => {
+            area.draw(&rectangle(0, 0, size, size, PAPER.filled())).map_err(cannot_draw)
+        }
+        Layer::Frame => area
+            .draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1)))
+            .map_err(cannot_draw),
         Layer::Ink => image.iter().enumerate().try_for_each(|(i, &darkness)| {
-            // Thirty-two steps of grey are more than the data has, and few enough to join pixels of one shade.
+            // Thirty-two steps of grey are more than the data has, and few enough to join
+            // pixels of one shade.
             let darkness = (darkness * 32.0).round() / 32.0;
             if darkness > 0.0 {
                 let style = INK.mix(darkness).filled();
-                area.draw(&rectangle(i % side * pixel, i / side * pixel, pixel, pixel, style)).map_err(cannot_draw)?;
+                area.draw(&rectangle(
+                    i % side * pixel,
+                    i / side * pixel,
+                    pixel,
+                    pixel,
+                    style,
+                ))
+                .map_err(cannot_draw)?;
             }
             Ok(())
         }),

@@ -1,7 +1,8 @@
 //! Figures as SVG text, drawn by plotters.
 //!
-//! The colours are a fixed palette that the book's pages replace by theme colours, so a figure reads well on a light and on a
-//! dark page. Sizes suit a phone: 480 units wide, text of 17 units.
+//! The colours are a fixed palette that the book's pages replace by theme colours, so a
+//! figure reads well on a light and on a dark page. Sizes suit a phone: 480 units wide,
+//! text of 17 units.
 
 mod images;
 mod palette;

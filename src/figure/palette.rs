@@ -12,7 +12,8 @@ pub const MUTED: RGBColor = RGBColor(0x76, 0x76, 0x76);
 pub const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 /// The background behind pictures.
 pub const PAPER: RGBColor = RGBColor(0xff, 0xff, 0xff);
-/// Series, in order; chosen to stay apart for readers who do not see all colours (Okabe and Ito, 2008, darkened).
+/// Series, in order; chosen to stay apart for readers who do not see all colours (Okabe and
+/// Ito, 2008, darkened).
 pub const SERIES: [RGBColor; 6] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xd5, 0x5e, 0x00),

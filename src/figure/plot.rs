@@ -37,8 +37,13 @@ pub struct Series {
 
 impl Series {
     /// A series of this style.
-    pub fn new(name: impl Into<String>, style: Style, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        let points = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    pub fn new(
+        name: impl Into<String>,
+        style: Style,
+        points: impl IntoIterator<Item = (f64, f64)>,
+    ) -> Self {
+        let points =
+            points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
         Self { name: name.into(), points, style }
     }
 }
@@ -76,14 +81,16 @@ impl Axis {
             return range;
         }
         let scale = |v: f64| if self.log { v.ln() } else { v };
-        let (low, high) = values.fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(scale(v)), h.max(scale(v))));
+        let (low, high) = values
+            .fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(scale(v)), h.max(scale(v))));
         let margin = if high > low { 0.04 * (high - low) } else { 0.5 };
         let unscale = |v: f64| if self.log { v.exp() } else { v };
         (unscale(low - margin), unscale(high + margin))
     }
 }
 
-/// Units of a chart in a pixel. plotters places everything on whole units, so curves stay smooth.
+/// Units of a chart in a pixel. plotters places everything on whole units, so curves stay
+/// smooth.
 pub const FINE: u32 = 4;
 
 /// The plotting area within an SVG, in units of which [`FINE`] are a pixel.
@@ -108,10 +115,15 @@ pub struct Plot {
 impl Plot {
     /// One line on linear axes with these labels.
     pub fn curve(x: &str, y: &str, points: impl IntoIterator<Item = (f64, f64)>) -> Self {
-        Self { x: Axis::linear(x), y: Axis::linear(y), series: vec![Series::new("", Style::Line, points)] }
+        Self {
+            x: Axis::linear(x),
+            y: Axis::linear(y),
+            series: vec![Series::new("", Style::Line, points)],
+        }
     }
 
-    /// Draws the chart; returns the SVG. Fails if there is nothing to draw or a log axis gets a value <= 0.
+    /// Draws the chart; returns the SVG. Fails if there is nothing to draw or a log axis
+    /// gets a value <= 0.
     pub fn draw(&self) -> Result<String> {
         Ok(self.draw_framed()?.0)
     }
@@ -123,7 +135,9 @@ impl Plot {
             return Err(Error::failure("cannot draw the figure: it has no points"));
         }
         if points().any(|(x, y)| (self.x.log && x <= 0.0) || (self.y.log && y <= 0.0)) {
-            return Err(Error::failure("cannot draw the figure: a logarithmic axis needs positive values"));
+            return Err(Error::failure(
+                "cannot draw the figure: a logarithmic axis needs positive values",
+            ));
         }
         let (x, y) = (self.x.fit(points().map(|p| p.0)), self.y.fit(points().map(|p| p.1)));
         match (self.x.log, self.y.log) {
@@ -142,11 +156,13 @@ impl Plot {
         Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
         let legend_rows = self.series.iter().filter(|s| !s.name.is_empty()).count() as u32;
-        let legend_height = if legend_rows > 1 { legend_rows.div_ceil(2) * (TEXT + 6) + 6 } else { 0 };
+        let legend_height =
+            if legend_rows > 1 { legend_rows.div_ceil(2) * (TEXT + 6) + 6 } else { 0 };
         let (width, height) = (480, 300 + legend_height);
         let mut svg = String::new();
         let frame = {
-            let area = SVGBackend::with_string(&mut svg, (FINE * width, FINE * height)).into_drawing_area();
+            let area = SVGBackend::with_string(&mut svg, (FINE * width, FINE * height))
+                .into_drawing_area();
             let (legend, chart_area) = area.split_vertically(FINE * legend_height);
             if legend_height > 0 {
                 self.legend(&legend)?;
@@ -179,24 +195,38 @@ impl Plot {
                 let (points, color) = (series.points.iter().copied(), self.color(i));
                 match series.style {
                     Style::Reference => {
-                        let dashes = DashedLineSeries::new(points, FINE * 6, FINE * 4, color.stroke_width(FINE * 2));
+                        let dashes = DashedLineSeries::new(
+                            points,
+                            FINE * 6,
+                            FINE * 4,
+                            color.stroke_width(FINE * 2),
+                        );
                         chart.draw_series(dashes).map_err(cannot_draw)?;
                     }
                     Style::Line | Style::LineAndDots => {
                         chart
-                            .draw_series(LineSeries::new(points, color.stroke_width(FINE * 2)))
+                            .draw_series(LineSeries::new(
+                                points,
+                                color.stroke_width(FINE * 2),
+                            ))
                             .map_err(cannot_draw)?;
                     }
                     Style::Dots => {}
                 }
                 if matches!(series.style, Style::Dots | Style::LineAndDots) {
-                    let dots = series.points.iter().map(|&p| Circle::new(p, FINE * 3, color.filled()));
+                    let dots = series
+                        .points
+                        .iter()
+                        .map(|&p| Circle::new(p, FINE * 3, color.filled()));
                     chart.draw_series(dots).map_err(cannot_draw)?;
                 }
             }
             area.present().map_err(cannot_draw)?;
             let (x, y) = chart.plotting_area().get_pixel_range();
-            Frame { x: (f64::from(x.start), f64::from(x.end)), y: (f64::from(y.start), f64::from(y.end)) }
+            Frame {
+                x: (f64::from(x.start), f64::from(x.end)),
+                y: (f64::from(y.start), f64::from(y.end)),
+            }
         };
         // The size in which it is shown; the viewBox keeps the fine units.
         let fine = format!("width=\"{}\" height=\"{}\"", FINE * width, FINE * height);
@@ -209,7 +239,8 @@ impl Plot {
         if self.series[i].style == Style::Reference {
             return MUTED;
         }
-        let before = self.series[..i].iter().filter(|s| s.style != Style::Reference).count();
+        let before =
+            self.series[..i].iter().filter(|s| s.style != Style::Reference).count();
         SERIES[before % SERIES.len()]
     }
 
@@ -224,24 +255,33 @@ impl Plot {
             let color = self.color(i);
             match series.style {
                 Style::Dots => area
-                    .draw(&Circle::new((left + unit * 10, middle), unit * 3, color.filled()))
+                    .draw(&Circle::new(
+                        (left + unit * 10, middle),
+                        unit * 3,
+                        color.filled(),
+                    ))
                     .map_err(cannot_draw)?,
                 Style::Reference => {
                     for dash in 0..2 {
                         let x = left + unit * dash * 12;
-                        let line =
-                            PathElement::new([(x, middle), (x + unit * 8, middle)], color.stroke_width(FINE * 2));
+                        let line = PathElement::new(
+                            [(x, middle), (x + unit * 8, middle)],
+                            color.stroke_width(FINE * 2),
+                        );
                         area.draw(&line).map_err(cannot_draw)?;
                     }
                 }
                 Style::Line | Style::LineAndDots => {
-                    let line =
-                        PathElement::new([(left, middle), (left + unit * 20, middle)], color.stroke_width(FINE * 2));
+                    let line = PathElement::new(
+                        [(left, middle), (left + unit * 20, middle)],
+                        color.stroke_width(FINE * 2),
+                    );
                     area.draw(&line).map_err(cannot_draw)?;
                 }
             }
             let text = TextStyle::from((FONT, FINE * TEXT).into_font()).color(&INK);
-            area.draw(&Text::new(series.name.clone(), (left + unit * 26, top), text)).map_err(cannot_draw)?;
+            area.draw(&Text::new(series.name.clone(), (left + unit * 26, top), text))
+                .map_err(cannot_draw)?;
         }
         Ok(())
     }
@@ -257,6 +297,10 @@ fn tick(v: f64, large: f64) -> String {
     } else {
         let decimals = (2.0 - magnitude.log10().floor()).clamp(0.0, 5.0) as usize;
         let text = format!("{v:.decimals$}");
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+        if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_string()
+        } else {
+            text
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Smaller files for pictures of many pixels.
 
-/// Joins the filled rectangles of one colour, opacity and height between two other elements into one path of thick
-/// horizontal lines, which makes pictures of many pixels several times smaller. Their order is lost: they must not overlap.
+/// Joins the filled rectangles of one colour, opacity and height between two other elements
+/// into one path of thick horizontal lines, which makes pictures of many pixels several
+/// times smaller. Their order is lost: they must not overlap.
 pub(super) fn merge_rectangles(svg: &str) -> String {
     let mut out = String::with_capacity(svg.len());
     let mut paths: Vec<Lines> = Vec::new();
@@ -24,7 +25,8 @@ pub(super) fn merge_rectangles(svg: &str) -> String {
     out
 }
 
-/// Horizontal lines of one style; each but the first is placed relative to the end of the one before.
+/// Horizontal lines of one style; each but the first is placed relative to the end of the
+/// one before.
 struct Lines {
     style: String,
     height: f64,
@@ -35,7 +37,12 @@ struct Lines {
 
 impl Lines {
     fn new(style: String, [x, y, width, height]: [f64; 4]) -> Self {
-        Self { style, height, data: format!("M{x} {}", y + 0.5 * height), open: [x, y, width] }
+        Self {
+            style,
+            height,
+            data: format!("M{x} {}", y + 0.5 * height),
+            open: [x, y, width],
+        }
     }
 
     fn add(&mut self, x: f64, y: f64, width: f64) {
@@ -50,12 +57,14 @@ impl Lines {
 
     fn write(self, out: &mut String) {
         let Self { style, height, data, open: [_, _, length] } = self;
-        out.push_str(&format!("<path d=\"{data}h{length}\" fill=\"none\" stroke-width=\"{height}\"{style}/>\n"));
+        out.push_str(&format!(
+            "<path d=\"{data}h{length}\" fill=\"none\" stroke-width=\"{height}\"{style}/>\n"
+        ));
     }
 }
 
-/// The opacity and colour of a filled `<rect>` as attributes of a line, and its x, y, width and height; `None` for any other
-/// element.
+/// The opacity and colour of a filled `<rect>` as attributes of a line, and its x, y, width
+/// and height; `None` for any other element.
 fn rectangle(line: &str) -> Option<(String, [f64; 4])> {
     let rest = line.strip_prefix("<rect ")?.strip_suffix("/>")?;
     let attribute = |name: &str| {
@@ -66,7 +75,8 @@ fn rectangle(line: &str) -> Option<(String, [f64; 4])> {
         return None;
     }
     let number = |name| attribute(name)?.parse().ok();
-    let style = format!(" opacity=\"{}\" stroke=\"{}\"", attribute("opacity")?, attribute("fill")?);
+    let style =
+        format!(" opacity=\"{}\" stroke=\"{}\"", attribute("opacity")?, attribute("fill")?);
     Some((style, [number("x")?, number("y")?, number("width")?, number("height")?]))
 }
 
@@ -82,7 +92,8 @@ mod tests {
             )
         };
         // Two that touch, one of another shade, and one in the next row to the left.
-        let rects = [rect(1, 2, "1"), rect(4, 2, "1"), rect(9, 2, "0.5"), rect(1, 6, "1")].concat();
+        let rects =
+            [rect(1, 2, "1"), rect(4, 2, "1"), rect(9, 2, "0.5"), rect(1, 6, "1")].concat();
         let expected = "<svg>\n<path d=\"M1 4h6m-6 4h3\" fill=\"none\" stroke-width=\"4\" opacity=\"1\" stroke=\"#222222\"/>\n\
                         <path d=\"M9 4h3\" fill=\"none\" stroke-width=\"4\" opacity=\"0.5\" stroke=\"#222222\"/>\n</svg>\n";
         assert_eq!(merge_rectangles(&format!("<svg>\n{rects}</svg>\n")), expected);

@@ -10,7 +10,11 @@ use super::adamw::AdamWStep;
 /// What is added to the mean square of a row, so that a row of zeros stays one.
 pub(super) const RMS_EPSILON: f64 = 1e-5;
 
-pub(super) fn linear<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn linear<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+) -> FloatTensor<B> {
     B::linear(x, weight, Some(bias))
 }
 
@@ -63,7 +67,10 @@ pub(super) fn rms_norm<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// With s = 1 / sqrt(mean(h^2) + 1e-5), d loss / d h = s (g - h s^2 mean(g h)).
-pub(super) fn rms_norm_backward<B: Backend>(h: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn rms_norm_backward<B: Backend>(
+    h: FloatTensor<B>,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
     let last = h.shape().num_dims() - 1;
     let scale = inverse_norm::<B>(h.clone());
     let mean = B::float_mean_dim(B::float_mul(grad.clone(), h.clone()), last);
@@ -77,9 +84,15 @@ pub(super) fn silu<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// With s = sigmoid(x), d silu / dx = s + x s (1 - s) = s (1 + x - x s).
-pub(super) fn silu_backward<B: Backend>(x: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn silu_backward<B: Backend>(
+    x: FloatTensor<B>,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
     let s = B::sigmoid(x.clone());
-    let rest = B::float_add_scalar(B::float_sub(x.clone(), B::float_mul(x, s.clone())), 1.0.into());
+    let rest = B::float_add_scalar(
+        B::float_sub(x.clone(), B::float_mul(x, s.clone())),
+        1.0.into(),
+    );
     B::float_mul(grad, B::float_mul(s, rest))
 }
 
@@ -89,7 +102,10 @@ pub(super) fn softmax<B: Backend>(logits: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// d loss / d logit_k = p_k (g_k - sum_j p_j g_j).
-pub(super) fn softmax_backward<B: Backend>(output: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn softmax_backward<B: Backend>(
+    output: FloatTensor<B>,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
     let last = output.shape().num_dims() - 1;
     let total = B::float_sum_dim(B::float_mul(grad.clone(), output.clone()), last);
     B::float_mul(output, B::float_sub(grad, total))
@@ -101,7 +117,10 @@ pub(super) fn log_softmax<B: Backend>(logits: FloatTensor<B>) -> FloatTensor<B> 
 }
 
 /// d loss / d logit_k = g_k - p_k sum_j g_j.
-pub(super) fn log_softmax_backward<B: Backend>(output: FloatTensor<B>, grad: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn log_softmax_backward<B: Backend>(
+    output: FloatTensor<B>,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
     let last = output.shape().num_dims() - 1;
     let total = B::float_sum_dim(grad.clone(), last);
     B::float_sub(grad, B::float_mul(B::float_exp(output), total))
@@ -123,16 +142,22 @@ impl<B: Backend> GreyPosterior<B> {
     fn of([seen, precision, base, mix, curves, levels]: [FloatTensor<B>; 6]) -> Self {
         let (shape, k) = (mix.shape(), levels.shape()[0]);
         let (b, d, j) = (shape[0], shape[1], shape[2]);
-        let reshape = |tensor, shape: [usize; 3]| B::float_reshape(tensor, Shape::new(shape));
+        let reshape =
+            |tensor, shape: [usize; 3]| B::float_reshape(tensor, Shape::new(shape));
         let levels = reshape(levels, [1, 1, k]);
         let gap = B::float_sub(reshape(seen, [b, d, 1]), levels.clone());
-        let misfit = B::float_mul(reshape(precision, [b, 1, 1]), B::float_mul(gap.clone(), gap));
+        let misfit =
+            B::float_mul(reshape(precision, [b, 1, 1]), B::float_mul(gap.clone(), gap));
         let mixed = B::float_matmul(B::float_reshape(mix, Shape::new([b * d, j])), curves);
-        let logits = B::float_add(B::float_sub(reshape(base, [1, d, k]), misfit), reshape(mixed, [b, d, k]));
+        let logits = B::float_add(
+            B::float_sub(reshape(base, [1, d, k]), misfit),
+            reshape(mixed, [b, d, k]),
+        );
         let p = B::softmax(logits, 2);
         let mean = B::float_sum_dim(B::float_mul(p.clone(), levels.clone()), 2);
         let centred = B::float_sub(levels, mean.clone());
-        let variance = B::float_sum_dim(B::float_mul(p.clone(), square::<B>(centred.clone())), 2);
+        let variance =
+            B::float_sum_dim(B::float_mul(p.clone(), square::<B>(centred.clone())), 2);
         Self { p, centred, mean, variance }
     }
 }
@@ -148,32 +173,45 @@ pub(super) fn level_moments<B: Backend>(tensors: [FloatTensor<B>; 6]) -> FloatTe
     B::float_cat(vec![rows(mean), rows(variance)], 1)
 }
 
-/// d loss / d logit_k = p_k (g (x_k - mean) + h ((x_k - mean)^2 - variance)), with the gradients g of the mean and h of the
-/// variance; these sum to zero over k.
+/// d loss / d logit_k = p_k (g (x_k - mean) + h ((x_k - mean)^2 - variance)), with the
+/// gradients g of the mean and h of the variance; these sum to zero over k.
 pub(super) fn level_moments_backward<B: Backend>(
     [seen, precision, base, mix, curves, levels]: [FloatTensor<B>; 6],
     grad: FloatTensor<B>,
 ) -> [FloatTensor<B>; 5] {
     let shape = mix.shape();
     let (b, d, j, k) = (shape[0], shape[1], shape[2], levels.shape()[0]);
-    let inputs = [seen.clone(), precision.clone(), base, mix.clone(), curves.clone(), levels];
+    let inputs =
+        [seen.clone(), precision.clone(), base, mix.clone(), curves.clone(), levels];
     let GreyPosterior { p, centred, mean, variance } = GreyPosterior::<B>::of(inputs);
     let column = |tensor: FloatTensor<B>| B::float_reshape(tensor, Shape::new([b, d, 1]));
-    let half = |from| column(B::float_slice(grad.clone(), &[Slice::from(0..b), Slice::from(from..from + d)]));
+    let half = |from| {
+        column(B::float_slice(
+            grad.clone(),
+            &[Slice::from(0..b), Slice::from(from..from + d)],
+        ))
+    };
     let of_mean = B::float_mul(half(0), centred.clone());
-    let of_variance = B::float_mul(half(d), B::float_sub(square::<B>(centred.clone()), variance));
+    let of_variance =
+        B::float_mul(half(d), B::float_sub(square::<B>(centred.clone()), variance));
     let logits = B::float_mul(p, B::float_add(of_mean, of_variance));
 
     let along = B::float_sum_dim(B::float_mul(logits.clone(), centred.clone()), 2);
     let across = B::float_sum_dim(B::float_mul(logits.clone(), square::<B>(centred)), 2);
     let twice = |x| B::float_mul_scalar(x, 2.0.into());
-    let of_seen = B::float_mul(twice(B::float_reshape(precision, Shape::new([b, 1, 1]))), along.clone());
+    let of_seen = B::float_mul(
+        twice(B::float_reshape(precision, Shape::new([b, 1, 1]))),
+        along.clone(),
+    );
     let moved = B::float_mul(twice(B::float_sub(column(seen), mean)), along);
     let of_precision = B::float_sum_dim(B::float_sub(moved, across), 1);
     let of_base = B::float_sum_dim(logits.clone(), 0);
     let rows = B::float_reshape(logits, Shape::new([b * d, k]));
     let of_mix = B::float_matmul(rows.clone(), B::float_transpose(curves));
-    let of_curves = B::float_matmul(B::float_transpose(B::float_reshape(mix, Shape::new([b * d, j]))), rows);
+    let of_curves = B::float_matmul(
+        B::float_transpose(B::float_reshape(mix, Shape::new([b * d, j]))),
+        rows,
+    );
     [
         B::float_reshape(of_seen, Shape::new([b, d])),
         B::float_reshape(of_precision, Shape::new([b])),
@@ -189,13 +227,18 @@ pub(super) fn adamw<B: Backend>(
     step: AdamWStep,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let times = |x: FloatTensor<B>, factor: f32| B::float_mul_scalar(x, factor.into());
-    let mean = |old, new, decay: f32| B::float_add(times(old, decay), times(new, 1.0 - decay));
+    let mean =
+        |old, new, decay: f32| B::float_add(times(old, decay), times(new, 1.0 - decay));
     let gradient = B::float_mul(gradient, factor);
     let first = mean(first, gradient.clone(), step.beta_1);
     let second = mean(second, B::float_mul(gradient.clone(), gradient), step.beta_2);
     let root = B::float_sqrt(times(second.clone(), step.correction_2));
-    let direction = B::float_div(first.clone(), B::float_add_scalar(root, step.epsilon.into()));
-    let weight = B::float_sub(times(weight, step.keep), times(direction, step.rate * step.correction_1));
+    let direction =
+        B::float_div(first.clone(), B::float_add_scalar(root, step.epsilon.into()));
+    let weight = B::float_sub(
+        times(weight, step.keep),
+        times(direction, step.rate * step.correction_1),
+    );
     let average = mean(average, weight.clone(), step.average_decay);
     (weight, first, second, average)
 }

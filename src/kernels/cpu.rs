@@ -1,4 +1,5 @@
-//! The kernels on the CPU: loops that `pulp` compiles for the vector unit at hand, and products of matrices.
+//! The kernels on the CPU: loops that `pulp` compiles for the vector unit at hand, and
+//! products of matrices.
 
 use burn::{
     backend::{Flex, TensorMetadata, flex::FlexTensor},
@@ -29,7 +30,9 @@ impl Kernels for Flex {
     fn fast_linear(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
         watch("linear", [&x, &weight, &bias]);
         let row = contiguous(bias.clone());
-        let product = (row.dtype() == DType::F32).then(|| product(&x, &weight, Some(row.storage()))).flatten();
+        let product = (row.dtype() == DType::F32)
+            .then(|| product(&x, &weight, Some(row.storage())))
+            .flatten();
         product.unwrap_or_else(|| composed::linear::<Self>(x, weight, bias))
     }
 
@@ -38,7 +41,11 @@ impl Kernels for Flex {
         product(&a, &b, None).unwrap_or_else(|| composed::product::<Self>(a, b))
     }
 
-    fn fast_convolution(images: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+    fn fast_convolution(
+        images: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+    ) -> FlexTensor {
         watch("convolution", [&images, &weight, &bias]);
         let one_each = bias.shape().num_dims() == 1 && bias.shape()[0] == weight.shape()[0];
         let Some(sizes) = sizes([&images, &weight, &bias]).filter(|_| one_each) else {
@@ -48,7 +55,11 @@ impl Kernels for Flex {
         sizes.forward(images.storage(), weight.storage(), bias.storage())
     }
 
-    fn fast_convolution_images(images: FlexTensor, weight: FlexTensor, grad: FlexTensor) -> FlexTensor {
+    fn fast_convolution_images(
+        images: FlexTensor,
+        weight: FlexTensor,
+        grad: FlexTensor,
+    ) -> FlexTensor {
         watch("convolution_images", [&images, &weight, &grad]);
         let Some(sizes) = sizes([&images, &weight, &grad]) else {
             return composed::convolution_images::<Self>(images, weight, grad);
@@ -57,7 +68,11 @@ impl Kernels for Flex {
         sizes.backward_images(grad.storage(), weight.storage())
     }
 
-    fn fast_convolution_weights(images: FlexTensor, weight: FlexTensor, grad: FlexTensor) -> FlexTensor {
+    fn fast_convolution_weights(
+        images: FlexTensor,
+        weight: FlexTensor,
+        grad: FlexTensor,
+    ) -> FlexTensor {
         watch("convolution_weights", [&images, &weight, &grad]);
         let Some(sizes) = sizes([&images, &weight, &grad]) else {
             return composed::convolution_weights::<Self>(images, weight, grad);
@@ -131,7 +146,8 @@ impl Kernels for Flex {
             |grad, width| {
                 for (grad, h) in grad.chunks_exact_mut(width).zip(h.chunks_exact(width)) {
                     let scale = inverse_norm(h);
-                    let along = sum(grad.iter().zip(h).map(|(g, h)| g * h)) * scale * scale / width as f32;
+                    let along = sum(grad.iter().zip(h).map(|(g, h)| g * h)) * scale * scale
+                        / width as f32;
                     grad.iter_mut().zip(h).for_each(|(g, h)| *g = scale * (*g - along * h));
                 }
             },
@@ -171,7 +187,9 @@ impl Kernels for Flex {
             grad,
             #[inline(always)]
             |grad, width| {
-                for (grad, p) in grad.chunks_exact_mut(width).zip(output.chunks_exact(width)) {
+                for (grad, p) in
+                    grad.chunks_exact_mut(width).zip(output.chunks_exact(width))
+                {
                     grad.iter_mut().for_each(|g| *g = flush(*g));
                     let total: f32 = grad.iter().zip(p).map(|(g, p)| g * p).sum();
                     grad.iter_mut().zip(p).for_each(|(g, p)| *g = flush(p * (*g - total)));
@@ -196,7 +214,9 @@ impl Kernels for Flex {
                         row.iter_mut().for_each(|x| *x -= max);
                     }
                     exps.iter_mut().zip(&*rows).for_each(|(exp_x, x)| *exp_x = exp(*x));
-                    for (row, exps) in rows.chunks_exact_mut(width).zip(exps.chunks_exact(width)) {
+                    for (row, exps) in
+                        rows.chunks_exact_mut(width).zip(exps.chunks_exact(width))
+                    {
                         let log = exps.iter().sum::<f32>().ln();
                         row.iter_mut().for_each(|x| *x -= log);
                     }
@@ -217,8 +237,12 @@ impl Kernels for Flex {
             #[inline(always)]
             |grad, width| {
                 let mut totals = vec![0.0; width * ROWS];
-                for (grad, output) in grad.chunks_mut(width * ROWS).zip(output.chunks(width * ROWS)) {
-                    for (grad, totals) in grad.chunks_exact(width).zip(totals.chunks_exact_mut(width)) {
+                for (grad, output) in
+                    grad.chunks_mut(width * ROWS).zip(output.chunks(width * ROWS))
+                {
+                    for (grad, totals) in
+                        grad.chunks_exact(width).zip(totals.chunks_exact_mut(width))
+                    {
                         totals.fill(grad.iter().sum());
                     }
                     for ((g, y), total) in grad.iter_mut().zip(output).zip(&totals) {
@@ -254,15 +278,20 @@ impl Kernels for Flex {
         levels: FlexTensor,
         grad: FlexTensor,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
-        watch("level_moments_backward", [&seen, &precision, &base, &mix, &curves, &levels, &grad]);
+        watch(
+            "level_moments_backward",
+            [&seen, &precision, &base, &mix, &curves, &levels, &grad],
+        );
         let tensors = [seen, precision, base, mix, curves, levels].map(contiguous);
         let grad = contiguous(grad);
         let gradients = match GreyLoop::of(tensors.each_ref()) {
-            Some(posterior) if grad.dtype() == DType::F32 => posterior.gradients(grad.storage()),
+            Some(posterior) if grad.dtype() == DType::F32 => {
+                posterior.gradients(grad.storage())
+            }
             _ => None,
         };
-        let [seen, precision, base, mix, curves] =
-            gradients.unwrap_or_else(|| composed::level_moments_backward::<Self>(tensors, grad));
+        let [seen, precision, base, mix, curves] = gradients
+            .unwrap_or_else(|| composed::level_moments_backward::<Self>(tensors, grad));
         (seen, precision, base, mix, curves)
     }
 
@@ -278,12 +307,17 @@ impl Kernels for Flex {
         watch("adamw", [&weight, &gradient, &first, &second, &average, &factor]);
         let tensors = [&weight, &gradient, &first, &second, &average, &factor];
         if tensors.into_iter().any(|tensor| tensor.dtype() != DType::F32) {
-            return composed::adamw::<Self>([weight, gradient, first, second, average], factor, step);
+            return composed::adamw::<Self>(
+                [weight, gradient, first, second, average],
+                factor,
+                step,
+            );
         }
         let [gradient, factor] = [gradient, factor].map(contiguous);
         let factor = factor.storage().first().copied().unwrap_or(1.0);
         let gradient = gradient.storage::<f32>();
-        let [mut weight, mut first, mut second, mut average] = [weight, first, second, average].map(contiguous);
+        let [mut weight, mut first, mut second, mut average] =
+            [weight, first, second, average].map(contiguous);
         let parts = weight
             .storage_mut::<f32>()
             .par_chunks_mut(PART)
@@ -295,7 +329,8 @@ impl Kernels for Flex {
             Arch::new().dispatch(
                 #[inline(always)]
                 || {
-                    let numbers = weight.iter_mut().zip(gradient).zip(first).zip(second).zip(average);
+                    let numbers =
+                        weight.iter_mut().zip(gradient).zip(first).zip(second).zip(average);
                     for ((((w, g), m), v), mean) in numbers {
                         let g = flush(g * factor);
                         *m = flush(step.beta_1 * *m + (1.0 - step.beta_1) * g);
@@ -304,7 +339,8 @@ impl Kernels for Flex {
                         *v = if *v < LEAST * LEAST { 0.0 } else { *v };
                         let root = (*v * step.correction_2).sqrt() + step.epsilon;
                         *w = *w * step.keep - step.rate * step.correction_1 * *m / root;
-                        *mean = step.average_decay * *mean + (1.0 - step.average_decay) * *w;
+                        *mean =
+                            step.average_decay * *mean + (1.0 - step.average_decay) * *w;
                     }
                 },
             );
@@ -322,11 +358,12 @@ fn sizes([images, weight, other]: [&FlexTensor; 3]) -> Option<Sizes> {
 /// Numbers that one thread takes at a time.
 const PART: usize = 1 << 14;
 
-/// Rows whose exponentials are kept at a time: together they are long enough for the processor's vectors, and few for its cache.
+/// Rows whose exponentials are kept at a time: together they are long enough for the
+/// processor's vectors, and few for its cache.
 const ROWS: usize = 64;
 
-/// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the vector unit of this machine. They are
-/// copied first where somebody else uses them.
+/// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the
+/// vector unit of this machine. They are copied first where somebody else uses them.
 fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor {
     let mut x = contiguous(x);
     let width = x.shape().last().copied().unwrap_or(1).max(1);

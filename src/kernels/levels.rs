@@ -1,7 +1,8 @@
 //! The posterior of each pixel's level on the CPU, in one loop over the levels.
 //!
-//! As tensors, the probabilities of all levels of all pixels are [B, d, K]. With 256 levels, going through such tensors for each
-//! operation took longer than all layers of the network (appendix "Where the time goes").
+//! As tensors, the probabilities of all levels of all pixels are [B, d, K]. With 256
+//! levels, going through such tensors for each operation took longer than all layers of the
+//! network (appendix "Where the time goes").
 
 use burn::{
     backend::{TensorMetadata, flex::FlexTensor},
@@ -14,14 +15,15 @@ use super::{
     vector::{dot, exp, flush},
 };
 
-/// Pixels that are computed side by side. A round of the loops must be long enough for the processor's vectors, and the
-/// probabilities of all their levels fit into its cache.
+/// Pixels that are computed side by side. A round of the loops must be long enough for the
+/// processor's vectors, and the probabilities of all their levels fit into its cache.
 const SIDE_BY_SIDE: usize = 64;
 
 /// A mean nearer to zero than 2^-27 = 7.5e-9 is zero: one of 1/16 is no more exact.
 const LEAST_MEAN: f32 = 1.0 / (1_u64 << 27) as f32;
 
-/// What the posterior of the grey level of each of B d pixels depends on; the names are those of [`super::GreyOdds`].
+/// What the posterior of the grey level of each of B d pixels depends on; the names are
+/// those of [`super::GreyOdds`].
 pub(super) struct GreyLoop<'a> {
     seen: &'a [f32],
     precision: &'a [f32],
@@ -35,32 +37,44 @@ pub(super) struct GreyLoop<'a> {
 }
 
 impl<'a> GreyLoop<'a> {
-    /// From seen, [B, d], precision, [B], base, [d, K], mix, [B, d, J], curves, [J, K], and levels, [K], all in one piece.
+    /// From seen, [B, d], precision, [B], base, [d, K], mix, [B, d, J], curves, [J, K], and
+    /// levels, [K], all in one piece.
     ///
     /// `None` if they do not hold f32 or do not fit together.
     pub(super) fn of(tensors: [&'a FlexTensor; 6]) -> Option<Self> {
         let shapes = tensors.map(|tensor| tensor.shape());
-        let [seen, precision, base, mix, curves, levels] = shapes.each_ref().map(Shape::as_slice);
+        let [seen, precision, base, mix, curves, levels] =
+            shapes.each_ref().map(Shape::as_slice);
         let (&[b, d], &[j, k]) = (seen, curves) else { return None };
         let fits = precision == [b] && base == [d, k] && mix == [b, d, j] && levels == [k];
-        if !fits || b * d * j * k == 0 || tensors.iter().any(|tensor| tensor.dtype() != DType::F32) {
+        if !fits
+            || b * d * j * k == 0
+            || tensors.iter().any(|tensor| tensor.dtype() != DType::F32)
+        {
             return None;
         }
-        let [seen, precision, base, mix, curves, levels] = tensors.map(|tensor| tensor.storage());
-        let curves = (0..k).flat_map(|level| curves.iter().skip(level).step_by(k)).copied().collect();
+        let [seen, precision, base, mix, curves, levels] =
+            tensors.map(|tensor| tensor.storage());
+        let curves = (0..k)
+            .flat_map(|level| curves.iter().skip(level).step_by(k))
+            .copied()
+            .collect();
         Some(Self { seen, precision, base, mix, curves, levels, sizes: [b, d, j, k] })
     }
 
     // ANCHOR: pixels
-    /// The probability of each level for some pixels of an image, side by side, and the mean and the
-    /// variance of its value.
+    /// The probability of each level for some pixels of an image, side by side, and the
+    /// mean and the variance of its value.
     #[inline(always)]
     fn pixels(&self, precision: f32, of: &mut Pixels) {
         let Pixels { width, seen, base, mix, p, shared, mean, variance } = of;
         let rows = base.chunks_exact(*width).zip(self.curves.chunks_exact(self.sizes[2]));
         shared.fill(f32::NEG_INFINITY);
-        for ((p, x), (base, curves)) in p.chunks_exact_mut(*width).zip(self.levels).zip(rows) {
-            // How often the level occurs at this pixel, and how well it fits what is seen of it...
+        for ((p, x), (base, curves)) in
+            p.chunks_exact_mut(*width).zip(self.levels).zip(rows)
+        {
+            // How often the level occurs at this pixel, and how well it fits what is seen
+            // of it...
             for ((p, base), seen) in p.iter_mut().zip(base).zip(&*seen) {
                 *p = base - precision * (seen - x) * (seen - x);
             }
@@ -91,7 +105,9 @@ impl<'a> GreyLoop<'a> {
         }
         for (p, x) in p.chunks_exact_mut(*width).zip(self.levels) {
             let shared = shared.iter().zip(&*mean);
-            for ((p, (factor, mean)), variance) in p.iter_mut().zip(shared).zip(&mut *variance) {
+            for ((p, (factor, mean)), variance) in
+                p.iter_mut().zip(shared).zip(&mut *variance)
+            {
                 *p *= factor;
                 *variance += *p * (x - mean) * (x - mean);
             }
@@ -99,7 +115,8 @@ impl<'a> GreyLoop<'a> {
     }
     // ANCHOR_END: pixels
 
-    /// Calls `f(pixels, image, first pixel)` for all pixels of all images, with the moments of these pixels.
+    /// Calls `f(pixels, image, first pixel)` for all pixels of all images, with the moments
+    /// of these pixels.
     #[inline(always)]
     fn for_each(&self, mut f: impl FnMut(&mut Pixels, usize, usize)) {
         let [b, d, j, k] = self.sizes;
@@ -121,7 +138,8 @@ impl<'a> GreyLoop<'a> {
     pub(super) fn moments(&self) -> FlexTensor {
         let [b, d, ..] = self.sizes;
         let moments = vec![0.0; b * 2 * d];
-        // A closure that gives away what it took is compiled where it is called, for the vector unit found there.
+        // A closure that gives away what it took is compiled where it is called, for the
+        // vector unit found there.
         let moments = Arch::new().dispatch(
             #[inline(always)]
             move || {
@@ -140,7 +158,8 @@ impl<'a> GreyLoop<'a> {
         tensor(moments, Shape::new([b, 2 * d]))
     }
 
-    /// The gradients of seen, precision, base, mix and curves from that of the moments, [B, 2 d].
+    /// The gradients of seen, precision, base, mix and curves from that of the moments, [B,
+    /// 2 d].
     pub(super) fn gradients(&self, grad: &[f32]) -> Option<[FlexTensor; 5]> {
         let [images, d, j, k] = self.sizes;
         if grad.len() != images * 2 * d {
@@ -149,63 +168,107 @@ impl<'a> GreyLoop<'a> {
         // The slope of a loss that has come to its minimum may be anything.
         let grad: Vec<f32> = grad.iter().map(|grad| flush(*grad)).collect();
         let sums = [images * d, images, d * k, images * d * j, j * k].map(|n| vec![0.0; n]);
-        let [of_seen, of_precision, of_base, of_mix, of_curves] = Arch::new().dispatch(
-            #[inline(always)]
-            move || {
-                let [mut of_seen, mut of_precision, mut of_base, mut of_mix, mut of_curves] = sums;
-                let [mut along, mut across, mut mix_sum, mut base_sum] =
-                    [1, 1, j, k].map(|n| vec![0.0; n * SIDE_BY_SIDE]);
-                self.for_each(
-                    #[inline(always)]
-                    |pixels, b, first| {
-                        let Pixels { width, seen, mix, p, mean, variance, .. } = pixels;
-                        let (width, at) = (*width, b * d + first);
-                        let [of_mean, of_variance] = [0, d].map(|part| &grad[b * 2 * d + part + first..][..width]);
-                        along.fill(0.0);
-                        across.fill(0.0);
-                        mix_sum.fill(0.0);
-                        if b == 0 {
-                            base_sum.fill(0.0);
-                        }
-                        let (along, across) = (&mut along[..width], &mut across[..width]);
-                        let sums = base_sum.chunks_exact_mut(width).zip(of_curves.chunks_exact_mut(j));
-                        let curves = self.curves.chunks_exact(j).zip(sums);
-                        for ((p, x), (curves, (base_sum, of_curves))) in
-                            p.chunks_exact_mut(width).zip(self.levels).zip(curves)
-                        {
-                            // The gradient of the logit. Over all levels, these sum to zero.
-                            let of_moments = of_mean.iter().zip(of_variance).zip(mean.iter().zip(&*variance));
-                            for ((p, ((of_mean, of_variance), (mean, variance))), (along, across)) in
-                                p.iter_mut().zip(of_moments).zip(along.iter_mut().zip(&mut *across))
+        let [of_seen, of_precision, of_base, of_mix, of_curves] =
+            Arch::new().dispatch(
+                #[inline(always)]
+                move || {
+                    let [
+                        mut of_seen,
+                        mut of_precision,
+                        mut of_base,
+                        mut of_mix,
+                        mut of_curves,
+                    ] = sums;
+                    let [mut along, mut across, mut mix_sum, mut base_sum] =
+                        [1, 1, j, k].map(|n| vec![0.0; n * SIDE_BY_SIDE]);
+                    self.for_each(
+                        #[inline(always)]
+                        |pixels, b, first| {
+                            let Pixels { width, seen, mix, p, mean, variance, .. } = pixels;
+                            let (width, at) = (*width, b * d + first);
+                            let [of_mean, of_variance] = [0, d]
+                                .map(|part| &grad[b * 2 * d + part + first..][..width]);
+                            along.fill(0.0);
+                            across.fill(0.0);
+                            mix_sum.fill(0.0);
+                            if b == 0 {
+                                base_sum.fill(0.0);
+                            }
+                            let (along, across) =
+                                (&mut along[..width], &mut across[..width]);
+                            let sums = base_sum
+                                .chunks_exact_mut(width)
+                                .zip(of_curves.chunks_exact_mut(j));
+                            let curves = self.curves.chunks_exact(j).zip(sums);
+                            for ((p, x), (curves, (base_sum, of_curves))) in
+                                p.chunks_exact_mut(width).zip(self.levels).zip(curves)
                             {
-                                let x = x - mean;
-                                *p = flush(*p * (of_mean * x + of_variance * (x * x - variance)));
-                                *along += *p * x;
-                                *across += *p * x * x;
+                                // The gradient of the logit. Over all levels, these sum to
+                                // zero.
+                                let of_moments = of_mean
+                                    .iter()
+                                    .zip(of_variance)
+                                    .zip(mean.iter().zip(&*variance));
+                                for (
+                                    (p, ((of_mean, of_variance), (mean, variance))),
+                                    (along, across),
+                                ) in p
+                                    .iter_mut()
+                                    .zip(of_moments)
+                                    .zip(along.iter_mut().zip(&mut *across))
+                                {
+                                    let x = x - mean;
+                                    *p = flush(
+                                        *p * (of_mean * x
+                                            + of_variance * (x * x - variance)),
+                                    );
+                                    *along += *p * x;
+                                    *across += *p * x * x;
+                                }
+                                base_sum.iter_mut().zip(&*p).for_each(|(sum, p)| *sum += p);
+                                let rows = mix
+                                    .chunks_exact(width)
+                                    .zip(mix_sum.chunks_exact_mut(width));
+                                for ((mix, mix_sum), (curve, of_curve)) in
+                                    rows.zip(curves.iter().zip(of_curves))
+                                {
+                                    mix_sum
+                                        .iter_mut()
+                                        .zip(&*p)
+                                        .for_each(|(sum, p)| *sum += curve * p);
+                                    *of_curve += dot(p, mix);
+                                }
                             }
-                            base_sum.iter_mut().zip(&*p).for_each(|(sum, p)| *sum += p);
-                            let rows = mix.chunks_exact(width).zip(mix_sum.chunks_exact_mut(width));
-                            for ((mix, mix_sum), (curve, of_curve)) in rows.zip(curves.iter().zip(of_curves)) {
-                                mix_sum.iter_mut().zip(&*p).for_each(|(sum, p)| *sum += curve * p);
-                                *of_curve += dot(p, mix);
+                            for (((seen, mean), (along, across)), of_seen) in seen
+                                .iter()
+                                .zip(&*mean)
+                                .zip(along.iter().zip(&*across))
+                                .zip(&mut of_seen[at..])
+                            {
+                                *of_seen = 2.0 * self.precision[b] * along;
+                                of_precision[b] += 2.0 * (seen - mean) * along - across;
                             }
-                        }
-                        for (((seen, mean), (along, across)), of_seen) in
-                            seen.iter().zip(&*mean).zip(along.iter().zip(&*across)).zip(&mut of_seen[at..])
-                        {
-                            *of_seen = 2.0 * self.precision[b] * along;
-                            of_precision[b] += 2.0 * (seen - mean) * along - across;
-                        }
-                        turn(&mix_sum[..width * j], &mut of_mix[at * j..][..width * j], width);
-                        if b + 1 == images {
-                            turn(&base_sum[..width * k], &mut of_base[first * k..][..width * k], width);
-                        }
-                    },
-                );
-                [of_seen, of_precision, of_base, of_mix, of_curves]
-            },
-        );
-        let of_curves = (0..j).flat_map(|curve| of_curves.iter().skip(curve).step_by(j)).copied().collect();
+                            turn(
+                                &mix_sum[..width * j],
+                                &mut of_mix[at * j..][..width * j],
+                                width,
+                            );
+                            if b + 1 == images {
+                                turn(
+                                    &base_sum[..width * k],
+                                    &mut of_base[first * k..][..width * k],
+                                    width,
+                                );
+                            }
+                        },
+                    );
+                    [of_seen, of_precision, of_base, of_mix, of_curves]
+                },
+            );
+        let of_curves = (0..j)
+            .flat_map(|curve| of_curves.iter().skip(curve).step_by(j))
+            .copied()
+            .collect();
         Some([
             tensor(of_seen, Shape::new([images, d])),
             tensor(of_precision, Shape::new([images])),
@@ -216,7 +279,8 @@ impl<'a> GreyLoop<'a> {
     }
 }
 
-/// Some pixels of an image side by side: each number below is there once for each of them, in one row.
+/// Some pixels of an image side by side: each number below is there once for each of them,
+/// in one row.
 struct Pixels {
     /// How many pixels.
     width: usize,
@@ -228,7 +292,8 @@ struct Pixels {
     mix: Vec<f32>,
     /// The probability of each level, [K, width].
     p: Vec<f32>,
-    /// What all levels share: the largest logit, then the sum of all exponentials and at last its inverse, [width].
+    /// What all levels share: the largest logit, then the sum of all exponentials and at
+    /// last its inverse, [width].
     shared: Vec<f32>,
     /// The mean of the level's value, [width].
     mean: Vec<f32>,
@@ -238,7 +303,8 @@ struct Pixels {
 
 impl Pixels {
     fn new(width: usize, j: usize, k: usize) -> Self {
-        let [seen, shared, mean, variance, mix, base, p] = [1, 1, 1, 1, j, k, k].map(|n| vec![0.0; n * width]);
+        let [seen, shared, mean, variance, mix, base, p] =
+            [1, 1, 1, 1, j, k, k].map(|n| vec![0.0; n * width]);
         Self { width, seen, base, mix, p, shared, mean, variance }
     }
 }

@@ -1,7 +1,9 @@
-//! Products of matrices for Burn's CPU backend, straight from the `gemm` crate that the backend itself uses.
+//! Products of matrices for Burn's CPU backend, straight from the `gemm` crate that the
+//! backend itself uses.
 //!
-//! The backend fills the memory of each product with zeros and then copies it to another place, before anything is computed
-//! (burn-flex 0.22.1, `FlexTensor::empty`; appendix "Where the time goes").
+//! The backend fills the memory of each product with zeros and then copies it to another
+//! place, before anything is computed (burn-flex 0.22.1, `FlexTensor::empty`; appendix
+//! "Where the time goes").
 // gemm has no safe interface. This is the only unsafe code of the crate.
 #![allow(unsafe_code)]
 
@@ -17,13 +19,18 @@ const LARGE: usize = 192 * 192 * 192;
 /// a b, and `bias` added to each row: [m, n] from [m, k], [k, n] and [n], of any strides.
 ///
 /// `None` if the tensors are no such matrices of f32.
-pub(super) fn product(a: &FlexTensor, b: &FlexTensor, bias: Option<&[f32]>) -> Option<FlexTensor> {
+pub(super) fn product(
+    a: &FlexTensor,
+    b: &FlexTensor,
+    bias: Option<&[f32]>,
+) -> Option<FlexTensor> {
     let (a, b) = (Matrix::of(a)?, Matrix::of(b)?);
     let [m, n] = [a.shape[0], b.shape[1]];
     if b.shape[0] != a.shape[1] || bias.is_some_and(|bias| bias.len() != n) {
         return None;
     }
-    // gemm rearranges b first where the numbers of its rows are not side by side. If a is smaller, better a, and then the result.
+    // gemm rearranges b first where the numbers of its rows are not side by side. If a is
+    // smaller, better a, and then the result.
     if bias.is_none() && b.strides[1] != 1 && m < n {
         let mut columns = vec![0.0; m * n];
         add_product(&mut columns, b.transposed(), a.transposed());
@@ -39,14 +46,16 @@ pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
 }
 
-/// Adds a b, [m, n], to `out`, which has the m n numbers row after row. Does nothing where the shapes do not fit.
+/// Adds a b, [m, n], to `out`, which has the m n numbers row after row. Does nothing where
+/// the shapes do not fit.
 pub(super) fn add_product(out: &mut [f32], a: Matrix, b: Matrix) {
     let ([m, k], [inner, n]) = (a.shape, b.shape);
     if inner != k || out.len() != m * n || m * n * k == 0 {
         return;
     }
     let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
-    // What runs on a thread of the pool is one of several parts that run at once, and keeps to its thread.
+    // What runs on a thread of the pool is one of several parts that run at once, and keeps
+    // to its thread.
     let alone = rayon::current_thread_index().is_none() && m * n * k >= LARGE;
     let parallelism = if alone { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: `out` has m n numbers in rows of n, and each factor lies within its memory, or it would be no `Matrix`.
@@ -73,14 +82,23 @@ pub(super) struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// `None` if it does not lie within the values.
     fn new(values: &'a [f32], shape: [usize; 2], strides: [isize; 2]) -> Option<Self> {
-        let [last_row, last_column] = [0, 1].map(|i| shape[i].saturating_sub(1) * strides[i].unsigned_abs());
+        let [last_row, last_column] =
+            [0, 1].map(|i| shape[i].saturating_sub(1) * strides[i].unsigned_abs());
         let inside = shape[0] * shape[1] == 0 || last_row + last_column < values.len();
-        (inside && strides[0] >= 0 && strides[1] >= 0).then_some(Self { values, shape, strides })
+        (inside && strides[0] >= 0 && strides[1] >= 0).then_some(Self {
+            values,
+            shape,
+            strides,
+        })
     }
 
     /// The values row after row, so many columns in each; what is left over is left out.
     pub(super) fn rows(values: &'a [f32], columns: usize) -> Self {
-        Self { values, shape: [values.len() / columns.max(1), columns], strides: [columns as isize, 1] }
+        Self {
+            values,
+            shape: [values.len() / columns.max(1), columns],
+            strides: [columns as isize, 1],
+        }
     }
 
     /// Rows become columns.
@@ -89,13 +107,22 @@ impl<'a> Matrix<'a> {
         Self { shape: [columns, rows], strides: [column, row], ..self }
     }
 
-    /// `None` if the tensor does not hold f32, is no matrix, is read backwards, or does not lie within its memory.
+    /// `None` if the tensor does not hold f32, is no matrix, is read backwards, or does not
+    /// lie within its memory.
     fn of(tensor: &'a FlexTensor) -> Option<Self> {
         let layout = tensor.layout();
-        let (&[rows, columns], &[row, column]) = (layout.shape().as_slice(), layout.strides()) else { return None };
+        let (&[rows, columns], &[row, column]) =
+            (layout.shape().as_slice(), layout.strides())
+        else {
+            return None;
+        };
         if tensor.dtype() != DType::F32 {
             return None;
         }
-        Self::new(tensor.storage::<f32>().get(layout.start_offset()..)?, [rows, columns], [row, column])
+        Self::new(
+            tensor.storage::<f32>().get(layout.start_offset()..)?,
+            [rows, columns],
+            [row, column],
+        )
     }
 }

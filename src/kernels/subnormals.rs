@@ -1,5 +1,6 @@
-//! Counts the subnormal numbers that enter the kernels, on every processor. `tests/subnormals` asks an x86 processor instead,
-//! which also sees what happens between two kernels.
+//! Counts the subnormal numbers that enter the kernels, on every processor.
+//! `tests/subnormals` asks an x86 processor instead, which also sees what happens between
+//! two kernels.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -30,7 +31,8 @@ pub(super) fn watch<const N: usize>(kernel: &'static str, inputs: [&FlexTensor; 
         for input in inputs.into_iter().filter(|input| input.dtype() == DType::F32) {
             let input = input.to_contiguous();
             *seen += input.storage::<f32>().len();
-            *subnormal += input.storage::<f32>().iter().filter(|x| x.is_subnormal()).count();
+            *subnormal +=
+                input.storage::<f32>().iter().filter(|x| x.is_subnormal()).count();
         }
     });
 }
@@ -63,6 +65,7 @@ fn no_subnormal_number_enters_a_kernel() {
 
 #[test]
 fn a_planted_subnormal_number_is_counted() {
-    let counts = counts(|| drop(silu(Tensor::<1>::from_floats([1.0, 1e-40, 0.0], &Device::flex()))));
+    let counts =
+        counts(|| drop(silu(Tensor::<1>::from_floats([1.0, 1e-40, 0.0], &Device::flex()))));
     assert_eq!(counts, Counts::from([("silu", [3, 1])]));
 }

@@ -16,33 +16,57 @@ use burn::{
 use super::Kernels;
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
-    fn fast_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn fast_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct LinearLayer;
 
         impl<B: Kernels> Backward<B, 3> for LinearLayer {
             type State = (FloatTensor<B>, FloatTensor<B>);
 
-            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, 3>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let ((x, weight), [of_x, of_weight, of_bias]) = (ops.state, ops.parents);
                 let grad = grads.consume::<B>(&ops.node);
                 if let Some(node) = of_x {
-                    grads.register::<B>(node.id, B::fast_product(grad.clone(), B::float_transpose(weight)));
+                    grads.register::<B>(
+                        node.id,
+                        B::fast_product(grad.clone(), B::float_transpose(weight)),
+                    );
                 }
                 if let Some(node) = of_weight {
-                    grads.register::<B>(node.id, B::fast_product(B::float_transpose(x), grad.clone()));
+                    grads.register::<B>(
+                        node.id,
+                        B::fast_product(B::float_transpose(x), grad.clone()),
+                    );
                 }
                 if let Some(node) = of_bias {
                     let outputs = grad.shape()[1];
-                    grads.register::<B>(node.id, B::float_reshape(B::float_sum_dim(grad, 0), Shape::new([outputs])));
+                    grads.register::<B>(
+                        node.id,
+                        B::float_reshape(B::float_sum_dim(grad, 0), Shape::new([outputs])),
+                    );
                 }
             }
         }
 
         let ((x, of_x), (weight, of_weight), (bias, of_bias)) =
             (x.into_parts(), weight.into_parts(), bias.into_parts());
-        match LinearLayer.prepare::<C>([of_x, of_weight, of_bias]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((x.clone(), weight.clone()), B::fast_linear(x, weight, bias)),
+        match LinearLayer
+            .prepare::<C>([of_x, of_weight, of_bias])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => {
+                prep.finish((x.clone(), weight.clone()), B::fast_linear(x, weight, bias))
+            }
             OpsKind::UnTracked(prep) => prep.finish(B::fast_linear(x, weight, bias)),
         }
     }
@@ -58,31 +82,54 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         impl<B: Kernels> Backward<B, 3> for Convolution {
             type State = (FloatTensor<B>, FloatTensor<B>);
 
-            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-                let ((images, weight), [of_images, of_weight, of_bias]) = (ops.state, ops.parents);
+            fn backward(
+                self,
+                ops: Ops<Self::State, 3>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let ((images, weight), [of_images, of_weight, of_bias]) =
+                    (ops.state, ops.parents);
                 let grad = grads.consume::<B>(&ops.node);
                 if let Some(node) = of_images {
-                    let grad = B::fast_convolution_images(images.clone(), weight.clone(), grad.clone());
+                    let grad = B::fast_convolution_images(
+                        images.clone(),
+                        weight.clone(),
+                        grad.clone(),
+                    );
                     grads.register::<B>(node.id, grad);
                 }
                 if let Some(node) = of_weight {
-                    grads.register::<B>(node.id, B::fast_convolution_weights(images, weight, grad.clone()));
+                    grads.register::<B>(
+                        node.id,
+                        B::fast_convolution_weights(images, weight, grad.clone()),
+                    );
                 }
                 if let Some(node) = of_bias {
                     let outputs = grad.shape()[1];
                     let sum = [0, 2, 3].into_iter().fold(grad, B::float_sum_dim);
-                    grads.register::<B>(node.id, B::float_reshape(sum, Shape::new([outputs])));
+                    grads.register::<B>(
+                        node.id,
+                        B::float_reshape(sum, Shape::new([outputs])),
+                    );
                 }
             }
         }
 
         let ((images, of_images), (weight, of_weight), (bias, of_bias)) =
             (images.into_parts(), weight.into_parts(), bias.into_parts());
-        match Convolution.prepare::<C>([of_images, of_weight, of_bias]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                prep.finish((images.clone(), weight.clone()), B::fast_convolution(images, weight, bias))
+        match Convolution
+            .prepare::<C>([of_images, of_weight, of_bias])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish(
+                (images.clone(), weight.clone()),
+                B::fast_convolution(images, weight, bias),
+            ),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(B::fast_convolution(images, weight, bias))
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::fast_convolution(images, weight, bias)),
         }
     }
 
@@ -93,9 +140,16 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         impl<B: Kernels> Backward<B, 1> for RmsNorm {
             type State = FloatTensor<B>;
 
-            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let h = ops.state;
-                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_rms_norm_backward(h, grad));
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::fast_rms_norm_backward(h, grad)
+                });
             }
         }
 
@@ -113,9 +167,16 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         impl<B: Kernels> Backward<B, 1> for Silu {
             type State = FloatTensor<B>;
 
-            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let x = ops.state;
-                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_silu_backward(x, grad));
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::fast_silu_backward(x, grad)
+                });
             }
         }
 
@@ -133,9 +194,16 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         impl<B: Kernels> Backward<B, 1> for Softmax {
             type State = FloatTensor<B>;
 
-            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let output = ops.state;
-                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_softmax_backward(output, grad));
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::fast_softmax_backward(output, grad)
+                });
             }
         }
 
@@ -156,9 +224,16 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         impl<B: Kernels> Backward<B, 1> for LogSoftmax {
             type State = FloatTensor<B>;
 
-            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let output = ops.state;
-                unary::<B, _>(ops.parents, ops.node, grads, |grad| B::fast_log_softmax_backward(output, grad));
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::fast_log_softmax_backward(output, grad)
+                });
             }
         }
 
@@ -186,12 +261,20 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         impl<B: Kernels> Backward<B, 5> for LevelMoments {
             type State = [FloatTensor<B>; 6];
 
-            fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
+            fn backward(
+                self,
+                ops: Ops<Self::State, 5>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
                 let [seen, precision, base, mix, curves, levels] = ops.state;
                 let grad = grads.consume::<B>(&ops.node);
-                let (seen, precision, base, mix, curves) =
-                    B::fast_level_moments_backward(seen, precision, base, mix, curves, levels, grad);
-                for (node, grad) in ops.parents.into_iter().zip([seen, precision, base, mix, curves]) {
+                let (seen, precision, base, mix, curves) = B::fast_level_moments_backward(
+                    seen, precision, base, mix, curves, levels, grad,
+                );
+                for (node, grad) in
+                    ops.parents.into_iter().zip([seen, precision, base, mix, curves])
+                {
                     if let Some(node) = node {
                         grads.register::<B>(node.id, grad);
                     }
@@ -200,7 +283,8 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
 
         let (levels, _) = levels.into_parts();
-        let ((seen, of_seen), (precision, of_precision)) = (seen.into_parts(), precision.into_parts());
+        let ((seen, of_seen), (precision, of_precision)) =
+            (seen.into_parts(), precision.into_parts());
         let ((base, of_base), (mix, of_mix), (curves, of_curves)) =
             (base.into_parts(), mix.into_parts(), curves.into_parts());
         let nodes = [of_seen, of_precision, of_base, of_mix, of_curves];
@@ -213,7 +297,9 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             levels.clone(),
         );
         match LevelMoments.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish([seen, precision, base, mix, curves, levels], moments),
+            OpsKind::Tracked(prep) => {
+                prep.finish([seen, precision, base, mix, curves, levels], moments)
+            }
             OpsKind::UnTracked(prep) => prep.finish(moments),
         }
     }

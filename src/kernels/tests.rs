@@ -1,4 +1,6 @@
-use burn::tensor::{Device, FloatDType, Tolerance, activation, module::conv2d, ops::ConvOptions, s};
+use burn::tensor::{
+    Device, FloatDType, Tolerance, activation, module::conv2d, ops::ConvOptions, s,
+};
 
 use super::{
     composed::RMS_EPSILON,
@@ -32,26 +34,31 @@ fn exp_is_accurate_down_to_where_it_is_zero() {
 #[test]
 fn silu_and_softmax_agree_with_burn() {
     let x = inputs();
-    log_softmax(x.clone())
-        .into_data()
-        .assert_approx_eq::<f32>(&activation::log_softmax(x.clone(), 2).into_data(), Tolerance::rel_abs(1e-6, 1e-6));
-    silu(x.clone())
-        .into_data()
-        .assert_approx_eq::<f32>(&activation::silu(x.clone()).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
-    softmax(x.clone())
-        .into_data()
-        .assert_approx_eq::<f32>(&activation::softmax(x, 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+    log_softmax(x.clone()).into_data().assert_approx_eq::<f32>(
+        &activation::log_softmax(x.clone(), 2).into_data(),
+        Tolerance::rel_abs(1e-6, 1e-6),
+    );
+    silu(x.clone()).into_data().assert_approx_eq::<f32>(
+        &activation::silu(x.clone()).into_data(),
+        Tolerance::rel_abs(1e-6, 1e-7),
+    );
+    softmax(x.clone()).into_data().assert_approx_eq::<f32>(
+        &activation::softmax(x, 2).into_data(),
+        Tolerance::rel_abs(1e-6, 1e-7),
+    );
 }
 
 #[test]
 fn views_that_are_not_contiguous_are_read_in_their_order() {
     let x = inputs().swap_dims(1, 2).slice([1..4, 2..11, 0..6]);
-    softmax(x.clone())
-        .into_data()
-        .assert_approx_eq::<f32>(&activation::softmax(x.clone(), 2).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
-    silu(x.clone())
-        .into_data()
-        .assert_approx_eq::<f32>(&activation::silu(x).into_data(), Tolerance::rel_abs(1e-6, 1e-7));
+    softmax(x.clone()).into_data().assert_approx_eq::<f32>(
+        &activation::softmax(x.clone(), 2).into_data(),
+        Tolerance::rel_abs(1e-6, 1e-7),
+    );
+    silu(x.clone()).into_data().assert_approx_eq::<f32>(
+        &activation::silu(x).into_data(),
+        Tolerance::rel_abs(1e-6, 1e-7),
+    );
 }
 
 /// The RMS norm in Burn's own operations.
@@ -62,15 +69,23 @@ fn composed_norm(h: Tensor<3>) -> Tensor<3> {
 #[test]
 fn rms_norm_agrees_with_burn() {
     let h = inputs();
-    rms_norm(h.clone())
-        .into_data()
-        .assert_approx_eq::<f32>(&composed_norm(h).into_data(), Tolerance::rel_abs(1e-5, 1e-6));
-    assert_eq!(rms_norm(Tensor::<2>::zeros([2, 3], &Device::flex())).into_data().iter::<f32>().sum::<f32>(), 0.0);
+    rms_norm(h.clone()).into_data().assert_approx_eq::<f32>(
+        &composed_norm(h).into_data(),
+        Tolerance::rel_abs(1e-5, 1e-6),
+    );
+    assert_eq!(
+        rms_norm(Tensor::<2>::zeros([2, 3], &Device::flex()))
+            .into_data()
+            .iter::<f32>()
+            .sum::<f32>(),
+        0.0
+    );
 }
 
 #[test]
 fn gradients_agree_with_burn() {
-    let weights = normal([5, 7, 17], &mut rng(2, Stream::Evaluation, 0), &Device::flex().autodiff());
+    let weights =
+        normal([5, 7, 17], &mut rng(2, Stream::Evaluation, 0), &Device::flex().autodiff());
     let gradient = |f: &dyn Fn(Tensor<3>) -> Tensor<3>| {
         let x = Tensor::from_inner(inputs() / 10.0).require_grad();
         let loss = (f(x.clone()) * weights.clone()).sum();
@@ -93,8 +108,8 @@ fn gradients_agree_with_burn() {
 #[test]
 fn moments_of_the_levels_and_their_gradients_are_those_of_the_plain_form() {
     type Moments = dyn Fn(GreyOdds) -> Tensor<2>;
-    // f32 is the loop, f64 the composition that other backends run. Few pixels, and more than
-    // are computed side by side; pixels that are seen in a haze, and almost exactly.
+    // f32 is the loop, f64 the composition that other backends run. Few pixels, and more
+    // than are computed side by side; pixels that are seen in a haze, and almost exactly.
     for (dtype, d, k, scale) in [
         (FloatDType::F32, 6, 17, 1.0),
         (FloatDType::F32, 70, 37, 1.0),
@@ -102,12 +117,17 @@ fn moments_of_the_levels_and_their_gradients_are_those_of_the_plain_form() {
         (FloatDType::F64, 6, 17, 1.0),
     ] {
         let outputs_and_gradients = |moments: &Moments| {
-            let (noise, device) = (&mut rng(5, Stream::Evaluation, 0), Device::flex().autodiff());
+            let (noise, device) =
+                (&mut rng(5, Stream::Evaluation, 0), Device::flex().autodiff());
             let mut draw = |shape| normal::<2>(shape, noise, &device).cast(dtype);
-            let [seen, base, curves] = [[4, d], [d, k], [2, k]].map(|shape| draw(shape).require_grad());
+            let [seen, base, curves] =
+                [[4, d], [d, k], [2, k]].map(|shape| draw(shape).require_grad());
             let mix = draw([4, 2 * d]).reshape([4, d, 2]).detach().require_grad();
-            let precision = (draw([1, 4]).exp() * scale).reshape([4]).detach().require_grad();
-            let values = Tensor::arange(0..k as i64, &device).float().cast(dtype) * (2.0 / k as f64) - 1.0;
+            let precision =
+                (draw([1, 4]).exp() * scale).reshape([4]).detach().require_grad();
+            let values = Tensor::arange(0..k as i64, &device).float().cast(dtype)
+                * (2.0 / k as f64)
+                - 1.0;
             let odds = GreyOdds {
                 seen: seen.clone(),
                 precision: precision.clone(),
@@ -120,15 +140,30 @@ fn moments_of_the_levels_and_their_gradients_are_those_of_the_plain_form() {
             let gradients = (y.clone() * draw([4, 2 * d])).sum().backward();
             let of_precision = precision.grad(&gradients).map(Tensor::unsqueeze);
             let of_mix = mix.grad(&gradients).map(|mix| mix.reshape([4, 2 * d]));
-            let gradients =
-                [seen.grad(&gradients), base.grad(&gradients), curves.grad(&gradients), of_precision, of_mix];
-            gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+            let gradients = [
+                seen.grad(&gradients),
+                base.grad(&gradients),
+                curves.grad(&gradients),
+                of_precision,
+                of_mix,
+            ];
+            gradients
+                .into_iter()
+                .flatten()
+                .chain([y.inner()])
+                .map(Tensor::into_data)
+                .collect::<Vec<_>>()
         };
-        let (ours, burns) = (outputs_and_gradients(&level_moments), outputs_and_gradients(&pixel_posterior));
+        let (ours, burns) = (
+            outputs_and_gradients(&level_moments),
+            outputs_and_gradients(&pixel_posterior),
+        );
         assert_eq!((ours.len(), burns.len()), (6, 6));
         for (ours, burns) in ours.iter().zip(&burns) {
             match dtype {
-                FloatDType::F64 => ours.assert_approx_eq::<f64>(burns, Tolerance::rel_abs(1e-12, 1e-12)),
+                FloatDType::F64 => {
+                    ours.assert_approx_eq::<f64>(burns, Tolerance::rel_abs(1e-12, 1e-12))
+                }
                 _ => ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-4, 1e-5)),
             }
         }
@@ -138,22 +173,36 @@ fn moments_of_the_levels_and_their_gradients_are_those_of_the_plain_form() {
 #[test]
 fn linear_layers_and_their_gradients_agree_with_burn() {
     type Layer = dyn Fn(Tensor<2>, Tensor<2>, Tensor<1>) -> Tensor<2>;
-    // Fewer rows than inputs, and more; the weights in one piece, and as a view of every second of some others, across.
+    // Fewer rows than inputs, and more; the weights in one piece, and as a view of every
+    // second of some others, across.
     for (rows, view) in [(3, false), (3, true), (19, false), (19, true)] {
         let outputs_and_gradients = |layer: &Layer| {
-            let (noise, device) = (&mut rng(3, Stream::Evaluation, 0), Device::flex().autodiff());
+            let (noise, device) =
+                (&mut rng(3, Stream::Evaluation, 0), Device::flex().autodiff());
             let x = normal([rows, 6], noise, &device).require_grad();
-            let whole = normal(if view { [40, 6] } else { [6, 19] }, noise, &device).require_grad();
-            let weight = if view { whole.clone().slice(s![1..38;2, ..]).transpose() } else { whole.clone() };
+            let whole =
+                normal(if view { [40, 6] } else { [6, 19] }, noise, &device).require_grad();
+            let weight = if view {
+                whole.clone().slice(s![1..38;2, ..]).transpose()
+            } else {
+                whole.clone()
+            };
             let bias = normal::<2>([1, 19], noise, &device).reshape([19]).require_grad();
             let y = layer(x.clone(), weight, bias.clone());
-            let gradients = (y.clone() * normal([rows, 19], noise, &device)).sum().backward();
+            let gradients =
+                (y.clone() * normal([rows, 19], noise, &device)).sum().backward();
             let bias = bias.grad(&gradients).map(Tensor::unsqueeze);
             let gradients = [x.grad(&gradients), whole.grad(&gradients), bias];
-            gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+            gradients
+                .into_iter()
+                .flatten()
+                .chain([y.inner()])
+                .map(Tensor::into_data)
+                .collect::<Vec<_>>()
         };
         let ours = outputs_and_gradients(&linear);
-        let burns = outputs_and_gradients(&|x, weight, bias| x.matmul(weight) + bias.unsqueeze());
+        let burns =
+            outputs_and_gradients(&|x, weight, bias| x.matmul(weight) + bias.unsqueeze());
         assert_eq!((ours.len(), burns.len()), (4, 4));
         for (ours, burns) in ours.iter().zip(&burns) {
             ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-5));
@@ -167,7 +216,8 @@ fn convolutions_and_their_gradients_agree_with_burn() {
     // Kernels of one, three and five pixels, the last wider than the image is high.
     for k in [1, 3, 5] {
         let outputs_and_gradients = |convolve: &Convolve| {
-            let (noise, device) = (&mut rng(4, Stream::Evaluation, 0), Device::flex().autodiff());
+            let (noise, device) =
+                (&mut rng(4, Stream::Evaluation, 0), Device::flex().autodiff());
             let images = normal([2, 3, 2, 6], noise, &device).require_grad();
             let weight = normal([4, 3, k, k], noise, &device).require_grad();
             let bias = normal::<2>([1, 4], noise, &device).reshape([4]).require_grad();
@@ -179,11 +229,18 @@ fn convolutions_and_their_gradients_agree_with_burn() {
                 weight.grad(&gradients),
                 bias.grad(&gradients).map(|g| g.reshape([4, 1, 1, 1])),
             ];
-            gradients.into_iter().flatten().chain([y.inner()]).map(Tensor::into_data).collect::<Vec<_>>()
+            gradients
+                .into_iter()
+                .flatten()
+                .chain([y.inner()])
+                .map(Tensor::into_data)
+                .collect::<Vec<_>>()
         };
         let ours = outputs_and_gradients(&convolution);
         let options = || ConvOptions::new([1, 1], [k / 2, k / 2], [1, 1], 1);
-        let burns = outputs_and_gradients(&|images, weight, bias| conv2d(images, weight, Some(bias), options()));
+        let burns = outputs_and_gradients(&|images, weight, bias| {
+            conv2d(images, weight, Some(bias), options())
+        });
         assert_eq!((ours.len(), burns.len()), (4, 4));
         for (ours, burns) in ours.iter().zip(&burns) {
             ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-5));
@@ -194,6 +251,10 @@ fn convolutions_and_their_gradients_agree_with_burn() {
 #[test]
 fn linear_layers_of_nothing_are_the_biases() {
     let device = Device::flex();
-    let y = linear(Tensor::empty([2, 0], &device), Tensor::empty([0, 3], &device), Tensor::ones([3], &device));
+    let y = linear(
+        Tensor::empty([2, 0], &device),
+        Tensor::empty([0, 3], &device),
+        Tensor::ones([3], &device),
+    );
     assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [1.0; 6]);
 }

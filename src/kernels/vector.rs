@@ -1,14 +1,17 @@
-//! Functions of single numbers and sums of rows, written so that a loop of them becomes vector instructions: no branch, no table.
+//! Functions of single numbers and sums of rows, written so that a loop of them becomes
+//! vector instructions: no branch, no table.
 //!
-//! A number below 1.2e-38 that is not zero is subnormal, and with such a number an instruction takes a hundred times as long on some
-//! processors. They arise where what is tiny is multiplied again and again, such as the probability of a grey level that is out of
-//! the question. So what is below [`LEAST`] is made zero where it arises. Next to the numbers that a network adds it to, it was
-//! lost in any case.
+//! A number below 1.2e-38 that is not zero is subnormal, and with such a number an
+//! instruction takes a hundred times as long on some processors. They arise where what is
+//! tiny is multiplied again and again, such as the probability of a grey level that is out
+//! of the question. So what is below [`LEAST`] is made zero where it arises. Next to the
+//! numbers that a network adds it to, it was lost in any case.
 
 use super::composed::RMS_EPSILON;
 
-/// 2^-56 = 1.4e-17. The product of two such numbers, 2^-112, is far enough from the subnormal ones, below 2^-126, for a factor of
-/// 6e-5 more, and the sum of such a number and one above 5e-10 is the latter.
+/// 2^-56 = 1.4e-17. The product of two such numbers, 2^-112, is far enough from the
+/// subnormal ones, below 2^-126, for a factor of 6e-5 more, and the sum of such a number
+/// and one above 5e-10 is the latter.
 pub(super) const LEAST: f32 = 1.0 / (1_u64 << 56) as f32;
 
 /// x, or zero if it is smaller than [`LEAST`].
@@ -20,9 +23,11 @@ pub(super) fn flush(x: f32) -> f32 {
 /// The logarithm of [`LEAST`].
 const LOG_LEAST: f32 = -56.0 * std::f32::consts::LN_2;
 
-/// exp(x) with a relative error of at most 2e-7; zero where that is smaller than [`LEAST`], and never more than its inverse.
+/// exp(x) with a relative error of at most 2e-7; zero where that is smaller than [`LEAST`],
+/// and never more than its inverse.
 ///
-/// The method is that of Cephes' `expf` (Moshier, 1992): exp(x) = 2^n exp(r) with |r| <= ln(2) / 2 and a polynomial for the rest.
+/// The method is that of Cephes' `expf` (Moshier, 1992): exp(x) = 2^n exp(r) with |r| <=
+/// ln(2) / 2 and a polynomial for the rest.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding this to a small number leaves its nearest integer in the lowest bits.
@@ -38,9 +43,11 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 0.5;
-    let scale = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
-    // A factor of zero. Were the result chosen instead, the compiler would leave out the bound, and compute something subnormal
-    // that nobody chooses.
+    let scale = f32::from_bits(
+        shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23,
+    );
+    // A factor of zero. Were the result chosen instead, the compiler would leave out the
+    // bound, and compute something subnormal that nobody chooses.
     let scale = if x < LOG_LEAST { 0.0 } else { scale };
     (p * r * r + r + 1.0) * scale
 }
@@ -51,7 +58,8 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     if x < LOG_LEAST { 0.0 } else { 1.0 / (1.0 + exp(-x)) }
 }
 
-/// The sum of some numbers, in sixteen sums side by side, for one sum would be one addition after the other.
+/// The sum of some numbers, in sixteen sums side by side, for one sum would be one addition
+/// after the other.
 #[inline(always)]
 pub(super) fn sum(numbers: impl ExactSizeIterator<Item = f32>) -> f32 {
     let mut sums = [0.0; 16];

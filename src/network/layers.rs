@@ -36,9 +36,19 @@ impl Linear {
 }
 
 /// A linear layer with weights scale * N(0, 1 / inputs) and a bias of zero.
-pub fn linear(inputs: usize, outputs: usize, scale: f64, rng: &mut impl Rng, device: &Device) -> Linear {
-    let weight = TensorData::new(weights(inputs * outputs, inputs, scale, rng), [inputs, outputs]);
-    Linear { weight: Param::from_data(weight, device), bias: Param::from_data(zeros(outputs), device) }
+pub fn linear(
+    inputs: usize,
+    outputs: usize,
+    scale: f64,
+    rng: &mut impl Rng,
+    device: &Device,
+) -> Linear {
+    let weight =
+        TensorData::new(weights(inputs * outputs, inputs, scale, rng), [inputs, outputs]);
+    Linear {
+        weight: Param::from_data(weight, device),
+        bias: Param::from_data(zeros(outputs), device),
+    }
 }
 
 /// A convolution that keeps the size of the image, which it pads with zeros.
@@ -52,10 +62,19 @@ pub struct Convolution {
 
 impl Convolution {
     /// Weights scale * N(0, 1 / (inputs k^2)) and a bias of zero.
-    pub fn new([inputs, outputs]: [usize; 2], k: usize, scale: f64, rng: &mut impl Rng, device: &Device) -> Self {
+    pub fn new(
+        [inputs, outputs]: [usize; 2],
+        k: usize,
+        scale: f64,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
         let weight = weights(inputs * outputs * k * k, inputs * k * k, scale, rng);
         Self {
-            weight: Param::from_data(TensorData::new(weight, [outputs, inputs, k, k]), device),
+            weight: Param::from_data(
+                TensorData::new(weight, [outputs, inputs, k, k]),
+                device,
+            ),
             bias: Param::from_data(zeros(outputs), device),
         }
     }
@@ -76,8 +95,8 @@ fn zeros(n: usize) -> TensorData {
     TensorData::zeros::<f32, _>([n])
 }
 
-/// h / sqrt(mean(h^2) + 1e-5) over dimension 1: units, or the channels of a pixel. Zhang and Sennrich (2019), without the
-/// learned gain.
+/// h / sqrt(mean(h^2) + 1e-5) over dimension 1: units, or the channels of a pixel. Zhang
+/// and Sennrich (2019), without the learned gain.
 pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
     if D == 2 {
         return kernels::rms_norm(h);
@@ -86,16 +105,24 @@ pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
     h / scale
 }
 
-/// Sets each activation to zero with probability `rate` and scales the others up. Without a generator, h comes back.
-pub fn dropout<const D: usize>(h: Tensor<D>, rate: f64, rng: Option<&mut ChaCha8Rng>) -> Tensor<D> {
+/// Sets each activation to zero with probability `rate` and scales the others up. Without a
+/// generator, h comes back.
+pub fn dropout<const D: usize>(
+    h: Tensor<D>,
+    rate: f64,
+    rng: Option<&mut ChaCha8Rng>,
+) -> Tensor<D> {
     match rng {
-        Some(rng) if rate > 0.0 => h.clone() * dropout_mask(h.dims(), rate, rng, &h.device()),
+        Some(rng) if rate > 0.0 => {
+            h.clone() * dropout_mask(h.dims(), rate, rng, &h.device())
+        }
         _ => h,
     }
 }
 
-/// A residual block, h + outer(dropout(silu(inner(rms_norm(silu(h)))))), in pre-activation order; He et al. (2016).
-/// `inner` and `outer` are its two layers; what else a block takes in, such as the noise level, `inner` adds.
+/// A residual block, h + outer(dropout(silu(inner(rms_norm(silu(h)))))), in pre-activation
+/// order; He et al. (2016). `inner` and `outer` are its two layers; what else a block takes
+/// in, such as the noise level, `inner` adds.
 pub fn residual<const D: usize>(
     h: Tensor<D>,
     inner: impl FnOnce(Tensor<D>) -> Tensor<D>,
@@ -117,10 +144,16 @@ pub fn halve(h: Tensor<4>) -> Tensor<4> {
 /// Each pixel as a square of 2 x 2: [B, c, S, S] to [B, c, 2 S, 2 S].
 pub fn double(h: Tensor<4>) -> Tensor<4> {
     let [b, c, side, _] = h.dims();
-    h.reshape([b, c, side, 1, side, 1]).expand([b, c, side, 2, side, 2]).reshape([b, c, 2 * side, 2 * side])
+    h.reshape([b, c, side, 1, side, 1]).expand([b, c, side, 2, side, 2]).reshape([
+        b,
+        c,
+        2 * side,
+        2 * side,
+    ])
 }
 
-/// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the normalised gamma.
+/// 2u - 1 and eight octaves of sin and cos of u, [B, 17], where u in [0, 1] is the
+/// normalised gamma.
 pub fn time_features(u: Tensor<1>) -> Tensor<2> {
     let device = u.device();
     let frequencies = upload((0..8).map(|i| PI / 2.0 * f64::from(1 << i)), &device);

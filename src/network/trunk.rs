@@ -1,4 +1,5 @@
-//! The hidden layers of a denoiser: from some features of each pixel and the noise level to hidden units.
+//! The hidden layers of a denoiser: from some features of each pixel and the noise level to
+//! hidden units.
 
 use burn::{
     module::Module,
@@ -39,8 +40,15 @@ pub struct TrunkConfig {
 }
 
 impl TrunkConfig {
-    /// A linear layer from the hidden units to `outputs` numbers for each of d pixels. It starts at zero.
-    pub fn output(&self, outputs: usize, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Linear {
+    /// A linear layer from the hidden units to `outputs` numbers for each of d pixels. It
+    /// starts at zero.
+    pub fn output(
+        &self,
+        outputs: usize,
+        d: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Linear {
         let outputs = match self.layers {
             Layers::Dense => outputs * d,
             Layers::UNet(_) => outputs,
@@ -65,20 +73,39 @@ pub enum Trunk {
 
 impl Trunk {
     /// Fresh weights, for `inputs` features of each of d pixels.
-    pub fn new(config: TrunkConfig, inputs: usize, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+    pub fn new(
+        config: TrunkConfig,
+        inputs: usize,
+        d: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
         let TrunkConfig { hidden, blocks, dropout, .. } = config;
         match config.layers {
             Layers::Dense => Self::Dense(Dense::new(config, inputs * d, rng, device)),
             Layers::UNet(resolutions) => {
-                let config = UNetConfig { inputs, side: d.isqrt(), resolutions, channels: hidden, blocks, dropout };
+                let config = UNetConfig {
+                    inputs,
+                    side: d.isqrt(),
+                    resolutions,
+                    channels: hidden,
+                    blocks,
+                    dropout,
+                };
                 Self::UNet(UNet::new(config, rng, device))
             }
         }
     }
 
-    /// Hidden units, `[B, h]` or, of a U-Net, `[B d, h]`, from features, `[B, n d]`, feature after feature, and those of the
-    /// noise level, `[B, 17]`. With a generator, units are dropped out (training).
-    pub fn forward(&self, features: Tensor<2>, time: Tensor<2>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    /// Hidden units, `[B, h]` or, of a U-Net, `[B d, h]`, from features, `[B, n d]`,
+    /// feature after feature, and those of the noise level, `[B, 17]`. With a generator,
+    /// units are dropped out (training).
+    pub fn forward(
+        &self,
+        features: Tensor<2>,
+        time: Tensor<2>,
+        dropout: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         match self {
             Self::Dense(dense) => dense.forward(features, time, dropout),
             Self::UNet(unet) => {
@@ -90,7 +117,8 @@ impl Trunk {
     }
 }
 
-/// A residual network on all features at once. The noise level enters the first layer and every block.
+/// A residual network on all features at once. The noise level enters the first layer and
+/// every block.
 #[derive(Module, Debug)]
 pub struct Dense {
     input: Linear,
@@ -108,7 +136,12 @@ struct Block {
 
 impl Dense {
     /// Fresh weights; the last layer of each block starts at zero.
-    fn new(config: TrunkConfig, inputs: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+    fn new(
+        config: TrunkConfig,
+        inputs: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
         let h = config.hidden;
         let block = |rng: &mut _| Block {
             inner: linear(h, h, 1.0, rng, device),
@@ -116,15 +149,31 @@ impl Dense {
             outer: linear(h, h, 0.0, rng, device),
         };
         let input = linear(inputs + TIME_FEATURES, h, 1.0, rng, device);
-        Self { input, blocks: (0..config.blocks).map(|_| block(rng)).collect(), dropout: config.dropout }
+        Self {
+            input,
+            blocks: (0..config.blocks).map(|_| block(rng)).collect(),
+            dropout: config.dropout,
+        }
     }
 
-    /// Hidden units, `[B, h]`, from features, `[B, n]`, and those of the noise level, `[B, 17]`.
-    fn forward(&self, features: Tensor<2>, time: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    /// Hidden units, `[B, h]`, from features, `[B, n]`, and those of the noise level, `[B,
+    /// 17]`.
+    fn forward(
+        &self,
+        features: Tensor<2>,
+        time: Tensor<2>,
+        mut rng: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         let mut h = self.input.forward(Tensor::cat(vec![features, time.clone()], 1));
         for block in &self.blocks {
             let inner = |h| block.inner.forward(h) + block.time.forward(time.clone());
-            h = residual(h, inner, |h| block.outer.forward(h), self.dropout, rng.as_deref_mut());
+            h = residual(
+                h,
+                inner,
+                |h| block.outer.forward(h),
+                self.dropout,
+                rng.as_deref_mut(),
+            );
         }
         rms_norm(silu(h))
     }
@@ -143,14 +192,27 @@ pub struct Regressor {
 
 impl Regressor {
     /// A network for images of d dimensions; it outputs zero at first.
-    pub fn new(config: TrunkConfig, d: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+    pub fn new(
+        config: TrunkConfig,
+        d: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
         let trunk = Trunk::new(config, 1, d, rng, device);
         Self { trunk, output: config.output(1, d, rng, device), config }
     }
 
-    /// The output, `[B, d]`, for z_t, `[B, d]`, and gamma_t, `[B]`. With a generator, units are dropped out (training).
-    pub fn forward(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    /// The output, `[B, d]`, for z_t, `[B, d]`, and gamma_t, `[B]`. With a generator, units
+    /// are dropped out (training).
+    pub fn forward(
+        &self,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        dropout: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         let shape = z.dims();
-        self.output.forward(self.trunk.forward(z, self.config.time_features(gamma), dropout)).reshape(shape)
+        self.output
+            .forward(self.trunk.forward(z, self.config.time_features(gamma), dropout))
+            .reshape(shape)
     }
 }

@@ -1,7 +1,8 @@
 //! A convolutional network with a view of the whole image at its lowest resolution.
 //!
-//! Ronneberger et al. (2015), as Ho et al. (2020) use it, with two changes that paid on 1000 small images: no stage below 7
-//! pixels a side, and in the place of attention a small dense branch that sees all pixels at once.
+//! Ronneberger et al. (2015), as Ho et al. (2020) use it, with two changes that paid on
+//! 1000 small images: no stage below 7 pixels a side, and in the place of attention a small
+//! dense branch that sees all pixels at once.
 
 use burn::{
     module::{Module, Param},
@@ -9,7 +10,9 @@ use burn::{
 };
 use rand_chacha::ChaCha8Rng;
 
-use super::layers::{Convolution, Linear, TIME_FEATURES, double, dropout, halve, linear, residual, rms_norm};
+use super::layers::{
+    Convolution, Linear, TIME_FEATURES, double, dropout, halve, linear, residual, rms_norm,
+};
 use crate::{kernels::silu, random::normal};
 
 /// Channels through which the global branch sees the image.
@@ -22,9 +25,11 @@ const GLOBAL_HIDDEN: usize = 64;
 pub struct UNetConfig {
     /// Features of each pixel that come in.
     pub inputs: usize,
-    /// Pixels on one side of the image; it must be divisible by 2 for each resolution after the first.
+    /// Pixels on one side of the image; it must be divisible by 2 for each resolution after
+    /// the first.
     pub side: usize,
-    /// Number of resolutions, each of half the side and twice the channels of the one before.
+    /// Number of resolutions, each of half the side and twice the channels of the one
+    /// before.
     pub resolutions: usize,
     /// Channels at full resolution, c.
     pub channels: usize,
@@ -55,7 +60,8 @@ struct Stage {
     blocks: Vec<Block>,
 }
 
-/// A residual block to whose inner layer the noise level and, at the lowest resolution, the global branch are added.
+/// A residual block to whose inner layer the noise level and, at the lowest resolution, the
+/// global branch are added.
 #[derive(Module, Debug)]
 struct Block {
     inner: Convolution,
@@ -79,15 +85,28 @@ impl UNet {
         let UNetConfig { inputs, side, resolutions, channels, blocks, .. } = config;
         let lowest = resolutions - 1;
         let stage = |level: usize, from: Option<usize>, rng: &mut ChaCha8Rng| Stage {
-            change: from.map(|from| Convolution::new([channels << from, channels << level], 1, 1.0, rng, device)),
+            change: from.map(|from| {
+                Convolution::new([channels << from, channels << level], 1, 1.0, rng, device)
+            }),
             blocks: (0..blocks)
-                .map(|_| Block::new(channels << level, (level == lowest).then_some(side >> level), rng, device))
+                .map(|_| {
+                    Block::new(
+                        channels << level,
+                        (level == lowest).then_some(side >> level),
+                        rng,
+                        device,
+                    )
+                })
                 .collect(),
         };
         Self {
             input: Convolution::new([inputs, channels], 1, 1.0, rng, device),
-            position: Param::from_tensor(normal([1, channels, side, side], rng, device) * 0.3),
-            down: (0..resolutions).map(|level| stage(level, level.checked_sub(1), rng)).collect(),
+            position: Param::from_tensor(
+                normal([1, channels, side, side], rng, device) * 0.3,
+            ),
+            down: (0..resolutions)
+                .map(|level| stage(level, level.checked_sub(1), rng))
+                .collect(),
             up: (0..lowest).rev().map(|level| stage(level, Some(level + 1), rng)).collect(),
             config,
         }
@@ -99,9 +118,14 @@ impl UNet {
         features.reshape([-1, inputs as i64, side as i64, side as i64])
     }
 
-    /// [B, c, S, S] from features, [B, n, S, S], and the features of the noise level, [B, 17]. With a generator, units are
-    /// dropped out (training).
-    pub fn forward(&self, features: Tensor<4>, time: Tensor<2>, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
+    /// [B, c, S, S] from features, [B, n, S, S], and the features of the noise level, [B,
+    /// 17]. With a generator, units are dropped out (training).
+    pub fn forward(
+        &self,
+        features: Tensor<4>,
+        time: Tensor<2>,
+        mut rng: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<4> {
         let mut run = |stage: &Stage, mut h: Tensor<4>| {
             for block in &stage.blocks {
                 h = block.forward(h, time.clone(), self.config.dropout, rng.as_deref_mut());
@@ -149,10 +173,19 @@ impl Block {
         }
     }
 
-    fn forward(&self, h: Tensor<4>, time: Tensor<2>, rate: f64, mut rng: Option<&mut ChaCha8Rng>) -> Tensor<4> {
+    fn forward(
+        &self,
+        h: Tensor<4>,
+        time: Tensor<2>,
+        rate: f64,
+        mut rng: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<4> {
         let [batch, c, ..] = h.dims();
         let time = self.time.forward(time).reshape([batch, c, 1, 1]);
-        let whole = self.global.as_ref().map(|global| global.forward(h.clone(), rate, rng.as_deref_mut()));
+        let whole = self
+            .global
+            .as_ref()
+            .map(|global| global.forward(h.clone(), rate, rng.as_deref_mut()));
         let inner = |h| {
             let local = self.inner.forward(h) + time;
             match whole {
@@ -184,13 +217,23 @@ mod tests {
     };
 
     fn network(resolutions: usize) -> UNet {
-        let config = UNetConfig { inputs: 2, side: 8, resolutions, channels: 4, blocks: 1, dropout: 0.5 };
+        let config = UNetConfig {
+            inputs: 2,
+            side: 8,
+            resolutions,
+            channels: 4,
+            blocks: 1,
+            dropout: 0.5,
+        };
         UNet::new(config, &mut rng(1, Stream::Initialisation, 0), &Device::flex())
     }
 
     fn features(n: usize) -> (Tensor<4>, Tensor<2>) {
         let rng = &mut rng(2, Stream::Evaluation, 0);
-        (normal([n, 2, 8, 8], rng, &Device::flex()), normal([n, TIME_FEATURES], rng, &Device::flex()))
+        (
+            normal([n, 2, 8, 8], rng, &Device::flex()),
+            normal([n, TIME_FEATURES], rng, &Device::flex()),
+        )
     }
 
     #[test]
@@ -214,9 +257,12 @@ mod tests {
 
     #[test]
     fn halving_and_doubling() -> crate::error::Result<()> {
-        let h = Tensor::<1>::from_floats([1.0, 2.0, 3.0, 4.0], &Device::flex()).reshape([1, 1, 2, 2]);
+        let h = Tensor::<1>::from_floats([1.0, 2.0, 3.0, 4.0], &Device::flex())
+            .reshape([1, 1, 2, 2]);
         assert_eq!(download(halve(h.clone()).reshape([1]))?, [2.5]);
-        let doubled = [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 3.0, 3.0, 4.0, 4.0];
+        let doubled = [
+            1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 3.0, 3.0, 4.0, 4.0,
+        ];
         assert_eq!(download(double(h.clone()).reshape([16]))?, doubled);
         assert_eq!(download(halve(double(h)).reshape([4]))?, [1.0, 2.0, 3.0, 4.0]);
         Ok(())
@@ -226,8 +272,9 @@ mod tests {
     fn dropout_acts_in_training_only() -> crate::error::Result<()> {
         let (x, time) = features(1);
         let network = network(2);
-        let run =
-            |drop: Option<&mut ChaCha8Rng>| download(network.forward(x.clone(), time.clone(), drop).flatten::<1>(0, 3));
+        let run = |drop: Option<&mut ChaCha8Rng>| {
+            download(network.forward(x.clone(), time.clone(), drop).flatten::<1>(0, 3))
+        };
         assert_eq!(run(None)?, run(None)?);
         assert_ne!(run(None)?, run(Some(&mut rng(3, Stream::Dropout, 0)))?);
         Ok(())

@@ -22,7 +22,11 @@ pub fn matrix(rows: &[&[f64]]) -> Result<Matrix, Error> {
     for row in rows {
         same("the length of a matrix row", columns, row.len())?;
     }
-    Ok(Matrix::from_row_iterator(rows.len(), columns, rows.iter().flat_map(|row| row.iter().copied())))
+    Ok(Matrix::from_row_iterator(
+        rows.len(),
+        columns,
+        rows.iter().flat_map(|row| row.iter().copied()),
+    ))
 }
 
 /// log(exp(a_1) + ... + exp(a_n)) without overflow; minus infinity where there is no term.

@@ -1,7 +1,7 @@
 //! The terms of the ELBO of a diffusion model whose reverse chain is linear-Gaussian.
 //!
-//! Both decompositions, term by term, each in closed form; and the exact ELBO from the covariance
-//! of the whole chain, which knows neither. Nats throughout.
+//! Both decompositions, term by term, each in closed form; and the exact ELBO from the
+//! covariance of the whole chain, which knows neither. Nats throughout.
 
 use super::{
     algebra::Vector,
@@ -24,8 +24,9 @@ pub struct DiffusionBound {
     pub consistency_prior: f64,
     /// E_q log p(z_t|z_{t+1}) / q(z_t|z_{t-1}) over the three variables, for t = 1..T.
     pub consistency: Vec<f64>,
-    /// What is often printed in place of `consistency`: -E KL(q(z_t|z_{t-1}) || p(z_t|z_{t+1})),
-    /// with z_{t-1}, z_{t+1} from q and z_t drawn afresh, as if z_{t+1} did not depend on it.
+    /// What is often printed in place of `consistency`: -E KL(q(z_t|z_{t-1}) ||
+    /// p(z_t|z_{t+1})), with z_{t-1}, z_{t+1} from q and z_t drawn afresh, as if z_{t+1}
+    /// did not depend on it.
     pub consistency_as_printed: Vec<f64>,
 }
 
@@ -34,8 +35,8 @@ impl DiffusionBound {
     /// p(x|z_1), and x `[d]`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the reverse chain has another number of steps than the process,
-    /// or other dimensions than x.
+    /// [`Error::Dimension`] where the reverse chain has another number of steps than the
+    /// process, or other dimensions than x.
     pub fn new(process: &Process, reverse: &Chain, x: &Vector) -> Result<Self, Error> {
         process.fits(reverse)?;
         let d = x.len();
@@ -48,7 +49,11 @@ impl DiffusionBound {
         let (first, last) = match (laws.first(), laws.last()) {
             (Some(first), Some(last)) => (first, last),
             _ => {
-                return Err(Error::Dimension { what: "the number of noise levels", expected: 1, found: 0 });
+                return Err(Error::Dimension {
+                    what: "the number of noise levels",
+                    expected: 1,
+                    found: 0,
+                });
             }
         };
         // forward.steps()[i] is q(z_{i+2}|z_{i+1}); models[i] is p(z_{i+1}|z_{i+2}).
@@ -82,12 +87,21 @@ impl DiffusionBound {
         let consistency_prior = match (before, forward.steps().last()) {
             (Some(law), Some(step)) => {
                 let marginal = step.marginal(law)?;
-                let log_prior = reverse.first().expected_log_prob(marginal.mean(), marginal.covariance())?;
+                let log_prior = reverse
+                    .first()
+                    .expected_log_prob(marginal.mean(), marginal.covariance())?;
                 -step.noise().entropy() - log_prior
             }
             _ => prior,
         };
-        Ok(Self { reconstruction, prior, denoising, consistency_prior, consistency, consistency_as_printed })
+        Ok(Self {
+            reconstruction,
+            prior,
+            denoising,
+            consistency_prior,
+            consistency,
+            consistency_as_printed,
+        })
     }
 
     /// The ELBO by the denoising decomposition: reconstruction - prior - sum of denoising.
@@ -101,16 +115,22 @@ impl DiffusionBound {
         self.reconstruction - self.consistency_prior + self.consistency.iter().sum::<f64>()
     }
 
-    /// What the consistency decomposition gives with the KL terms as often printed. NOT the ELBO.
+    /// What the consistency decomposition gives with the KL terms as often printed. NOT the
+    /// ELBO.
     pub fn printed_elbo(&self) -> f64 {
-        self.reconstruction - self.consistency_prior + self.consistency_as_printed.iter().sum::<f64>()
+        self.reconstruction - self.consistency_prior
+            + self.consistency_as_printed.iter().sum::<f64>()
     }
 }
 
-/// The joint law of z_t' and z_{t+1}, where z_t' has the law of z_t given z_{t-1} but is drawn
-/// independently of the z_t that led to z_{t+1}. The covariance of z_t with its fresh copy is what
-/// z_{t-1} explains: Cov(z_t) less the noise of the step into t.
-fn drawn_afresh(law: &Gaussian, noising: &Gaussian, step: &LinearConditional) -> Result<Gaussian, Error> {
+/// The joint law of z_t' and z_{t+1}, where z_t' has the law of z_t given z_{t-1} but is
+/// drawn independently of the z_t that led to z_{t+1}. The covariance of z_t with its fresh
+/// copy is what z_{t-1} explains: Cov(z_t) less the noise of the step into t.
+fn drawn_afresh(
+    law: &Gaussian,
+    noising: &Gaussian,
+    step: &LinearConditional,
+) -> Result<Gaussian, Error> {
     let d = law.dimension();
     let joint = step.joint(law)?;
     let shared = (law.covariance() - noising.covariance()) * step.matrix().transpose();
@@ -120,8 +140,8 @@ fn drawn_afresh(law: &Gaussian, noising: &Gaussian, step: &LinearConditional) ->
     Gaussian::new(joint.mean().clone(), covariance)
 }
 
-/// The exact ELBO of the same model, E_q log p(x, z_1..z_T) + H(q), from the covariance of the
-/// whole chain. Costs O((dT)^3).
+/// The exact ELBO of the same model, E_q log p(x, z_1..z_T) + H(q), from the covariance of
+/// the whole chain. Costs O((dT)^3).
 ///
 /// # Errors
 /// [`Error::Dimension`] where the reverse chain does not fit the process or x.
@@ -140,7 +160,10 @@ mod tests {
     fn both_decompositions_are_the_exact_elbo_in_two_dimensions() -> Result<(), Error> {
         let process = Process::linear_gamma(-3.0, 2.0, 4)?;
         let x = vector(&[0.4, -1.1]);
-        let data = Gaussian::new(vector(&[0.3, -0.2]), crate::oracle::matrix(&[&[0.8, 0.3], &[0.3, 1.4]])?)?;
+        let data = Gaussian::new(
+            vector(&[0.3, -0.2]),
+            crate::oracle::matrix(&[&[0.8, 0.3], &[0.3, 1.4]])?,
+        )?;
         let reverse = process.exact_reverse(&data)?;
         let reverse = Chain::new(Gaussian::standard(2)?, reverse.steps().to_vec())?;
         let exact = exact_elbo(&process, &reverse, &x)?;

@@ -1,8 +1,9 @@
-//! Markov chains of linear Gaussians: u_0, then u_i given u_{i-1} = N(A_i u_{i-1} + b_i, C_i).
+//! Markov chains of linear Gaussians: u_0, then u_i given u_{i-1} = N(A_i u_{i-1} + b_i,
+//! C_i).
 //!
-//! The same type serves the forward process, a hierarchical prior, a bottom-up encoder and a
-//! reverse chain. All questions go through the covariance of the whole chain, which no formula of
-//! the book uses: that is what makes it a second side.
+//! The same type serves the forward process, a hierarchical prior, a bottom-up encoder and
+//! a reverse chain. All questions go through the covariance of the whole chain, which no
+//! formula of the book uses: that is what makes it a second side.
 
 use std::ops::Range;
 
@@ -85,20 +86,26 @@ impl Chain {
         covariance.view_mut((0, 0), (first, first)).copy_from(self.first.covariance());
         for (step, pair) in self.steps.iter().zip(blocks.windows(2)) {
             let (from, to) = (&pair[0], &pair[1]);
-            let next = step.matrix() * mean.rows(from.start, from.len()) + step.noise().mean();
+            let next =
+                step.matrix() * mean.rows(from.start, from.len()) + step.noise().mean();
             mean = stack(&mean, &next);
             // Cov(u_i, u_j) = A_i Cov(u_{i-1}, u_j) for every j < i.
-            let cross = step.matrix() * covariance.view((from.start, 0), (from.len(), to.start));
-            let own = cross.columns(from.start, from.len()) * step.matrix().transpose() + step.noise().covariance();
+            let cross =
+                step.matrix() * covariance.view((from.start, 0), (from.len(), to.start));
+            let own = cross.columns(from.start, from.len()) * step.matrix().transpose()
+                + step.noise().covariance();
             covariance.view_mut((to.start, 0), cross.shape()).copy_from(&cross);
-            covariance.view_mut((0, to.start), (cross.ncols(), cross.nrows())).copy_from(&cross.transpose());
+            covariance
+                .view_mut((0, to.start), (cross.ncols(), cross.nrows()))
+                .copy_from(&cross.transpose());
             covariance.view_mut((to.start, to.start), own.shape()).copy_from(&own);
         }
         Gaussian::new(mean, symmetric(covariance))
     }
 
-    /// The same joint law, factorised from the other end: p(u_n) p(u_{n-1}|u_n) ... p(u_0|u_1).
-    /// For a forward process started from Gaussian data this is the exact reverse chain.
+    /// The same joint law, factorised from the other end: p(u_n) p(u_{n-1}|u_n) ...
+    /// p(u_0|u_1). For a forward process started from Gaussian data this is the exact
+    /// reverse chain.
     ///
     /// # Errors
     /// None for a valid chain, up to underflow of a variance.
@@ -112,8 +119,8 @@ impl Chain {
         Self::new(last, steps)
     }
 
-    /// Reads the chain as a latent-variable model z_T -> ... -> z_1 -> x: the last variable is the
-    /// data, the others the latent, stacked in the order (z_1, ..., z_T).
+    /// Reads the chain as a latent-variable model z_T -> ... -> z_1 -> x: the last variable
+    /// is the data, the others the latent, stacked in the order (z_1, ..., z_T).
     ///
     /// # Errors
     /// [`Error::Dimension`] where the chain has no step.
@@ -132,7 +139,11 @@ impl Chain {
         let mut weights = Matrix::zeros(decoder.output_dimension(), order.len());
         weights.columns_mut(0, decoder.input_dimension()).copy_from(decoder.matrix());
         let noise = decoder.noise();
-        let likelihood = LinearConditional::new(weights, noise.mean().clone(), noise.covariance().clone())?;
+        let likelihood = LinearConditional::new(
+            weights,
+            noise.mean().clone(),
+            noise.covariance().clone(),
+        )?;
         LinearGaussian::new(prior, likelihood)
     }
 
@@ -174,7 +185,11 @@ mod tests {
             vector(&[0.1, 0.2]),
             matrix(&[&[0.3, 0.1], &[0.1, 0.4]])?,
         )?;
-        let down = LinearConditional::new(matrix(&[&[0.7, 0.2]])?, vector(&[-0.3]), matrix(&[&[0.25]])?)?;
+        let down = LinearConditional::new(
+            matrix(&[&[0.7, 0.2]])?,
+            vector(&[-0.3]),
+            matrix(&[&[0.25]])?,
+        )?;
         Chain::new(Gaussian::scalar(0.4, 1.5)?, vec![up, down])
     }
 

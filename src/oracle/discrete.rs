@@ -1,4 +1,5 @@
-//! Finite latents, solved by enumeration: z in {0..S-1}, x in {0..M-1}, tables for p(z) and p(x|z).
+//! Finite latents, solved by enumeration: z in {0..S-1}, x in {0..M-1}, tables for p(z) and
+//! p(x|z).
 
 use super::error::{Error, probabilities, same};
 
@@ -50,7 +51,9 @@ impl FiniteLatent {
         self.prior
             .iter()
             .zip(&self.likelihood)
-            .map(|(p, row)| row.get(x).map(|l| p * l).ok_or(Error::Index { index: x, length }))
+            .map(|(p, row)| {
+                row.get(x).map(|l| p * l).ok_or(Error::Index { index: x, length })
+            })
             .collect()
     }
 
@@ -74,8 +77,8 @@ impl FiniteLatent {
         Ok(posterior)
     }
 
-    /// The ELBO of any q `[S]`: E_q log p(x, z) / q(z), in nats. Minus infinity where q puts mass
-    /// where p(x, z) has none.
+    /// The ELBO of any q `[S]`: E_q log p(x, z) / q(z), in nats. Minus infinity where q
+    /// puts mass where p(x, z) has none.
     ///
     /// # Errors
     /// [`Error::Index`] where x is not below M; [`Error::Dimension`] or
@@ -84,12 +87,18 @@ impl FiniteLatent {
         Ok(-kl(q, &self.joint(x)?)?)
     }
 
-    /// The importance-weighted bound L_K = E log (1/K) sum_j p(x, z_j)/q(z_j), by enumerating all
-    /// S^K sequences of K `draws` from q (Burda et al. 2016, eq 8), in nats.
+    /// The importance-weighted bound L_K = E log (1/K) sum_j p(x, z_j)/q(z_j), by
+    /// enumerating all S^K sequences of K `draws` from q (Burda et al. 2016, eq 8), in
+    /// nats.
     ///
     /// # Errors
     /// As [`FiniteLatent::elbo`]; [`Error::OutOfRange`] where K is 0 or S^K exceeds 2^24.
-    pub fn importance_weighted_bound(&self, x: usize, q: &[f64], draws: usize) -> Result<f64, Error> {
+    pub fn importance_weighted_bound(
+        &self,
+        x: usize,
+        q: &[f64],
+        draws: usize,
+    ) -> Result<f64, Error> {
         let joint = self.joint(x)?;
         same("the length of q", self.states(), q.len())?;
         probabilities("q", q)?;
@@ -98,7 +107,10 @@ impl FiniteLatent {
             .filter(|&power| power > 0)
             .and_then(|power| self.states().checked_pow(power))
             .filter(|&sequences| sequences <= 1 << 24)
-            .ok_or(Error::OutOfRange { what: "a number of draws K with 1 <= S^K <= 2^24", found: draws as f64 })?;
+            .ok_or(Error::OutOfRange {
+                what: "a number of draws K with 1 <= S^K <= 2^24",
+                found: draws as f64,
+            })?;
         let mut bound = 0.0;
         for sequence in 0..sequences {
             let (mut probability, mut weight, mut rest) = (1.0, 0.0, sequence);
@@ -116,12 +128,12 @@ impl FiniteLatent {
     }
 }
 
-/// KL(q || p) of two tables, in nats; p need not be normalised. 0 log 0 = 0; infinite where q has
-/// mass and p has none.
+/// KL(q || p) of two tables, in nats; p need not be normalised. 0 log 0 = 0; infinite where
+/// q has mass and p has none.
 ///
 /// # Errors
-/// [`Error::Dimension`] where the lengths differ; [`Error::NotProbabilities`] for a q that is no
-/// distribution.
+/// [`Error::Dimension`] where the lengths differ; [`Error::NotProbabilities`] for a q that
+/// is no distribution.
 pub fn kl(q: &[f64], p: &[f64]) -> Result<f64, Error> {
     same("the length of q", p.len(), q.len())?;
     probabilities("q", q)?;
@@ -140,8 +152,8 @@ pub fn entropy(q: &[f64]) -> Result<f64, Error> {
 /// The aggregate posterior q(z) = mean over n of q(z|x_n), from rows `[N][S]`.
 ///
 /// # Errors
-/// [`Error::Dimension`] where the rows differ in length; [`Error::NotProbabilities`] where there is
-/// no row, or a row is no distribution.
+/// [`Error::Dimension`] where the rows differ in length; [`Error::NotProbabilities`] where
+/// there is no row, or a row is no distribution.
 pub fn aggregate(encoder: &[Vec<f64>]) -> Result<Vec<f64>, Error> {
     let states = encoder.first().map_or(0, Vec::len);
     let mut sum = vec![0.0; states];

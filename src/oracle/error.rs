@@ -41,7 +41,10 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dimension { what, expected, found } => {
-                write!(formatter, "{what} is {found} but must be {expected}; give arguments of matching size")
+                write!(
+                    formatter,
+                    "{what} is {found} but must be {expected}; give arguments of matching size"
+                )
             }
             Self::Index { index, length } => write!(
                 formatter,
@@ -84,5 +87,9 @@ pub(super) fn probabilities(what: &'static str, weights: &[f64]) -> Result<(), E
 
 /// `Ok` where `number` is finite and above zero.
 pub(super) fn positive(what: &'static str, number: f64) -> Result<(), Error> {
-    if number.is_finite() && number > 0.0 { Ok(()) } else { Err(Error::OutOfRange { what, found: number }) }
+    if number.is_finite() && number > 0.0 {
+        Ok(())
+    } else {
+        Err(Error::OutOfRange { what, found: number })
+    }
 }

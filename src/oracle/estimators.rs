@@ -1,8 +1,8 @@
 //! Six ways to estimate the ELBO of a diffusion model by Monte Carlo, at one number x.
 //!
-//! Each is unbiased. They differ in what they draw, and so in how much they vary: chapter 5 measures it. Data and
-//! latents are one-dimensional, the reverse chain is linear-Gaussian, so that the exact value and the exact variances
-//! are known. Nats throughout.
+//! Each is unbiased. They differ in what they draw, and so in how much they vary: chapter 5
+//! measures it. Data and latents are one-dimensional, the reverse chain is linear-Gaussian,
+//! so that the exact value and the exact variances are known. Nats throughout.
 
 use std::f64::consts::TAU;
 
@@ -22,7 +22,8 @@ use super::{
 /// A way to estimate the ELBO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Estimator {
-    /// One path z_1, ..., z_T, and log p(x, z_1, ..., z_T) - log q(z_1, ..., z_T|x) along it.
+    /// One path z_1, ..., z_T, and log p(x, z_1, ..., z_T) - log q(z_1, ..., z_T|x) along
+    /// it.
     WholePath,
     /// The consistency form, each term from a triple (z_{t-1}, z_t, z_{t+1}) of its own.
     ConsistencyTriples,
@@ -32,7 +33,8 @@ pub enum Estimator {
     DenoisingKl,
     /// The consistency form at one random t, times the number of terms.
     ConsistencyOneTime,
-    /// The denoising form with the KL in closed form at one random t, times the number of terms.
+    /// The denoising form with the KL in closed form at one random t, times the number of
+    /// terms.
     DenoisingOneTime,
 }
 
@@ -42,13 +44,19 @@ struct Conditional {
     scale: f64,
     offset: f64,
     deviation: f64,
-    /// ln sqrt(2 pi deviation^2), kept because drawing needs a logarithm per step otherwise.
+    /// ln sqrt(2 pi deviation^2), kept because drawing needs a logarithm per step
+    /// otherwise.
     log_normalizer: f64,
 }
 
 impl Conditional {
     fn new(scale: f64, offset: f64, variance: f64) -> Self {
-        Self { scale, offset, deviation: variance.sqrt(), log_normalizer: 0.5 * (TAU * variance).ln() }
+        Self {
+            scale,
+            offset,
+            deviation: variance.sqrt(),
+            log_normalizer: 0.5 * (TAU * variance).ln(),
+        }
     }
 
     fn mean(&self, u: f64) -> f64 {
@@ -69,7 +77,8 @@ impl Conditional {
     fn kl(&self, other: &Self, u: f64) -> f64 {
         let shift = (self.mean(u) - other.mean(u)) / other.deviation;
         let ratio = self.deviation / other.deviation;
-        other.log_normalizer - self.log_normalizer + 0.5 * (ratio * ratio + shift * shift - 1.0)
+        other.log_normalizer - self.log_normalizer
+            + 0.5 * (ratio * ratio + shift * shift - 1.0)
     }
 }
 
@@ -86,7 +95,8 @@ struct AtStep {
     reverse: Conditional,
 }
 
-/// Draws the estimators of one ELBO: that of this forward process, this reverse chain and this x.
+/// Draws the estimators of one ELBO: that of this forward process, this reverse chain and
+/// this x.
 #[derive(Clone, Debug)]
 pub struct Estimators {
     x: f64,
@@ -99,11 +109,13 @@ pub struct Estimators {
 }
 
 impl Estimators {
-    /// The estimators for a process of at least two steps and a reverse chain p(z_T), p(z_{T-1}|z_T), ..., p(x|z_1).
+    /// The estimators for a process of at least two steps and a reverse chain p(z_T),
+    /// p(z_{T-1}|z_T), ..., p(x|z_1).
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a process of one step, which has no terms to draw; [`Error::Dimension`] where the
-    /// reverse chain has another number of steps than the process, or is not one-dimensional.
+    /// [`Error::OutOfRange`] for a process of one step, which has no terms to draw;
+    /// [`Error::Dimension`] where the reverse chain has another number of steps than the
+    /// process, or is not one-dimensional.
     pub fn new(process: &Process, reverse: &Chain, x: f64) -> Result<Self, Error> {
         process.fits(reverse)?;
         if process.step_count() < 2 {
@@ -123,7 +135,11 @@ impl Estimators {
                 marginal: Conditional::new(step.t.abar().sqrt(), 0.0, step.t.noise()),
                 forward: Conditional::new(step.alpha().sqrt(), 0.0, step.beta()),
                 posterior: Conditional::new(a, b * x, step.posterior_variance()),
-                reverse: Conditional::new(model.matrix()[(0, 0)], noise.mean()[0], noise.covariance()[(0, 0)]),
+                reverse: Conditional::new(
+                    model.matrix()[(0, 0)],
+                    noise.mean()[0],
+                    noise.covariance()[(0, 0)],
+                ),
             });
         }
         let prior = Conditional::new(0.0, first.mean()[0], first.covariance()[(0, 0)]);
@@ -131,15 +147,22 @@ impl Estimators {
         Ok(Self { x, prior, prior_kl: bound.prior, elbo: bound.denoising_elbo(), steps })
     }
 
-    /// The estimators for N(0, 1) data whose reverse chain is slightly wrong: p(z_{t-1}|z_t) = N(sqrt(alpha_t) z_t +
-    /// shift beta_t, beta_t), which is exact where `shift` is 0.
+    /// The estimators for N(0, 1) data whose reverse chain is slightly wrong:
+    /// p(z_{t-1}|z_t) = N(sqrt(alpha_t) z_t + shift beta_t, beta_t), which is exact where
+    /// `shift` is 0.
     ///
     /// # Errors
     /// As [`Self::new`].
     pub fn shifted(process: &Process, shift: f64, x: f64) -> Result<Self, Error> {
         let steps = process.steps().into_iter().rev();
-        let steps = steps.map(|s| LinearConditional::scalar(s.alpha().sqrt(), shift * s.beta(), s.beta()));
-        Self::new(process, &Chain::new(Gaussian::standard(1)?, steps.collect::<Result<_, _>>()?)?, x)
+        let steps = steps.map(|s| {
+            LinearConditional::scalar(s.alpha().sqrt(), shift * s.beta(), s.beta())
+        });
+        Self::new(
+            process,
+            &Chain::new(Gaussian::standard(1)?, steps.collect::<Result<_, _>>()?)?,
+            x,
+        )
     }
 
     /// The exact ELBO, the mean of every estimator.
@@ -147,9 +170,16 @@ impl Estimators {
         self.elbo
     }
 
-    /// The standard deviation of an estimator, measured with this many draws, and the standard error of that.
-    pub fn deviation<R: Rng + ?Sized>(&self, estimator: Estimator, draws: usize, rng: &mut R) -> (f64, f64) {
-        let squares = Estimate::of(draws, || (self.draw(estimator, rng) - self.elbo).powi(2));
+    /// The standard deviation of an estimator, measured with this many draws, and the
+    /// standard error of that.
+    pub fn deviation<R: Rng + ?Sized>(
+        &self,
+        estimator: Estimator,
+        draws: usize,
+        rng: &mut R,
+    ) -> (f64, f64) {
+        let squares =
+            Estimate::of(draws, || (self.draw(estimator, rng) - self.elbo).powi(2));
         let deviation = squares.mean().sqrt();
         // d sqrt(v) = dv / (2 sqrt(v)).
         (deviation, 0.5 * squares.standard_error() / deviation.max(f64::MIN_POSITIVE))
@@ -202,17 +232,24 @@ impl Estimators {
     pub fn consistency_along(&self, path: &[f64]) -> f64 {
         let end = self.prior.log_prob(path[self.steps.len()], 0.0);
         let pairs = path.windows(2).zip(&self.steps);
-        end + pairs.map(|(z, step)| step.reverse.log_prob(z[0], z[1]) - step.forward.log_prob(z[1], z[0])).sum::<f64>()
+        end + pairs
+            .map(|(z, step)| {
+                step.reverse.log_prob(z[0], z[1]) - step.forward.log_prob(z[1], z[0])
+            })
+            .sum::<f64>()
     }
 
-    /// The terms of the denoising form, all of them as log ratios, summed along a path from [`Self::path`].
+    /// The terms of the denoising form, all of them as log ratios, summed along a path from
+    /// [`Self::path`].
     pub fn denoising_along(&self, path: &[f64]) -> f64 {
         let (z_1, z_last) = (path[1], path[self.steps.len()]);
         let reconstruction = self.steps[0].reverse.log_prob(self.x, z_1);
-        let prior = self.prior.log_prob(z_last, 0.0) - self.last().marginal.log_prob(z_last, self.x);
+        let prior = self.prior.log_prob(z_last, 0.0)
+            - self.last().marginal.log_prob(z_last, self.x);
         let pairs = path.windows(2).zip(&self.steps).skip(1);
-        let ratio =
-            |(z, step): (&[f64], &AtStep)| step.reverse.log_prob(z[0], z[1]) - step.posterior.log_prob(z[0], z[1]);
+        let ratio = |(z, step): (&[f64], &AtStep)| {
+            step.reverse.log_prob(z[0], z[1]) - step.posterior.log_prob(z[0], z[1])
+        };
         reconstruction + prior + pairs.map(ratio).sum::<f64>()
     }
 
@@ -247,7 +284,8 @@ impl Estimators {
         let before = self.latent(t - 1, rng);
         let now = self.at(t).forward.draw(before, rng);
         let after = self.at(t + 1).forward.draw(now, rng);
-        self.at(t + 1).reverse.log_prob(now, after) - self.at(t).forward.log_prob(now, before)
+        self.at(t + 1).reverse.log_prob(now, after)
+            - self.at(t).forward.log_prob(now, before)
     }
 
     /// log p(z_{t-1}|z_t) / q(z_{t-1}|z_t, x), for t = 2..T.

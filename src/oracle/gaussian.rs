@@ -1,4 +1,5 @@
-//! The multivariate normal distribution with a full covariance, and linear-Gaussian conditionals.
+//! The multivariate normal distribution with a full covariance, and linear-Gaussian
+//! conditionals.
 
 use std::f64::consts::TAU;
 use std::ops::Range;
@@ -24,15 +25,19 @@ impl Gaussian {
     /// The normal with this mean `[d]` and covariance `[d, d]`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the sizes differ or d is 0; [`Error::NotPositiveDefinite`] where
-    /// the covariance is not symmetric (to 1e-9 relative) and positive definite;
-    /// [`Error::OutOfRange`] where the mean is not finite.
+    /// [`Error::Dimension`] where the sizes differ or d is 0;
+    /// [`Error::NotPositiveDefinite`] where the covariance is not symmetric (to 1e-9
+    /// relative) and positive definite; [`Error::OutOfRange`] where the mean is not finite.
     pub fn new(mean: Vector, covariance: Matrix) -> Result<Self, Error> {
         let dimension = mean.len();
         same("the number of rows of a covariance", dimension, covariance.nrows())?;
         same("the number of columns of a covariance", dimension, covariance.ncols())?;
         if dimension == 0 {
-            return Err(Error::Dimension { what: "the dimension of a Gaussian", expected: 1, found: 0 });
+            return Err(Error::Dimension {
+                what: "the dimension of a Gaussian",
+                expected: 1,
+                found: 0,
+            });
         }
         let asymmetry = (&covariance - covariance.transpose()).amax();
         if asymmetry > 1e-9 * covariance.amax() {
@@ -41,7 +46,8 @@ impl Gaussian {
         if let Some(&found) = mean.iter().find(|m| !m.is_finite()) {
             return Err(Error::OutOfRange { what: "a finite mean", found });
         }
-        let cholesky = Cholesky::new(covariance.clone()).ok_or(Error::NotPositiveDefinite)?;
+        let cholesky =
+            Cholesky::new(covariance.clone()).ok_or(Error::NotPositiveDefinite)?;
         if !cholesky.ln_determinant().is_finite() {
             return Err(Error::NotPositiveDefinite);
         }
@@ -123,14 +129,22 @@ impl Gaussian {
         Ok(self.cholesky.solve(&(&self.mean - x)))
     }
 
-    /// E log N(u; mean, covariance) over any law of u with mean `[d]` and covariance `[d, d]`, in
-    /// nats. Only these two moments matter, because the log density is quadratic.
+    /// E log N(u; mean, covariance) over any law of u with mean `[d]` and covariance `[d,
+    /// d]`, in nats. Only these two moments matter, because the log density is quadratic.
     ///
     /// # Errors
     /// [`Error::Dimension`] where the sizes differ.
-    pub fn expected_log_prob(&self, mean: &Vector, covariance: &Matrix) -> Result<f64, Error> {
+    pub fn expected_log_prob(
+        &self,
+        mean: &Vector,
+        covariance: &Matrix,
+    ) -> Result<f64, Error> {
         same("the number of rows of a covariance", self.dimension(), covariance.nrows())?;
-        same("the number of columns of a covariance", self.dimension(), covariance.ncols())?;
+        same(
+            "the number of columns of a covariance",
+            self.dimension(),
+            covariance.ncols(),
+        )?;
         Ok(self.log_prob(mean)? - 0.5 * self.cholesky.solve(covariance).trace())
     }
 
@@ -152,7 +166,8 @@ impl Gaussian {
         ) else {
             return Err(Error::NotPositiveDefinite);
         };
-        // KL = sum_i (r_ii^2 - 1)/2 - ln r_ii + off-diagonals and the shift, r = L_2^-1 L_1.
+        // KL = sum_i (r_ii^2 - 1)/2 - ln r_ii + off-diagonals and the shift, r = L_2^-1
+        // L_1.
         let logs: f64 = ratio.diagonal().iter().map(|r| r.ln()).sum();
         let dimension = self.dimension() as f64;
         Ok(0.5 * (ratio.norm_squared() - dimension + shift.norm_squared()) - logs)
@@ -161,18 +176,22 @@ impl Gaussian {
     /// The law of the named coordinates, in the order given (so it can also permute).
     ///
     /// # Errors
-    /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no index.
+    /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no
+    /// index.
     pub fn marginal(&self, indices: &[usize]) -> Result<Self, Error> {
         self.check(indices)?;
-        Self::new(self.mean.select_rows(indices), self.covariance.select_rows(indices).select_columns(indices))
+        Self::new(
+            self.mean.select_rows(indices),
+            self.covariance.select_rows(indices).select_columns(indices),
+        )
     }
 
-    /// The law of the remaining coordinates, in their order, given that the coordinates `observed`
-    /// have these `values`.
+    /// The law of the remaining coordinates, in their order, given that the coordinates
+    /// `observed` have these `values`.
     ///
     /// # Errors
-    /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] where `values`
-    /// has another length than `observed`, or nothing remains.
+    /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] where
+    /// `values` has another length than `observed`, or nothing remains.
     pub fn condition(&self, observed: &[usize], values: &Vector) -> Result<Self, Error> {
         same("the number of observed values", observed.len(), values.len())?;
         let rest = self.rest(observed)?;
@@ -180,12 +199,17 @@ impl Gaussian {
         map.given(values)
     }
 
-    /// The conditional law of the coordinates `targets` given the coordinates `inputs`, as a
-    /// function of the inputs.
+    /// The conditional law of the coordinates `targets` given the coordinates `inputs`, as
+    /// a function of the inputs.
     ///
     /// # Errors
-    /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no index.
-    pub fn regression(&self, targets: &[usize], inputs: &[usize]) -> Result<LinearConditional, Error> {
+    /// [`Error::Index`] for an index out of range or repeated; [`Error::Dimension`] for no
+    /// index.
+    pub fn regression(
+        &self,
+        targets: &[usize],
+        inputs: &[usize],
+    ) -> Result<LinearConditional, Error> {
         let all: Vec<usize> = targets.iter().chain(inputs).copied().collect();
         self.check(&all)?;
         let given = self.marginal(inputs)?;
@@ -199,12 +223,15 @@ impl Gaussian {
     /// The law of A u + b for u of this law, with A `[m, d]` of full row rank and b `[m]`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the sizes differ; [`Error::NotPositiveDefinite`] where A loses
-    /// rank.
+    /// [`Error::Dimension`] where the sizes differ; [`Error::NotPositiveDefinite`] where A
+    /// loses rank.
     pub fn affine(&self, matrix: &Matrix, offset: &Vector) -> Result<Self, Error> {
         same("the number of columns of a matrix", self.dimension(), matrix.ncols())?;
         same("the length of an offset", matrix.nrows(), offset.len())?;
-        Self::new(matrix * &self.mean + offset, symmetric(matrix * &self.covariance * matrix.transpose()))
+        Self::new(
+            matrix * &self.mean + offset,
+            symmetric(matrix * &self.covariance * matrix.transpose()),
+        )
     }
 
     /// One draw, `[d]`.
@@ -243,7 +270,8 @@ impl LinearConditional {
     /// N(y; A x + b, C).
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the sizes differ; [`Error::NotPositiveDefinite`] for a bad C.
+    /// [`Error::Dimension`] where the sizes differ; [`Error::NotPositiveDefinite`] for a
+    /// bad C.
     pub fn new(matrix: Matrix, offset: Vector, covariance: Matrix) -> Result<Self, Error> {
         same("the length of an offset", matrix.nrows(), offset.len())?;
         let noise = Gaussian::new(offset, covariance)?;
@@ -313,7 +341,10 @@ impl LinearConditional {
         covariance.view_mut((n, 0), (m, n)).copy_from(&cross);
         covariance.view_mut((0, n), (n, m)).copy_from(&cross.transpose());
         covariance.view_mut((n, n), (m, m)).copy_from(&symmetric(own));
-        Gaussian::new(stack(&input.mean, &(&self.matrix * &input.mean + &self.noise.mean)), covariance)
+        Gaussian::new(
+            stack(&input.mean, &(&self.matrix * &input.mean + &self.noise.mean)),
+            covariance,
+        )
     }
 
     /// The law of y for x of the law `input`.
@@ -323,7 +354,10 @@ impl LinearConditional {
     pub fn marginal(&self, input: &Gaussian) -> Result<Gaussian, Error> {
         same("the dimension of a Gaussian", self.input_dimension(), input.dimension())?;
         let spread = &self.matrix * &input.covariance * self.matrix.transpose();
-        Gaussian::new(&self.matrix * &input.mean + &self.noise.mean, symmetric(spread + &self.noise.covariance))
+        Gaussian::new(
+            &self.matrix * &input.mean + &self.noise.mean,
+            symmetric(spread + &self.noise.covariance),
+        )
     }
 
     /// Bayes: p(x | y) as a function of y, for x of the law `input`.
@@ -340,9 +374,14 @@ impl LinearConditional {
     /// coordinates, in nats.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where a block has another length than A says; [`Error::Index`] where a
-    /// block reaches outside the joint law.
-    pub fn expected_log_prob(&self, joint: &Gaussian, y: Range<usize>, x: Range<usize>) -> Result<f64, Error> {
+    /// [`Error::Dimension`] where a block has another length than A says; [`Error::Index`]
+    /// where a block reaches outside the joint law.
+    pub fn expected_log_prob(
+        &self,
+        joint: &Gaussian,
+        y: Range<usize>,
+        x: Range<usize>,
+    ) -> Result<f64, Error> {
         same("the length of y", self.output_dimension(), y.len())?;
         same("the length of x", self.input_dimension(), x.len())?;
         let length = joint.dimension();
@@ -392,7 +431,8 @@ mod tests {
         let (law, x) = (example()?, vector(&[0.4, -1.0, 1.2]));
         let marginal = law.marginal(&[2, 0])?;
         let conditional = law.condition(&[2, 0], &vector(&[x[2], x[0]]))?;
-        let product = marginal.log_prob(&vector(&[x[2], x[0]]))? + conditional.log_prob(&vector(&[x[1]]))?;
+        let product = marginal.log_prob(&vector(&[x[2], x[0]]))?
+            + conditional.log_prob(&vector(&[x[1]]))?;
         assert!((law.log_prob(&x)? - product).abs() < 1e-13);
         Ok(())
     }
@@ -441,14 +481,20 @@ mod tests {
         assert!(law.condition(&[0, 1, 2], &vector(&[0.0; 3])).is_err());
         assert!(law.condition(&[0], &vector(&[0.0; 2])).is_err());
         assert!(law.affine(&Matrix::zeros(1, 2), &short).is_err());
-        assert!(law.affine(&Matrix::zeros(1, 3), &short).is_err(), "a map without full rank");
+        assert!(
+            law.affine(&Matrix::zeros(1, 3), &short).is_err(),
+            "a map without full rank"
+        );
         assert!(Gaussian::standard(0).is_err());
         assert!(Gaussian::scalar(f64::NAN, 1.0).is_err());
         for variance in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(Gaussian::scalar(0.0, variance).is_err(), "{variance}");
         }
         let skewed = matrix(&[&[1.0, 0.5], &[0.0, 1.0]])?;
-        assert_eq!(Gaussian::new(vector(&[0.0, 0.0]), skewed).err(), Some(Error::NotPositiveDefinite));
+        assert_eq!(
+            Gaussian::new(vector(&[0.0, 0.0]), skewed).err(),
+            Some(Error::NotPositiveDefinite)
+        );
         let step = LinearConditional::scalar(0.5, 0.0, 1.0)?;
         assert!(step.given(&vector(&[0.0, 0.0])).is_err());
         assert!(step.joint(&law).is_err() && step.marginal(&law).is_err());

@@ -1,8 +1,8 @@
 //! Latent-variable models that can be solved: p(z) Gaussian, p(x|z) = N(W z + b, C).
 //!
-//! Everything is closed form: the evidence, the posterior, the ELBO of any Gaussian q, and the
-//! maximum of the likelihood (probabilistic PCA). A hierarchy z_1..z_T is the same model with a
-//! structured prior on the stacked latent: see `Chain::latent_model`.
+//! Everything is closed form: the evidence, the posterior, the ELBO of any Gaussian q, and
+//! the maximum of the likelihood (probabilistic PCA). A hierarchy z_1..z_T is the same
+//! model with a structured prior on the stacked latent: see `Chain::latent_model`.
 
 use std::f64::consts::TAU;
 
@@ -26,7 +26,8 @@ impl LinearGaussian {
     /// The model with this prior p(z) and this likelihood p(x|z).
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the likelihood does not take a z of the prior's dimension.
+    /// [`Error::Dimension`] where the likelihood does not take a z of the prior's
+    /// dimension.
     pub fn new(prior: Gaussian, likelihood: LinearConditional) -> Result<Self, Error> {
         let joint = likelihood.joint(&prior)?;
         Ok(Self { prior, likelihood, joint })
@@ -35,12 +36,15 @@ impl LinearGaussian {
     /// p(z) = N(0, I), p(x|z) = N(W z + b, variance I), with W `[d, k]` and b `[d]`.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the sizes differ; [`Error::NotPositiveDefinite`] where the
-    /// variance is not above zero.
+    /// [`Error::Dimension`] where the sizes differ; [`Error::NotPositiveDefinite`] where
+    /// the variance is not above zero.
     pub fn standard(weights: Matrix, offset: Vector, variance: f64) -> Result<Self, Error> {
         let (d, k) = weights.shape();
         let covariance = Matrix::identity(d, d) * variance;
-        Self::new(Gaussian::standard(k)?, LinearConditional::new(weights, offset, covariance)?)
+        Self::new(
+            Gaussian::standard(k)?,
+            LinearConditional::new(weights, offset, covariance)?,
+        )
     }
 
     /// The length k of z.
@@ -89,11 +93,13 @@ impl LinearGaussian {
     /// # Errors
     /// [`Error::Dimension`] where x has another length than d.
     pub fn posterior(&self, x: &Vector) -> Result<Gaussian, Error> {
-        let observed: Vec<usize> = (self.latent_dimension()..self.joint.dimension()).collect();
+        let observed: Vec<usize> =
+            (self.latent_dimension()..self.joint.dimension()).collect();
         self.joint.condition(&observed, x)
     }
 
-    /// The ELBO of any Gaussian q(z|x): E_q log p(x, z) + H(q), from the joint covariance, in nats.
+    /// The ELBO of any Gaussian q(z|x): E_q log p(x, z) + H(q), from the joint covariance,
+    /// in nats.
     ///
     /// # Errors
     /// [`Error::Dimension`] where q or x have the wrong size.
@@ -108,10 +114,10 @@ impl LinearGaussian {
     }
 }
 
-/// Probabilistic PCA: the model N(0, I), N(W z + b, s2 I) that maximises the likelihood of data
-/// with this mean `[d]` and (biased) sample covariance `[d, d]`, with k latent dimensions.
-/// W = U_k (L_k - s2 I)^1/2, s2 = the mean of the dropped eigenvalues (Tipping & Bishop 1999,
-/// eqs 7 and 8, with R = I).
+/// Probabilistic PCA: the model N(0, I), N(W z + b, s2 I) that maximises the likelihood of
+/// data with this mean `[d]` and (biased) sample covariance `[d, d]`, with k latent
+/// dimensions. W = U_k (L_k - s2 I)^1/2, s2 = the mean of the dropped eigenvalues (Tipping
+/// & Bishop 1999, eqs 7 and 8, with R = I).
 ///
 /// # Errors
 /// [`Error::Dimension`] unless 1 <= k < d and the covariance is `[d, d]`;
@@ -129,13 +135,14 @@ pub fn ppca(mean: &Vector, covariance: &Matrix, k: usize) -> Result<LinearGaussi
     }
     let variance = values[k..].iter().sum::<f64>() / (d - k) as f64;
     positive("a covariance whose dropped eigenvalues are above zero", variance)?;
-    let weights =
-        Matrix::from_fn(d, k, |row, column| vectors[(row, column)] * (values[column] - variance).max(0.0).sqrt());
+    let weights = Matrix::from_fn(d, k, |row, column| {
+        vectors[(row, column)] * (values[column] - variance).max(0.0).sqrt()
+    });
     LinearGaussian::standard(weights, mean.clone(), variance)
 }
 
-/// The mean log-likelihood of the data at the maximum of [`ppca`], in nats per example, from the
-/// eigenvalues alone (the book's equation ppca-likelihood).
+/// The mean log-likelihood of the data at the maximum of [`ppca`], in nats per example,
+/// from the eigenvalues alone (the book's equation ppca-likelihood).
 ///
 /// # Errors
 /// As [`ppca`].
@@ -170,7 +177,9 @@ mod tests {
     fn sizes_that_do_not_fit_are_errors() -> Result<(), Error> {
         let weights = matrix(&[&[1.0], &[0.5]])?;
         assert!(LinearGaussian::standard(weights.clone(), vector(&[0.0]), 1.0).is_err());
-        assert!(LinearGaussian::standard(weights.clone(), vector(&[0.0, 0.0]), 0.0).is_err());
+        assert!(
+            LinearGaussian::standard(weights.clone(), vector(&[0.0, 0.0]), 0.0).is_err()
+        );
         let model = LinearGaussian::standard(weights, vector(&[0.0, 0.0]), 1.0)?;
         assert!(model.log_prob(&vector(&[0.0])).is_err());
         assert!(model.posterior(&vector(&[0.0])).is_err());

@@ -1,8 +1,9 @@
 //! Gaussian mixtures under the forward process.
 //!
-//! If x is a mixture, so is z = sqrt(abar) x + sqrt(1 - abar) eps, and so is x given z. Hence the
-//! marginal density, its score and Hessian, and the ideal denoiser are all exact.
-//! [`ScalarMixture`] is the one-dimensional case in plain floats, fast enough for double integrals.
+//! If x is a mixture, so is z = sqrt(abar) x + sqrt(1 - abar) eps, and so is x given z.
+//! Hence the marginal density, its score and Hessian, and the ideal denoiser are all exact.
+//! [`ScalarMixture`] is the one-dimensional case in plain floats, fast enough for double
+//! integrals.
 
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
@@ -15,8 +16,8 @@ use super::{
     quadrature::Rule,
 };
 
-/// A mixture of normals on the line. Variances may be zero: then the component is a point, and
-/// only its noised versions have a density.
+/// A mixture of normals on the line. Variances may be zero: then the component is a point,
+/// and only its noised versions have a density.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScalarMixture {
     weights: Vec<f64>,
@@ -28,8 +29,9 @@ impl ScalarMixture {
     /// The mixture with these weights, means and variances.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where the lengths differ; [`Error::NotProbabilities`] for weights that
-    /// are no distribution; [`Error::OutOfRange`] for a negative variance or infinite mean.
+    /// [`Error::Dimension`] where the lengths differ; [`Error::NotProbabilities`] for
+    /// weights that are no distribution; [`Error::OutOfRange`] for a negative variance or
+    /// infinite mean.
     pub fn new(weights: &[f64], means: &[f64], variances: &[f64]) -> Result<Self, Error> {
         same("the number of means", weights.len(), means.len())?;
         same("the number of variances", weights.len(), variances.len())?;
@@ -44,12 +46,20 @@ impl ScalarMixture {
                 return Err(Error::OutOfRange { what: "variances of zero or more", found });
             }
         }
-        Ok(Self { weights: weights.to_vec(), means: means.to_vec(), variances: variances.to_vec() })
+        Ok(Self {
+            weights: weights.to_vec(),
+            means: means.to_vec(),
+            variances: variances.to_vec(),
+        })
     }
 
     /// The weight, mean and variance of each component.
     pub fn components(&self) -> impl Iterator<Item = (f64, f64, f64)> + '_ {
-        self.weights.iter().zip(&self.means).zip(&self.variances).map(|((w, m), v)| (*w, *m, *v))
+        self.weights
+            .iter()
+            .zip(&self.means)
+            .zip(&self.variances)
+            .map(|((w, m), v)| (*w, *m, *v))
     }
 
     /// The mean.
@@ -67,7 +77,10 @@ impl ScalarMixture {
         let mean = self.mean();
         self.components().fold((0.0, 0.0), |(second, fourth), (w, m, v)| {
             let shift = (m - mean).powi(2);
-            (second + w * (v + shift), fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift))
+            (
+                second + w * (v + shift),
+                fourth + w * (3.0 * v * v + 6.0 * v * shift + shift * shift),
+            )
         })
     }
 
@@ -85,15 +98,18 @@ impl ScalarMixture {
         self.affine(level.abar().sqrt(), level.noise())
     }
 
-    /// q(x|z) at this noise level: again a mixture. Its mean is the ideal denoiser (Tweedie's left side),
-    /// its variance the error that even the ideal denoiser makes.
+    /// q(x|z) at this noise level: again a mixture. Its mean is the ideal denoiser
+    /// (Tweedie's left side), its variance the error that even the ideal denoiser makes.
     pub fn posterior(&self, z: f64, level: NoiseLevel) -> Self {
         let (signal, noise) = (level.abar().sqrt(), level.noise());
         let marginal = self.marginal(level);
         let gain = |v: f64| v / (signal * signal * v + noise);
         Self {
             weights: marginal.responsibilities(z),
-            means: self.components().map(|(_, m, v)| m + signal * gain(v) * (z - signal * m)).collect(),
+            means: self
+                .components()
+                .map(|(_, m, v)| m + signal * gain(v) * (z - signal * m))
+                .collect(),
             variances: self.variances.iter().map(|&v| gain(v) * noise).collect(),
         }
     }
@@ -113,12 +129,14 @@ impl ScalarMixture {
         self.slopes(x).1
     }
 
-    /// The smallest mean squared error of x from z at this noise level: E Var(x|z), by Gauss-Hermite
-    /// under each component of q(z).
+    /// The smallest mean squared error of x from z at this noise level: E Var(x|z), by
+    /// Gauss-Hermite under each component of q(z).
     pub fn mmse(&self, level: NoiseLevel, rule: &Rule) -> f64 {
         self.marginal(level)
             .components()
-            .map(|(w, m, v)| w * rule.normal(m, v.sqrt(), |z| self.posterior(z, level).variance()))
+            .map(|(w, m, v)| {
+                w * rule.normal(m, v.sqrt(), |z| self.posterior(z, level).variance())
+            })
             .sum()
     }
 
@@ -131,7 +149,9 @@ impl ScalarMixture {
 
     fn log_terms(&self, x: f64) -> Vec<f64> {
         self.components()
-            .map(|(w, m, v)| w.ln() - 0.5 * ((std::f64::consts::TAU * v).ln() + (x - m).powi(2) / v))
+            .map(|(w, m, v)| {
+                w.ln() - 0.5 * ((std::f64::consts::TAU * v).ln() + (x - m).powi(2) / v)
+            })
             .collect()
     }
 
@@ -169,7 +189,11 @@ impl Mixture {
         probabilities("the weights of a mixture", weights)?;
         if let Some(first) = components.first() {
             for component in &components {
-                same("the dimension of a component", first.dimension(), component.dimension())?;
+                same(
+                    "the dimension of a component",
+                    first.dimension(),
+                    component.dimension(),
+                )?;
             }
         }
         Ok(Self { weights: weights.to_vec(), components })
@@ -214,7 +238,8 @@ impl Mixture {
         Self::new(&self.weights, components.collect::<Result<_, _>>()?)
     }
 
-    /// q(x|z) at this noise level, for z `[d]`: again a mixture, by Bayes for each component.
+    /// q(x|z) at this noise level, for z `[d]`: again a mixture, by Bayes for each
+    /// component.
     ///
     /// # Errors
     /// [`Error::Dimension`] where z has another length.
@@ -240,7 +265,10 @@ impl Mixture {
     pub fn score(&self, x: &Vector) -> Result<Vector, Error> {
         let scores = self.scores(x)?;
         let responsibilities = self.responsibilities(x)?;
-        Ok(responsibilities.iter().zip(&scores).fold(Vector::zeros(self.dimension()), |sum, (r, s)| sum + s * *r))
+        Ok(responsibilities
+            .iter()
+            .zip(&scores)
+            .fold(Vector::zeros(self.dimension()), |sum, (r, s)| sum + s * *r))
     }
 
     /// The Hessian of log p(x), `[d, d]`.
@@ -251,7 +279,9 @@ impl Mixture {
         let score = self.score(x)?;
         let mut hessian = -&score * score.transpose();
         let responsibilities = self.responsibilities(x)?;
-        for ((r, s), c) in responsibilities.iter().zip(self.scores(x)?).zip(&self.components) {
+        for ((r, s), c) in
+            responsibilities.iter().zip(self.scores(x)?).zip(&self.components)
+        {
             hessian += (&s * s.transpose() - c.precision()) * *r;
         }
         Ok(symmetric(hessian))
@@ -263,7 +293,11 @@ impl Mixture {
     }
 
     fn noising(&self, level: NoiseLevel) -> Result<LinearConditional, Error> {
-        LinearConditional::isotropic(level.abar().sqrt(), Vector::zeros(self.dimension()), level.noise())
+        LinearConditional::isotropic(
+            level.abar().sqrt(),
+            Vector::zeros(self.dimension()),
+            level.noise(),
+        )
     }
 
     fn log_terms(&self, x: &Vector) -> Result<Vec<f64>, Error> {
@@ -317,14 +351,19 @@ mod tests {
     fn one_dimension_agrees_with_d_dimensions() -> Result<(), Error> {
         let (weights, means, variances) = ([0.3, 0.7], [-0.5, 0.9], [0.2, 0.05]);
         let scalar = ScalarMixture::new(&weights, &means, &variances)?;
-        let general = Mixture::new(&weights, vec![Gaussian::scalar(-0.5, 0.2)?, Gaussian::scalar(0.9, 0.05)?])?;
+        let general = Mixture::new(
+            &weights,
+            vec![Gaussian::scalar(-0.5, 0.2)?, Gaussian::scalar(0.9, 0.05)?],
+        )?;
         let level = NoiseLevel::new(0.4);
         for z in [-2.0, 0.1, 1.0] {
-            let (noised, wide, point) = (scalar.marginal(level), general.marginal(level)?, vector(&[z]));
+            let (noised, wide, point) =
+                (scalar.marginal(level), general.marginal(level)?, vector(&[z]));
             assert!((noised.log_prob(z) - wide.log_prob(&point)?).abs() < 1e-13);
             assert!((noised.score(z) - wide.score(&point)?[0]).abs() < 1e-13);
             assert!((noised.hessian(z) - wide.hessian(&point)?[(0, 0)]).abs() < 1e-12);
-            let (one, many) = (scalar.posterior(z, level), general.posterior(&point, level)?);
+            let (one, many) =
+                (scalar.posterior(z, level), general.posterior(&point, level)?);
             assert!((one.mean() - many.mean()[0]).abs() < 1e-13);
             assert!((one.variance() - many.covariance()[(0, 0)]).abs() < 1e-13);
         }
@@ -338,9 +377,11 @@ mod tests {
         let mean = Estimate::of(100_000, || mixture.sample(&mut rng));
         assert!(mean.z_score(mixture.mean()).abs() < 5.0);
         let (second, fourth) = mixture.central_moments();
-        let squares = Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(2));
+        let squares =
+            Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(2));
         assert!(squares.z_score(second).abs() < 5.0);
-        let fourths = Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(4));
+        let fourths =
+            Estimate::of(100_000, || (mixture.sample(&mut rng) - mixture.mean()).powi(4));
         assert!(fourths.z_score(fourth).abs() < 5.0);
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! Exact answers in f64: the second side of every equation test.
 //!
-//! The models here are small enough to be solved: Gaussians, linear-Gaussian latent variables and
-//! Markov chains, Gaussian mixtures under the forward process, and finite latents by enumeration.
-//! Where an integral has no closed form there is quadrature, and where there is no quadrature,
-//! Monte Carlo with a standard error.
+//! The models here are small enough to be solved: Gaussians, linear-Gaussian latent
+//! variables and Markov chains, Gaussian mixtures under the forward process, and finite
+//! latents by enumeration. Where an integral has no closed form there is quadrature, and
+//! where there is no quadrature, Monte Carlo with a standard error.
 //!
-//! Everything is in nats. Vectors and matrices are nalgebra's, under the names [`Vector`] and
-//! [`Matrix`]. Sizes that do not fit give an [`Error`], never a panic. Random numbers come from the
-//! caller's generator; nothing here reads a file, a clock or the system's entropy.
+//! Everything is in nats. Vectors and matrices are nalgebra's, under the names [`Vector`]
+//! and [`Matrix`]. Sizes that do not fit give an [`Error`], never a panic. Random numbers
+//! come from the caller's generator; nothing here reads a file, a clock or the system's
+//! entropy.
 //!
 //! | module | answers |
 //! |---|---|

@@ -1,9 +1,10 @@
-//! The forward process in f64: noise levels, the steps between them, and the weights of the loss.
+//! The forward process in f64: noise levels, the steps between them, and the weights of the
+//! loss.
 //!
-//! The reference for the f32 tensor code, and the second side of the equations of chapters 5 to 7.
-//! Formulas are in gamma = -log SNR, with expm1 and sigmoid where a difference of near-equal
-//! numbers would lose digits. The data itself is the noise level
-//! gamma = minus infinity.
+//! The reference for the f32 tensor code, and the second side of the equations of chapters
+//! 5 to 7. Formulas are in gamma = -log SNR, with expm1 and sigmoid where a difference of
+//! near-equal numbers would lose digits. The data itself is the noise level gamma = minus
+//! infinity.
 
 use super::{
     algebra::Vector,
@@ -97,8 +98,8 @@ impl Step {
         self.t.noise() * -(self.s.gamma - self.t.gamma).exp_m1()
     }
 
-    /// The variance of q(z_s|z_t, x): (1 - abar_s)(1 - e^(gamma_s - gamma_t)). Zero where s is the
-    /// data.
+    /// The variance of q(z_s|z_t, x): (1 - abar_s)(1 - e^(gamma_s - gamma_t)). Zero where s
+    /// is the data.
     pub fn posterior_variance(self) -> f64 {
         self.s.noise() * -(self.s.gamma - self.t.gamma).exp_m1()
     }
@@ -129,7 +130,8 @@ impl Step {
         0.5 * (self.t.gamma - self.s.gamma).exp_m1()
     }
 
-    /// The weight of |score - score_hat|^2 in the same KL, the score being that of q(z_t|x).
+    /// The weight of |score - score_hat|^2 in the same KL, the score being that of
+    /// q(z_t|x).
     pub fn score_weight(self) -> f64 {
         self.t.noise() * self.eps_weight()
     }
@@ -150,17 +152,25 @@ impl Process {
     /// The process with these gamma_1..gamma_T.
     ///
     /// # Errors
-    /// [`Error::Dimension`] where there is none; [`Error::OutOfRange`] where they are not finite
-    /// and strictly increasing.
+    /// [`Error::Dimension`] where there is none; [`Error::OutOfRange`] where they are not
+    /// finite and strictly increasing.
     pub fn new(gammas: &[f64]) -> Result<Self, Error> {
         if gammas.is_empty() {
-            return Err(Error::Dimension { what: "the number of noise levels (at least 1)", expected: 1, found: 0 });
+            return Err(Error::Dimension {
+                what: "the number of noise levels (at least 1)",
+                expected: 1,
+                found: 0,
+            });
         }
         let mut noise_levels = vec![NoiseLevel::DATA];
         for &gamma in gammas {
-            let previous = noise_levels.last().map_or(f64::NEG_INFINITY, |level| level.gamma);
+            let previous =
+                noise_levels.last().map_or(f64::NEG_INFINITY, |level| level.gamma);
             if !(gamma.is_finite() && gamma > previous) {
-                return Err(Error::OutOfRange { what: "finite values of gamma that strictly increase", found: gamma });
+                return Err(Error::OutOfRange {
+                    what: "finite values of gamma that strictly increase",
+                    found: gamma,
+                });
             }
             noise_levels.push(NoiseLevel::new(gamma));
         }
@@ -171,7 +181,11 @@ impl Process {
     ///
     /// # Errors
     /// As [`Process::new`].
-    pub fn linear_gamma(gamma_min: f64, gamma_max: f64, steps: usize) -> Result<Self, Error> {
+    pub fn linear_gamma(
+        gamma_min: f64,
+        gamma_max: f64,
+        steps: usize,
+    ) -> Result<Self, Error> {
         let last = steps.saturating_sub(1);
         let gammas: Vec<f64> = (0..steps)
             .map(|i| if i == last { 1.0 } else { i as f64 / last as f64 })
@@ -185,8 +199,8 @@ impl Process {
     /// # Errors
     /// As [`Process::new`].
     pub fn from_betas(betas: &[f64]) -> Result<Self, Error> {
-        // log abar_t is summed with log1p, and 1 - abar_t = -expm1 of it, so that neither end
-        // loses digits.
+        // log abar_t is summed with log1p, and 1 - abar_t = -expm1 of it, so that neither
+        // end loses digits.
         let mut log_abar = 0.0;
         let gammas: Vec<f64> = betas
             .iter()
@@ -198,7 +212,8 @@ impl Process {
         Self::new(&gammas)
     }
 
-    /// The schedule of DDPM (Ho et al. 2020): beta linear from 1e-4 to 0.02 over 1000 steps.
+    /// The schedule of DDPM (Ho et al. 2020): beta linear from 1e-4 to 0.02 over 1000
+    /// steps.
     ///
     /// # Errors
     /// None in practice; the signature is that of [`Process::from_betas`].
@@ -206,14 +221,16 @@ impl Process {
         Self::ddpm_stretched(1000)
     }
 
-    /// The betas of DDPM spread over another number of steps: linear from 0.1/T to 20/T, so that the noise at the end
-    /// stays about the same. Needs T > 20, where the last beta is below 1.
+    /// The betas of DDPM spread over another number of steps: linear from 0.1/T to 20/T, so
+    /// that the noise at the end stays about the same. Needs T > 20, where the last beta is
+    /// below 1.
     ///
     /// # Errors
     /// As [`Process::new`].
     pub fn ddpm_stretched(steps: usize) -> Result<Self, Error> {
         let last = steps.saturating_sub(1) as f64;
-        let betas = (0..steps).map(|i| (0.1 + (20.0 - 0.1) * i as f64 / last) / steps as f64);
+        let betas =
+            (0..steps).map(|i| (0.1 + (20.0 - 0.1) * i as f64 / last) / steps as f64);
         Self::from_betas(&betas.collect::<Vec<_>>())
     }
 
@@ -232,14 +249,21 @@ impl Process {
         self.noise_levels.windows(2).map(|pair| Step { s: pair[0], t: pair[1] }).collect()
     }
 
-    /// The forward conditionals q(z_t|z_{t-1}), t = 1..=T (the first is q(z_1|x)), in d dimensions.
+    /// The forward conditionals q(z_t|z_{t-1}), t = 1..=T (the first is q(z_1|x)), in d
+    /// dimensions.
     ///
     /// # Errors
     /// [`Error::Dimension`] where d is 0.
     pub fn conditionals(&self, d: usize) -> Result<Vec<LinearConditional>, Error> {
         self.steps()
             .into_iter()
-            .map(|step| LinearConditional::isotropic(step.alpha().sqrt(), Vector::zeros(d), step.beta()))
+            .map(|step| {
+                LinearConditional::isotropic(
+                    step.alpha().sqrt(),
+                    Vector::zeros(d),
+                    step.beta(),
+                )
+            })
             .collect()
     }
 
@@ -263,7 +287,11 @@ impl Process {
 
     /// `Ok` where a reverse chain has as many steps as this process.
     pub(super) fn fits(&self, reverse: &Chain) -> Result<(), Error> {
-        same("the number of steps of a reverse chain", self.step_count(), reverse.steps().len())
+        same(
+            "the number of steps of a reverse chain",
+            self.step_count(),
+            reverse.steps().len(),
+        )
     }
 }
 
@@ -295,7 +323,9 @@ mod tests {
 
     #[test]
     fn bad_schedules_are_refused() {
-        for gammas in [&[][..], &[1.0, 1.0], &[2.0, 1.0], &[f64::NAN], &[0.0, f64::INFINITY]] {
+        for gammas in
+            [&[][..], &[1.0, 1.0], &[2.0, 1.0], &[f64::NAN], &[0.0, f64::INFINITY]]
+        {
             assert!(Process::new(gammas).is_err(), "{gammas:?}");
         }
         for betas in [&[][..], &[0.0], &[1.0], &[-0.1], &[0.5, 1.5]] {
@@ -303,7 +333,10 @@ mod tests {
         }
         assert!(Process::linear_gamma(-8.0, 5.0, 0).is_err());
         let process = Process::linear_gamma(-8.0, 5.0, 3).expect("increasing");
-        assert_eq!((process.noise_levels()[1].gamma, process.noise_levels()[3].gamma), (-8.0, 5.0));
+        assert_eq!(
+            (process.noise_levels()[1].gamma, process.noise_levels()[3].gamma),
+            (-8.0, 5.0)
+        );
         assert!(process.forward(&vector(&[])).is_err());
     }
 }

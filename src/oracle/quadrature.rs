@@ -1,7 +1,7 @@
 //! Gauss-Hermite and Gauss-Legendre quadrature.
 //!
-//! Nodes and weights are good to about 1e-14 for n up to several hundred (checked against moments
-//! in the tests below), so smooth integrands are exact to rounding.
+//! Nodes and weights are good to about 1e-14 for n up to several hundred (checked against
+//! moments in the tests below), so smooth integrands are exact to rounding.
 
 use std::f64::consts::PI;
 
@@ -17,15 +17,21 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Gauss-Hermite for the standard normal: E f(eps) = sum w_i f(x_i), exact for polynomials of
-    /// degree 2n - 1. The weights sum to 1. n = 0 gives the empty rule.
+    /// Gauss-Hermite for the standard normal: E f(eps) = sum w_i f(x_i), exact for
+    /// polynomials of degree 2n - 1. The weights sum to 1. n = 0 gives the empty rule.
     ///
-    /// Golub & Welsch (1969): the nodes are the eigenvalues of the Jacobi matrix of the orthonormal
-    /// Hermite polynomials h_j; the weights are 1 / sum_j h_j(x_i)^2. Costs O(n^3).
+    /// Golub & Welsch (1969): the nodes are the eigenvalues of the Jacobi matrix of the
+    /// orthonormal Hermite polynomials h_j; the weights are 1 / sum_j h_j(x_i)^2. Costs
+    /// O(n^3).
     pub fn gauss_hermite(n: usize) -> Self {
-        let jacobi = Matrix::from_fn(n, n, |i, j| if i.abs_diff(j) == 1 { (i.max(j) as f64).sqrt() } else { 0.0 });
-        let mut nodes: Vec<f64> =
-            if n == 0 { Vec::new() } else { SymmetricEigen::new(jacobi).eigenvalues.iter().copied().collect() };
+        let jacobi = Matrix::from_fn(n, n, |i, j| {
+            if i.abs_diff(j) == 1 { (i.max(j) as f64).sqrt() } else { 0.0 }
+        });
+        let mut nodes: Vec<f64> = if n == 0 {
+            Vec::new()
+        } else {
+            SymmetricEigen::new(jacobi).eigenvalues.iter().copied().collect()
+        };
         nodes.sort_by(f64::total_cmp);
         // The rule is symmetric; averaging the mirror images removes half the rounding.
         let nodes: Vec<f64> = (0..n).map(|i| 0.5 * (nodes[i] - nodes[n - 1 - i])).collect();
@@ -33,15 +39,16 @@ impl Rule {
         Self { nodes, weights }
     }
 
-    /// Gauss-Legendre on [a, b], exact for polynomials of degree 2n - 1. The weights sum to b - a.
-    /// n = 0 gives the empty rule. Newton's method on the Legendre recurrence.
+    /// Gauss-Legendre on [a, b], exact for polynomials of degree 2n - 1. The weights sum to
+    /// b - a. n = 0 gives the empty rule. Newton's method on the Legendre recurrence.
     pub fn gauss_legendre(n: usize, a: f64, b: f64) -> Self {
         let (centre, half) = (0.5 * (a + b), 0.5 * (b - a));
         let mut nodes = vec![0.0; n];
         let mut weights = vec![0.0; n];
         for i in 0..n.div_ceil(2) {
             let mut x = -((i as f64 + 0.75) / (n as f64 + 0.5) * PI).cos();
-            // Newton converges quadratically from this start: 4 steps reach rounding for every n.
+            // Newton converges quadratically from this start: 4 steps reach rounding for
+            // every n.
             for _ in 0..6 {
                 let (value, slope) = legendre(n, x);
                 x -= value / slope;
@@ -62,8 +69,8 @@ impl Rule {
         self.nodes.iter().copied().zip(self.weights.iter().copied())
     }
 
-    /// The weighted sum of f: the integral over [a, b] for Gauss-Legendre, the mean under N(0, 1)
-    /// for Gauss-Hermite.
+    /// The weighted sum of f: the integral over [a, b] for Gauss-Legendre, the mean under
+    /// N(0, 1) for Gauss-Hermite.
     pub fn integrate(&self, f: impl Fn(f64) -> f64) -> f64 {
         self.points().map(|(x, w)| w * f(x)).sum()
     }
@@ -118,7 +125,10 @@ mod tests {
             let mut moment = 1.0;
             for power in (0..20.min(2 * n as i32)).step_by(2) {
                 let found = rule.integrate(|x| x.powi(power));
-                assert!((found / moment - 1.0).abs() < 1e-12, "n = {n}, power {power}: {found}");
+                assert!(
+                    (found / moment - 1.0).abs() < 1e-12,
+                    "n = {n}, power {power}: {found}"
+                );
                 moment *= f64::from(power + 1);
             }
             let cosine = rule.integrate(f64::cos);

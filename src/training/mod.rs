@@ -1,5 +1,6 @@
-//! How every chapter trains, in two rooms: [`step`](Training::step) is what happens in one step, AdamW along clipped
-//! gradients; [`run`](Training::run) is what a program needs around it, devices, panics and losses that are read back.
+//! How every chapter trains, in two rooms: [`step`](Training::step) is what happens in one
+//! step, AdamW along clipped gradients; [`run`](Training::run) is what a program needs
+//! around it, devices, panics and losses that are read back.
 
 mod run;
 mod shard;
@@ -29,11 +30,13 @@ pub struct Training {
     pub weight_decay: f64,
     /// Largest norm of the gradient of all weights together.
     pub clip_norm: f64,
-    /// Decay of the exponential moving average (EMA) of the weights, approached from below in the first steps.
+    /// Decay of the exponential moving average (EMA) of the weights, approached from below
+    /// in the first steps.
     pub ema_decay: f64,
 }
 
-/// So that settings which hold these, with the size of a batch or a network, can be given in their place.
+/// So that settings which hold these, with the size of a batch or a network, can be given
+/// in their place.
 impl AsRef<Training> for Training {
     fn as_ref(&self) -> &Training {
         self
@@ -41,20 +44,24 @@ impl AsRef<Training> for Training {
 }
 
 impl Training {
-    /// The settings of the diffusion chapters, for this number of steps. Where a comment says "not tuned", no other value
-    /// is on record.
+    /// The settings of the diffusion chapters, for this number of steps. Where a comment
+    /// says "not tuned", no other value is on record.
     pub fn new(steps: usize) -> Self {
         Self {
             steps,
-            // Ten times that of Kingma et al. (2021), whose networks are larger and train for millions of steps. Not tuned.
+            // Ten times that of Kingma et al. (2021), whose networks are larger and train
+            // for millions of steps. Not tuned.
             learning_rate: 2e-3,
-            // Adam's estimates of the gradients' size are poor in the first steps. The share is not tuned.
+            // Adam's estimates of the gradients' size are poor in the first steps. The
+            // share is not tuned.
             warmup: steps * 15 / 100,
             // As in the published code of Kingma et al. (2021).
             weight_decay: 0.01,
-            // Stops the rare step that a few large weights of the loss would make too long. Not tuned.
+            // Stops the rare step that a few large weights of the loss would make too long.
+            // Not tuned.
             clip_norm: 1.0,
-            // A memory of a thousand steps. The 0.9999 of Kingma et al. (2021) would remember more steps than there are.
+            // A memory of a thousand steps. The 0.9999 of Kingma et al. (2021) would
+            // remember more steps than there are.
             ema_decay: 0.999,
         }
     }
@@ -65,12 +72,14 @@ impl Training {
             step,
             learning_rate: self.learning_rate_at(step),
             weight_decay: self.weight_decay,
-            // In the first steps the average forgets sooner, or it would long remember the random start.
+            // In the first steps the average forgets sooner, or it would long remember the
+            // random start.
             average_decay: self.ema_decay.min((1 + step) as f64 / (10 + step) as f64),
         }
     }
 
-    /// A linear warm-up, times a cosine from 1 to 0.03 (not 0, so that the last steps still count; not tuned).
+    /// A linear warm-up, times a cosine from 1 to 0.03 (not 0, so that the last steps still
+    /// count; not tuned).
     fn learning_rate_at(&self, step: usize) -> f64 {
         let warmup = (step as f64 / self.warmup.max(1) as f64).min(1.0);
         let cosine = 0.5 * (1.0 + (PI * step as f64 / self.steps as f64).cos());

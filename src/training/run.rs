@@ -1,4 +1,5 @@
-//! A run of many steps: devices, losses that are read back, and what the caller does on the way.
+//! A run of many steps: devices, losses that are read back, and what the caller does on the
+//! way.
 
 use std::time::Instant;
 
@@ -10,12 +11,14 @@ use burn::{
 use super::{Shard, Shards, State, Training};
 use crate::error::Result;
 
-/// Steps between two times that the losses are read back, which waits until the device has finished all its work. Not tuned.
+/// Steps between two times that the losses are read back, which waits until the device has
+/// finished all its work. Not tuned.
 const READ_EVERY: usize = 20;
 
 /// What a training run returns.
 pub struct Trained<M> {
-    /// The exponential moving average of the weights, without a tape. This is the model to evaluate.
+    /// The exponential moving average of the weights, without a tape. This is the model to
+    /// evaluate.
     pub model: M,
     /// The loss of each step.
     pub losses: Vec<f64>,
@@ -27,14 +30,14 @@ pub struct Trained<M> {
 
 impl Training {
     // ANCHOR: train
-    /// Minimises the mean over shards of `loss(model, shard)`, a scalar, from this state on.
-    /// `after(state)` is called after each step.
+    /// Minimises the mean over shards of `loss(model, shard)`, a scalar, from this state
+    /// on. `after(state)` is called after each step.
     ///
-    /// Each shard is computed on one of the `devices`, in turn; without any, on the one where the model
-    /// is. The optimizer works where the model is.
+    /// Each shard is computed on one of the `devices`, in turn; without any, on the one
+    /// where the model is. The optimizer works where the model is.
     ///
-    /// Fails with a sentence when the loss is no longer a finite number, when it panics or a device
-    /// breaks down, or as `after` says.
+    /// Fails with a sentence when the loss is no longer a finite number, when it panics or
+    /// a device breaks down, or as `after` says.
     pub fn run<M: Module + Sync>(
         &self,
         mut state: State<M>,
@@ -53,7 +56,12 @@ impl Training {
         }
         let steps_per_second = (self.steps - first) as f64 / start.elapsed().as_secs_f64();
         let model = state.average();
-        Ok(Trained { model, losses: state.losses, observed: state.observed, steps_per_second })
+        Ok(Trained {
+            model,
+            losses: state.losses,
+            observed: state.observed,
+            steps_per_second,
+        })
     }
     // ANCHOR_END: train
 }
@@ -71,7 +79,12 @@ mod tests {
     }
 
     fn matrix(device: &Device) -> Matrix {
-        Matrix { weight: Param::from_data(TensorData::ones::<f32, _>([2, 3]), &device.clone().autodiff()) }
+        Matrix {
+            weight: Param::from_data(
+                TensorData::ones::<f32, _>([2, 3]),
+                &device.clone().autodiff(),
+            ),
+        }
     }
 
     #[test]
@@ -82,7 +95,11 @@ mod tests {
             let batch = Tensor::<2>::ones([5, 7], &Device::flex().autodiff());
             batch.matmul(model.weight.val()).mean()
         };
-        let error = training.run(training.begin(&model), &[], loss, |_| Ok(())).map(|_| ()).unwrap_err().to_string();
+        let error = training
+            .run(training.begin(&model), &[], loss, |_| Ok(()))
+            .map(|_| ())
+            .unwrap_err()
+            .to_string();
         // What Burn says takes several lines, and the first says nothing.
         for word in ["step 1", "Matmul", "[5, 7]", "[2, 3]"] {
             assert!(error.contains(word), "`{word}` is not in `{error}`");
@@ -95,7 +112,9 @@ mod tests {
     #[test]
     fn a_loss_without_weights_is_refused() {
         let (training, device) = (Training::new(3), Device::flex());
-        let loss = |_: &Matrix, _: Shard| Tensor::ones([1], &Device::flex().autodiff()).require_grad();
+        let loss = |_: &Matrix, _: Shard| {
+            Tensor::ones([1], &Device::flex().autodiff()).require_grad()
+        };
         let run = training.run(training.begin(&matrix(&device)), &[], loss, |_| Ok(()));
         assert!(run.map(|_| ()).unwrap_err().to_string().contains("depends on no weight"));
     }
@@ -105,14 +124,21 @@ mod tests {
         let training = Training { steps: 200, ..Training::new(200) };
         let device = Device::flex();
         // The shards want 2 and 4 in all places; between them lies 3.
-        let loss =
-            |model: &Matrix, shard: Shard| (model.weight.val() - (2.0 + 2.0 * shard.index as f64)).square().mean();
-        let training = Training { learning_rate: 0.1, weight_decay: 0.0, ema_decay: 0.9, ..training };
-        let trained = training.run(training.begin(&matrix(&device)), &[], loss, |_| Ok(())).unwrap();
+        let loss = |model: &Matrix, shard: Shard| {
+            (model.weight.val() - (2.0 + 2.0 * shard.index as f64)).square().mean()
+        };
+        let training =
+            Training { learning_rate: 0.1, weight_decay: 0.0, ema_decay: 0.9, ..training };
+        let trained =
+            training.run(training.begin(&matrix(&device)), &[], loss, |_| Ok(())).unwrap();
         let weights = crate::host::download(trained.model.weight.val()).unwrap();
         assert!(weights.iter().all(|w| (w - 3.0).abs() < 0.02), "{weights:?}");
         // The mean of (3 - 2)^2 and (4 - 3)^2.
         assert_eq!(trained.losses.len(), 200);
-        assert!((trained.losses[199] - 1.0).abs() < 0.01 && trained.losses[0] > 4.0, "{:?}", trained.losses);
+        assert!(
+            (trained.losses[199] - 1.0).abs() < 0.01 && trained.losses[0] > 4.0,
+            "{:?}",
+            trained.losses
+        );
     }
 }

@@ -17,10 +17,12 @@ use crate::{
     random::{Stream, normal, rng},
 };
 
-/// Every batch is cut into this many shards, whatever the number of threads, so that the sum of their gradients is the
-/// same on one thread and on several. More devices than these get a shard each.
+/// Every batch is cut into this many shards, whatever the number of threads, so that the
+/// sum of their gradients is the same on one thread and on several. More devices than these
+/// get a shard each.
 ///
-/// Two, for the two cores that the book's times are for; more would leave each core smaller products of matrices.
+/// Two, for the two cores that the book's times are for; more would leave each core smaller
+/// products of matrices.
 pub const SHARDS: usize = 2;
 
 /// One part of the batch of one step.
@@ -41,17 +43,28 @@ impl Shard {
     }
 
     // ANCHOR: times
-    /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of which each
-    /// shard gets one in `count`. Equation `low-discrepancy`; Kingma et al. (2021), appendix I.1.
+    /// `n` times in [0, 1), evenly spaced from one random offset over the whole batch, of
+    /// which each shard gets one in `count`. Equation `low-discrepancy`; Kingma et al.
+    /// (2021), appendix I.1.
     pub fn times(&self, n: usize, seed: u64) -> Vec<f64> {
         let offset = rng(seed, Stream::Times, self.step as u64).random::<f64>();
-        let time = |i: usize| ((i * self.count + self.index) as f64 + offset) / (n * self.count) as f64;
+        let time = |i: usize| {
+            ((i * self.count + self.index) as f64 + offset) / (n * self.count) as f64
+        };
         (0..n).map(time).collect()
     }
     // ANCHOR_END: times
 
-    /// `n` images, drawn with replacement, of which about the share `shifted` are moved by a pixel: [n, d].
-    pub fn images(&self, images: &Images, n: usize, shifted: f64, seed: u64, device: &Device) -> Tensor<2> {
+    /// `n` images, drawn with replacement, of which about the share `shifted` are moved by
+    /// a pixel: [n, d].
+    pub fn images(
+        &self,
+        images: &Images,
+        n: usize,
+        shifted: f64,
+        seed: u64,
+        device: &Device,
+    ) -> Tensor<2> {
         let rng = &mut self.rng(seed, Stream::Batch);
         images.sample(n, rng).shifted(shifted, rng).values(device)
     }
@@ -88,7 +101,8 @@ impl<'a> Shards<'a> {
         self.count
     }
 
-    /// `compute(model, shard)` for each shard of this step, in parallel: gradients and loss, brought to where the model is.
+    /// `compute(model, shard)` for each shard of this step, in parallel: gradients and
+    /// loss, brought to where the model is.
     ///
     /// A panic in it becomes a sentence.
     pub(super) fn each<M: Module + Sync>(
@@ -98,15 +112,23 @@ impl<'a> Shards<'a> {
         compute: impl Fn(&M, Shard) -> (GradientsParams, Tensor<1>) + Sync,
     ) -> Result<Vec<(GradientsParams, Tensor<1>)>> {
         let Some(home) = model.devices().first().cloned() else {
-            return Err(Error::failure("a model without weights cannot be trained; give it some"));
+            return Err(Error::failure(
+                "a model without weights cannot be trained; give it some",
+            ));
         };
-        let devices = if self.devices.is_empty() { std::slice::from_ref(&home) } else { self.devices };
+        let devices = if self.devices.is_empty() {
+            std::slice::from_ref(&home)
+        } else {
+            self.devices
+        };
         let shard = |index: usize| {
             let place = index % devices.len();
             let shard = Shard { step, index, count: self.count };
             let computed = catch_unwind(AssertUnwindSafe(|| {
-                // A fork has a tape of its own, so that the shards do not wait for each other.
-                let (gradients, loss) = compute(&model.clone().fork(&devices[place]), shard);
+                // A fork has a tape of its own, so that the shards do not wait for each
+                // other.
+                let (gradients, loss) =
+                    compute(&model.clone().fork(&devices[place]), shard);
                 (gradients.to_device(&home, model), loss.to_device(&home))
             }));
             computed.map_err(|panic| {
@@ -128,8 +150,16 @@ impl<'a> Shards<'a> {
 
 /// All that a panic said, in one line.
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("without a word").split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').into()
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or(panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a word")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .trim_end_matches('.')
+        .into()
 }
 
 /// True for a device that another machine lends.

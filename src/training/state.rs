@@ -19,7 +19,8 @@ pub struct State<M> {
     pub step: usize,
     /// The loss of each step that was read back from the device.
     pub losses: Vec<f64>,
-    /// Numbers that the caller adds on the way, in its own order. A run that goes on from a checkpoint finds them again.
+    /// Numbers that the caller adds on the way, in its own order. A run that goes on from a
+    /// checkpoint finds them again.
     pub observed: Vec<f64>,
     pub(super) model: M,
     pub(super) optimizer: Optimizer,
@@ -50,8 +51,12 @@ impl<M: Module> State<M> {
     /// The parts of a checkpoint.
     pub fn save(&mut self) -> Result<Vec<Vec<u8>>> {
         self.read_losses()?;
-        let cannot = |e: RecordError| Error::failure(format!("cannot write down the state of training: {e}"));
-        let bytes = |module: M| module.into_record().into_bytes().map(|bytes| bytes.to_vec()).map_err(cannot);
+        let cannot = |e: RecordError| {
+            Error::failure(format!("cannot write down the state of training: {e}"))
+        };
+        let bytes = |module: M| {
+            module.into_record().into_bytes().map(|bytes| bytes.to_vec()).map_err(cannot)
+        };
         let [first, second] = self.optimizer.moments(&self.model);
         Ok(vec![
             bytes(self.model.clone())?,
@@ -63,7 +68,8 @@ impl<M: Module> State<M> {
         ])
     }
 
-    /// The state in the place of a fresh one, from the parts of a checkpoint of the same network.
+    /// The state in the place of a fresh one, from the parts of a checkpoint of the same
+    /// network.
     pub fn restore(self, parts: &[Vec<u8>]) -> Result<Self> {
         let cannot = || {
             Error::failure(
@@ -71,19 +77,31 @@ impl<M: Module> State<M> {
                  --resume",
             )
         };
-        let [model, average, first, second, losses, observed] = parts else { return Err(cannot()) };
+        let [model, average, first, second, losses, observed] = parts else {
+            return Err(cannot());
+        };
         let read = |module: M, bytes: &[u8]| {
-            let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec())).map_err(|_| cannot())?;
+            let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()))
+                .map_err(|_| cannot())?;
             module.try_load_record(record).map_err(|_| cannot())
         };
         let untaped = |bytes: &[u8]| read(self.model.valid(), bytes);
-        let optimizer = Optimizer::restored(&untaped(average)?, [&untaped(first)?, &untaped(second)?]);
+        let optimizer =
+            Optimizer::restored(&untaped(average)?, [&untaped(first)?, &untaped(second)?]);
         let (losses, observed) = (from_bytes(losses), from_bytes(observed));
         let model = read(self.model, model)?;
-        Ok(Self { step: losses.len(), losses, observed, model, optimizer, unread: Vec::new() })
+        Ok(Self {
+            step: losses.len(),
+            losses,
+            observed,
+            model,
+            optimizer,
+            unread: Vec::new(),
+        })
     }
 
-    /// Reads the losses that are still on the device. Fails with a sentence if one is no finite number.
+    /// Reads the losses that are still on the device. Fails with a sentence if one is no
+    /// finite number.
     pub(super) fn read_losses(&mut self) -> Result<()> {
         if self.unread.is_empty() {
             return Ok(());
@@ -92,7 +110,9 @@ impl<M: Module> State<M> {
             self.losses.push(value);
             if !value.is_finite() {
                 let step = self.losses.len();
-                return Err(Error::failure(format!("the loss became {value} at step {step}; try another --seed")));
+                return Err(Error::failure(format!(
+                    "the loss became {value} at step {step}; try another --seed"
+                )));
             }
         }
         Ok(())
@@ -104,5 +124,9 @@ fn to_bytes(numbers: &[f64]) -> Vec<u8> {
 }
 
 fn from_bytes(bytes: &[u8]) -> Vec<f64> {
-    bytes.chunks_exact(8).filter_map(|b| b.try_into().ok()).map(f64::from_le_bytes).collect()
+    bytes
+        .chunks_exact(8)
+        .filter_map(|b| b.try_into().ok())
+        .map(f64::from_le_bytes)
+        .collect()
 }

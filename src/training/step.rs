@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 
 impl Training {
     // ANCHOR: step
-    /// One step down the gradient of the mean of `loss(model, shard)` over the shards of a batch.
+    /// One step down the gradient of the mean of `loss(model, shard)` over the shards of a
+    /// batch.
     pub fn step<M: Module + Sync>(
         &self,
         mut state: State<M>,
@@ -25,7 +26,8 @@ impl Training {
             (GradientsParams::from_grads(loss.backward(), model), loss.inner())
         })?;
         let (gradients, losses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        // Their mean is their sum times this factor, which is less where the mean is too long.
+        // Their mean is their sum times this factor, which is less where the mean is too
+        // long.
         let sum = sum(gradients, &state.model);
         let factor = clip(&sum, &state.model, self.clip_norm, losses.len())?;
         // AdamW along it, and the running average of the weights.
@@ -42,7 +44,8 @@ fn sum<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
     struct Sum(Vec<GradientsParams>, GradientsParams);
     impl ModuleVisitor for Sum {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let gradients = self.0.iter_mut().filter_map(|shard| shard.remove::<D>(param.id));
+            let gradients =
+                self.0.iter_mut().filter_map(|shard| shard.remove::<D>(param.id));
             if let Some(sum) = gradients.reduce(|sum, gradient| sum + gradient) {
                 self.1.register(param.id, sum);
             }
@@ -53,9 +56,15 @@ fn sum<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
     sum.1
 }
 
-/// The factor, [1], that makes of the sum of `count` gradients their mean, or less where the norm of that mean, over all
-/// weights together, is above `max_norm`. Fails with a sentence if there are no gradients.
-fn clip<M: Module>(sum: &GradientsParams, model: &M, max_norm: f64, count: usize) -> Result<Tensor<1>> {
+/// The factor, [1], that makes of the sum of `count` gradients their mean, or less where
+/// the norm of that mean, over all weights together, is above `max_norm`. Fails with a
+/// sentence if there are no gradients.
+fn clip<M: Module>(
+    sum: &GradientsParams,
+    model: &M,
+    max_norm: f64,
+    count: usize,
+) -> Result<Tensor<1>> {
     struct SquaredNorm<'a>(&'a GradientsParams, Option<Tensor<1>>);
     impl ModuleVisitor for SquaredNorm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -67,7 +76,11 @@ fn clip<M: Module>(sum: &GradientsParams, model: &M, max_norm: f64, count: usize
     }
     let mut norm = SquaredNorm(sum, None);
     model.visit(&mut norm);
-    let nothing = || Error::failure("the loss depends on no weight, so nothing can be trained; let it use the model");
+    let nothing = || {
+        Error::failure(
+            "the loss depends on no weight, so nothing can be trained; let it use the model",
+        )
+    };
     let count = count as f64;
     // The norm of the mean is that of the sum over count.
     let norm = norm.1.ok_or_else(nothing)?.sqrt() / count;

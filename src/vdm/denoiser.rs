@@ -22,14 +22,15 @@ const CURVES: usize = 2;
 const PSEUDO_COUNT: f64 = 0.1;
 
 // ANCHOR: pixel_posterior
-/// The mean and the variance of each pixel's value, `[B, 2 d]`: the plain form of [`level_moments`],
-/// which computes the same in one loop.
+/// The mean and the variance of each pixel's value, `[B, 2 d]`: the plain form of
+/// [`level_moments`], which computes the same in one loop.
 pub fn pixel_posterior(odds: GreyOdds) -> Tensor<2> {
     let [b, d, j] = odds.mix.dims();
     let values = odds.values.unsqueeze::<3>();
     let gap = odds.seen.unsqueeze_dim::<3>(2) - values.clone();
     let log_fit = gap.square() * -odds.precision.reshape([b, 1, 1]);
-    let mixed = odds.mix.reshape([b * d, j]).matmul(odds.curves).reshape([b as i32, d as i32, -1]);
+    let mixed =
+        odds.mix.reshape([b * d, j]).matmul(odds.curves).reshape([b as i32, d as i32, -1]);
     let p = softmax(odds.base.unsqueeze::<3>() + mixed + log_fit, 2);
     let mean = (p.clone() * values.clone()).sum_dim(2);
     let variance = (p * (values - mean.clone()).square()).sum_dim(2);
@@ -48,7 +49,8 @@ pub struct Denoiser {
     curves: Param<Tensor<2>>,
     /// What is added to the logits of every image, `[d, V]`.
     bias: Param<Tensor<2>>,
-    /// Log probability of each grey level of each pixel in the training set, `[d, V]`. Saved with the weights, never trained.
+    /// Log probability of each grey level of each pixel in the training set, `[d, V]`.
+    /// Saved with the weights, never trained.
     log_marginals: Param<Tensor<2>>,
     #[module(skip)]
     values: Vec<f64>,
@@ -57,16 +59,23 @@ pub struct Denoiser {
 }
 
 impl Denoiser {
-    /// A network with fresh weights for images like those of `train`: it knows the values of their grey levels, and how often
-    /// each occurs at each pixel.
-    pub fn for_images(train: &Images, trunk: TrunkConfig, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+    /// A network with fresh weights for images like those of `train`: it knows the values
+    /// of their grey levels, and how often each occurs at each pixel.
+    pub fn for_images(
+        train: &Images,
+        trunk: TrunkConfig,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
         let log_marginals = Marginals::fit(train, PSEUDO_COUNT).log_probs;
         Self::new(train.level_values(), log_marginals, trunk, rng, device)
     }
 
-    /// A network with fresh weights for pixels with these values x_k, V of them, ascending, and these log probabilities of each
-    /// grey level of each pixel, d V, pixel after pixel. Its output layers start at zero, so an untrained network is the exact
-    /// denoiser of independent pixels, and training starts where the independent baseline ends.
+    /// A network with fresh weights for pixels with these values x_k, V of them, ascending,
+    /// and these log probabilities of each grey level of each pixel, d V, pixel after
+    /// pixel. Its output layers start at zero, so an untrained network is the exact
+    /// denoiser of independent pixels, and training starts where the independent baseline
+    /// ends.
     pub fn new(
         values: Vec<f64>,
         log_marginals: Vec<f64>,
@@ -75,10 +84,13 @@ impl Denoiser {
         device: &Device,
     ) -> Self {
         let (v, d) = (values.len(), log_marginals.len() / values.len());
-        // One curve rises with the grey level, one singles out the lowest: half of all pixels are blank.
+        // One curve rises with the grey level, one singles out the lowest: half of all
+        // pixels are blank.
         let blank = (0..v).map(|k| if k == 0 { 2.0 } else { 0.0 });
-        let curves = upload(values.iter().copied().chain(blank), device).reshape([CURVES, v]);
-        let log_marginals = Param::from_tensor(upload(log_marginals, device).reshape([d, v]));
+        let curves =
+            upload(values.iter().copied().chain(blank), device).reshape([CURVES, v]);
+        let log_marginals =
+            Param::from_tensor(upload(log_marginals, device).reshape([d, v]));
         Self {
             trunk: Trunk::new(config, 2, d, rng, device),
             output: config.output(CURVES, d, rng, device),
@@ -93,15 +105,21 @@ impl Denoiser {
     // ANCHOR: denoise
     /// x_hat_i = sum_k p_ik x_k: estimates x from z_t, `[B, d]`, and gamma_t, `[B]`.
     ///
-    /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network only
-    /// says, through f, how the other pixels change the odds of a grey level. With a generator,
-    /// units are dropped out (training).
-    pub fn denoise(&self, z: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<2> {
+    /// p_ik is proportional to exp(f_ik) m_ik N(z_i; sqrt(abar) x_k, 1 - abar). The network
+    /// only says, through f, how the other pixels change the odds of a grey level. With a
+    /// generator, units are dropped out (training).
+    pub fn denoise(
+        &self,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        dropout: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
         let ([batch, d], device) = (z.dims(), z.device());
         let (log_m, curves) = (self.log_marginals.val(), self.curves.val());
         // First each pixel alone, with nothing of the curves mixed in...
         let alone = GreyOdds {
-            // As a function of x_k, the Gaussian is exp(-SNR / 2 (z_i / sqrt(abar) - x_k)^2).
+            // As a function of x_k, the Gaussian is exp(-SNR / 2 (z_i / sqrt(abar) -
+            // x_k)^2).
             seen: z / sigmoid(-gamma.clone()).sqrt().unsqueeze_dim(1),
             precision: (-gamma.clone()).exp() * 0.5,
             base: log_m.clone(),
@@ -111,15 +129,21 @@ impl Denoiser {
         };
         // ... then with what the other pixels say.
         let mix = self.correction(level_moments(alone.clone()), gamma, dropout);
-        let together = level_moments(GreyOdds { base: log_m + self.bias.val(), mix, curves, ..alone });
+        let together =
+            level_moments(GreyOdds { base: log_m + self.bias.val(), mix, curves, ..alone });
         together.narrow(1, 0, d)
     }
     // ANCHOR_END: denoise
 
     // ANCHOR: correction
-    /// How much of each curve is in f, `[B, d, J]`, from the mean and the variance of each pixel
-    /// alone, `[B, 2 d]`, and gamma, `[B]`.
-    fn correction(&self, alone: Tensor<2>, gamma: Tensor<1>, dropout: Option<&mut ChaCha8Rng>) -> Tensor<3> {
+    /// How much of each curve is in f, `[B, d, J]`, from the mean and the variance of each
+    /// pixel alone, `[B, 2 d]`, and gamma, `[B]`.
+    fn correction(
+        &self,
+        alone: Tensor<2>,
+        gamma: Tensor<1>,
+        dropout: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<3> {
         let [batch, d] = [alone.dims()[0], alone.dims()[1] / 2];
         // A root has no slope at zero; a pixel that is certain need not have one.
         let deviation = alone.clone().narrow(1, d, d).clamp_min(1e-20).sqrt() * 2.0;

@@ -1,4 +1,5 @@
-//! A variational diffusion model, in the order of its paper: Kingma, Salimans, Poole and Ho (2021).
+//! A variational diffusion model, in the order of its paper: Kingma, Salimans, Poole and Ho
+//! (2021).
 //!
 //! | module | holds |
 //! |---|---|
@@ -9,9 +10,10 @@
 //! | [`parameterization`] | x, eps, score and v: conversions |
 //! | [`sampler`] | ancestral sampling, and reading the data off the first latent |
 //!
-//! Data x has d dimensions, the latents z_1, ..., z_T have as many. Scalars of one noise level are f64 on the host; tensors are
-//! `[B, d]`, with one gamma per row, `[B]`. All terms are in nats, summed over dimensions, one per row. A grey image has V grey
-//! levels with the values x_k.
+//! Data x has d dimensions, the latents z_1, ..., z_T have as many. Scalars of one noise
+//! level are f64 on the host; tensors are `[B, d]`, with one gamma per row, `[B]`. All
+//! terms are in nats, summed over dimensions, one per row. A grey image has V grey levels
+//! with the values x_k.
 
 pub mod denoiser;
 pub mod parameterization;

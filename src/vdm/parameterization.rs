@@ -1,7 +1,8 @@
 //! What a network may be asked to predict, and how one prediction turns into another.
 //!
-//! Given z_t and its noise level, x, eps, the score and v determine each other: one linear equation,
-//! z_t = sqrt(abar) x + sqrt(1 - abar) eps, ties them together. So a network that predicts one of them predicts all.
+//! Given z_t and its noise level, x, eps, the score and v determine each other: one linear
+//! equation, z_t = sqrt(abar) x + sqrt(1 - abar) eps, ties them together. So a network that
+//! predicts one of them predicts all.
 
 use burn::tensor::{Tensor, activation::sigmoid};
 
@@ -23,8 +24,8 @@ impl Parameterization {
     pub const ALL: [Self; 4] = [Self::X, Self::Eps, Self::Score, Self::V];
 
     // ANCHOR: coefficients
-    /// skip and scale, both `[B, 1]`, with x = skip z_t + scale output, for gamma of shape `[B]`.
-    /// Equation `eps-from-x`.
+    /// skip and scale, both `[B, 1]`, with x = skip z_t + scale output, for gamma of shape
+    /// `[B]`. Equation `eps-from-x`.
     pub fn coefficients(self, gamma: Tensor<1>) -> (Tensor<2>, Tensor<2>) {
         let gamma = gamma.unsqueeze_dim::<2>(1);
         let (signal, noise) = (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma).sqrt());
@@ -65,9 +66,17 @@ mod tests {
     fn draws() -> [Tensor<1>; 4] {
         let device = Device::flex();
         let column = |values: [f64; 4]| upload(values, &device);
-        let (x, eps, gamma) =
-            (column([0.3, -0.9, 1.0, 0.5]), column([0.7, -1.2, 0.1, 2.0]), column([-4.0, -1.0, 0.5, 3.0]));
-        let z = diffuse(x.clone().unsqueeze_dim(1), gamma.clone(), eps.clone().unsqueeze_dim(1)).squeeze_dim(1);
+        let (x, eps, gamma) = (
+            column([0.3, -0.9, 1.0, 0.5]),
+            column([0.7, -1.2, 0.1, 2.0]),
+            column([-4.0, -1.0, 0.5, 3.0]),
+        );
+        let z = diffuse(
+            x.clone().unsqueeze_dim(1),
+            gamma.clone(),
+            eps.clone().unsqueeze_dim(1),
+        )
+        .squeeze_dim(1);
         [x, eps, z, gamma]
     }
 
@@ -83,12 +92,25 @@ mod tests {
     #[test]
     fn targets_are_what_their_definitions_say() {
         let [x, eps, z, gamma] = draws();
-        let (signal, noise) = (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma.clone()).sqrt());
-        let expected = [x.clone(), eps.clone(), -eps.clone() / noise.clone(), signal * eps - noise * x.clone()];
+        let (signal, noise) =
+            (sigmoid(-gamma.clone()).sqrt(), sigmoid(gamma.clone()).sqrt());
+        let expected = [
+            x.clone(),
+            eps.clone(),
+            -eps.clone() / noise.clone(),
+            signal * eps - noise * x.clone(),
+        ];
         for (head, expected) in Parameterization::ALL.into_iter().zip(expected) {
-            let target = head.from_x(x.clone().unsqueeze_dim(1), z.clone().unsqueeze_dim(1), gamma.clone());
+            let target = head.from_x(
+                x.clone().unsqueeze_dim(1),
+                z.clone().unsqueeze_dim(1),
+                gamma.clone(),
+            );
             assert_close(target.clone(), expected);
-            assert_close(head.to_x(target, z.clone().unsqueeze_dim(1), gamma.clone()), x.clone());
+            assert_close(
+                head.to_x(target, z.clone().unsqueeze_dim(1), gamma.clone()),
+                x.clone(),
+            );
         }
     }
 }

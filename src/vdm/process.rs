@@ -1,4 +1,5 @@
-//! The process: how noise is added, what a step of it leaves, and how an error of the estimate counts.
+//! The process: how noise is added, what a step of it leaves, and how an error of the
+//! estimate counts.
 
 use burn::tensor::{Device, Tensor, activation::sigmoid};
 
@@ -45,7 +46,8 @@ impl ForwardPosterior {
 // ANCHOR_END: posterior
 
 // ANCHOR: denoising_weight
-/// (SNR(s) - SNR(t)) / 2, the weight of |x - x_hat|^2 in the denoising term. Equation `snr-weight`.
+/// (SNR(s) - SNR(t)) / 2, the weight of |x - x_hat|^2 in the denoising term. Equation
+/// `snr-weight`.
 pub fn denoising_weight(gamma_s: f64, gamma_t: f64) -> f64 {
     0.5 * (-gamma_t).exp() * (gamma_t - gamma_s).exp_m1()
 }
@@ -69,13 +71,23 @@ pub struct NoiseLevels {
 
 impl NoiseLevels {
     /// At the steps t of the chain gamma_1, ..., gamma_T, each from 2 to T.
-    pub fn of_steps(gammas: &[f64], t: impl Iterator<Item = usize>, device: &Device) -> Self {
-        Self::new(t.map(|t| (gammas[t - 1], denoising_weight(gammas[t - 2], gammas[t - 1]))), device)
+    pub fn of_steps(
+        gammas: &[f64],
+        t: impl Iterator<Item = usize>,
+        device: &Device,
+    ) -> Self {
+        Self::new(
+            t.map(|t| (gammas[t - 1], denoising_weight(gammas[t - 2], gammas[t - 1]))),
+            device,
+        )
     }
 
     /// At the times t, each from 0 to 1, of continuous time.
     pub fn at(schedule: &(impl Schedule + ?Sized), t: &[f64], device: &Device) -> Self {
-        Self::new(t.iter().map(|&t| (schedule.gamma(t), diffusion_weight(schedule, t))), device)
+        Self::new(
+            t.iter().map(|&t| (schedule.gamma(t), diffusion_weight(schedule, t))),
+            device,
+        )
     }
 
     /// At the times t, `[B]`, of a schedule that learns: gradients reach it through both.

@@ -1,4 +1,5 @@
-//! Sampling: walk the reverse chain from pure noise to the first latent, and read the data off it.
+//! Sampling: walk the reverse chain from pure noise to the first latent, and read the data
+//! off it.
 
 use burn::tensor::{Device, Tensor};
 use rand::Rng;
@@ -14,9 +15,9 @@ use crate::{
 /// Draws z_T ~ N(0, I), then z_{t-1} ~ p(z_{t-1} | z_t) down to z_1, `[n, d]`, and calls
 /// `visit(t, z_t, x_hat)` on the way.
 ///
-/// `gammas` holds gamma_1, ..., gamma_T; `denoise(z_t, gamma_t)` returns x_hat, `[n, d]`, for z_t of
-/// the same shape and gamma_t, `[n]`. The reverse step is the posterior of the forward process with
-/// x_hat in the place of x. Ho et al. (2020), algorithm 2.
+/// `gammas` holds gamma_1, ..., gamma_T; `denoise(z_t, gamma_t)` returns x_hat, `[n, d]`,
+/// for z_t of the same shape and gamma_t, `[n]`. The reverse step is the posterior of the
+/// forward process with x_hat in the place of x. Ho et al. (2020), algorithm 2.
 pub fn ancestral(
     [n, d]: [usize; 2],
     gammas: &[f64],
@@ -37,8 +38,9 @@ pub fn ancestral(
 }
 // ANCHOR_END: ancestral
 
-/// The most likely grey level of each pixel under p(x | z_1), n d of them, image after image, from z_1, `[n, d]`, and the
-/// values x_k of the grey levels. Fails where the device does.
+/// The most likely grey level of each pixel under p(x | z_1), n d of them, image after
+/// image, from z_1, `[n, d]`, and the values x_k of the grey levels. Fails where the device
+/// does.
 pub fn decode(z: Tensor<2>, gamma_min: f64, values: &[f64]) -> Result<Vec<u8>> {
     let values = upload(values.iter().copied(), &z.device());
     let grey = decoder_log_probs(z, gamma_min, values).argmax(2).float();

@@ -1,7 +1,8 @@
 //! Noise schedules: gamma(t) = -log SNR(t), increasing in t.
 //!
-//! gamma is the primitive of the whole book, because everything else follows from it without loss of digits:
-//! abar = sigmoid(-gamma) is the signal power, 1 - abar = sigmoid(gamma) the noise power, exp(-gamma) their ratio.
+//! gamma is the primitive of the whole book, because everything else follows from it
+//! without loss of digits: abar = sigmoid(-gamma) is the signal power, 1 - abar =
+//! sigmoid(gamma) the noise power, exp(-gamma) their ratio.
 
 use burn::{
     module::{Module, Param},
@@ -13,7 +14,8 @@ use crate::{
     host::{download, upload},
 };
 
-/// abar = sigmoid(-gamma), the signal power; 1 - abar is `signal_power(-gamma)`. Equation `abar-sigmoid`.
+/// abar = sigmoid(-gamma), the signal power; 1 - abar is `signal_power(-gamma)`. Equation
+/// `abar-sigmoid`.
 pub fn signal_power(gamma: f64) -> f64 {
     1.0 / (1.0 + gamma.exp())
 }
@@ -28,7 +30,8 @@ pub trait Schedule {
     fn slope(&self, t: f64) -> f64;
 
     // ANCHOR: grid
-    /// gamma_1, ..., gamma_T of the discrete chain with `steps` latents: t = 1 has the least noise.
+    /// gamma_1, ..., gamma_T of the discrete chain with `steps` latents: t = 1 has the
+    /// least noise.
     fn grid(&self, steps: usize) -> Vec<f64> {
         (0..steps).map(|i| self.gamma(i as f64 / (steps.max(2) - 1) as f64)).collect()
     }
@@ -36,7 +39,8 @@ pub trait Schedule {
 }
 
 // ANCHOR: linear
-/// gamma(t) linear in t: log SNR falls at a constant rate. Kingma et al. (2021), section 4.1.
+/// gamma(t) linear in t: log SNR falls at a constant rate. Kingma et al. (2021), section
+/// 4.1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Linear {
     /// gamma(0), the least noise.
@@ -57,8 +61,8 @@ impl Schedule for Linear {
 // ANCHOR_END: linear
 
 // ANCHOR: cosine
-/// The cosine schedule, abar = cos^2(pi u / 2), on the part of u in [0, 1] between two given end points.
-/// Nichol and Dhariwal (2021), eq. 17, without the offset.
+/// The cosine schedule, abar = cos^2(pi u / 2), on the part of u in [0, 1] between two
+/// given end points. Nichol and Dhariwal (2021), eq. 17, without the offset.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cosine {
     /// gamma(0), the least noise.
@@ -108,8 +112,9 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// gamma(t) and its derivative, both `[B]`, for t of shape `[B]`. The derivative is written out
-    /// layer by layer: Burn differentiates once only, and training needs the gradient of both.
+    /// gamma(t) and its derivative, both `[B]`, for t of shape `[B]`. The derivative is
+    /// written out layer by layer: Burn differentiates once only, and training needs the
+    /// gradient of both.
     pub fn gamma_and_slope(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
         let ends = upload([0.0, 1.0], &t.device());
         let (g, slope) = self.raw(Tensor::cat(vec![ends, t.clone()], 0));
@@ -124,19 +129,25 @@ impl Learned {
     fn raw(&self, t: Tensor<1>) -> (Tensor<1>, Tensor<1>) {
         let line = self.slope.val().abs();
         let [heights, rates, offsets] =
-            [self.heights.val().abs(), self.rates.val().abs(), self.offsets.val()].map(|w| w.unsqueeze::<2>());
+            [self.heights.val().abs(), self.rates.val().abs(), self.offsets.val()]
+                .map(|w| w.unsqueeze::<2>());
         let step = sigmoid(t.clone().unsqueeze_dim::<2>(1) * rates.clone() + offsets);
         let steepness = rates * step.clone() * (-step.clone() + 1.0);
-        let value = t * line.clone() + (step * heights.clone()).sum_dim(1).squeeze_dim::<1>(1);
+        let value =
+            t * line.clone() + (step * heights.clone()).sum_dim(1).squeeze_dim::<1>(1);
         (value, (steepness * heights).sum_dim(1).squeeze_dim::<1>(1) + line)
     }
     // ANCHOR_END: learned
 
-    /// A schedule between these end points that is close to a straight line: J = 32 low steps, evenly
-    /// spaced. Their rate makes each about as wide as the distance to the next.
+    /// A schedule between these end points that is close to a straight line: J = 32 low
+    /// steps, evenly spaced. Their rate makes each about as wide as the distance to the
+    /// next.
     pub fn new(gamma_min: f64, gamma_max: f64, device: &Device) -> Self {
         let weights = |n: usize, f: fn(f64) -> f64| {
-            Param::from_tensor(upload((0..n).map(|j| f((j as f64 + 0.5) / n as f64)), device))
+            Param::from_tensor(upload(
+                (0..n).map(|j| f((j as f64 + 0.5) / n as f64)),
+                device,
+            ))
         };
         Self {
             slope: weights(1, |_| 1.0),
@@ -150,47 +161,46 @@ impl Learned {
 
     /// The same schedule in f64, fixed. Fails if its weights are no longer finite numbers.
     pub fn fixed(&self) -> Result<Monotone> {
-        let [slope, heights, rates, offsets] =
-            [&self.slope, &self.heights, &self.rates, &self.offsets].map(|weights| download(weights.val()));
-        let (slope, steps) = (slope?[0], heights?.into_iter().zip(rates?).zip(offsets?));
-        let steps = steps.map(|((height, rate), offset)| SigmoidStep { height, rate, offset }).collect();
-        let (gamma_min, gamma_max) = (self.gamma_min, self.gamma_max);
-        let schedule = Monotone { gamma_min, gamma_max, slope, steps };
+        let read = |weights: &Param<Tensor<1>>| download(weights.val());
+        let schedule = Monotone {
+            gamma_min: self.gamma_min,
+            gamma_max: self.gamma_max,
+            slope: read(&self.slope)?[0],
+            heights: read(&self.heights)?,
+            rates: read(&self.rates)?,
+            offsets: read(&self.offsets)?,
+        };
         match schedule.gamma(0.5).is_finite() && schedule.slope(0.5).is_finite() {
             true => Ok(schedule),
-            false => Err(Error::failure("the learned schedule is not finite; train it again with another --seed")),
+            false => Err(Error::failure(
+                "the learned schedule is not finite; train it again with another --seed",
+            )),
         }
     }
 }
 
-/// The function gamma(t) of [`Learned`] with fixed weights, in f64.
+/// The function gamma(t) of [`Learned`] with fixed weights, in f64; the names are the same.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
 pub struct Monotone {
-    /// gamma(0).
     pub gamma_min: f64,
-    /// gamma(1).
     pub gamma_max: f64,
-    /// w; not zero, or gamma need not increase.
     pub slope: f64,
-    /// The sigmoid steps, J of them.
-    pub steps: Vec<SigmoidStep>,
-}
-
-/// One step of a [`Monotone`] schedule, |a_j| sigmoid(|b_j| t + c_j).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SigmoidStep {
-    /// a_j.
-    pub height: f64,
-    /// b_j.
-    pub rate: f64,
-    /// c_j.
-    pub offset: f64,
+    pub heights: Vec<f64>,
+    pub rates: Vec<f64>,
+    pub offsets: Vec<f64>,
 }
 
 impl Monotone {
+    /// |a_j|, |b_j| and the argument of the sigmoid at t, of each step.
+    fn steps(&self, t: f64) -> impl Iterator<Item = (f64, f64, f64)> {
+        let weights = self.heights.iter().zip(&self.rates).zip(&self.offsets);
+        weights.map(move |((a, b), c)| (a.abs(), b.abs(), b.abs() * t + c))
+    }
+
     fn raw(&self, t: f64) -> f64 {
-        let step = |s: &SigmoidStep| s.height.abs() * signal_power(-s.rate.abs() * t - s.offset);
-        self.slope.abs() * t + self.steps.iter().map(step).sum::<f64>()
+        self.slope.abs() * t
+            + self.steps(t).map(|(a, _, place)| a * signal_power(-place)).sum::<f64>()
     }
 }
 
@@ -198,16 +208,14 @@ impl Schedule for Monotone {
     fn gamma(&self, t: f64) -> f64 {
         let start = self.raw(0.0);
         let u = (self.raw(t) - start) / (self.raw(1.0) - start);
-        // Not gamma_min + u (gamma_max - gamma_min): that misses gamma_max by rounding at u = 1.
+        // Not gamma_min + u (gamma_max - gamma_min): that misses gamma_max by rounding at u
+        // = 1.
         (1.0 - u) * self.gamma_min + u * self.gamma_max
     }
 
     fn slope(&self, t: f64) -> f64 {
-        let step = |s: &SigmoidStep| {
-            let place = s.rate.abs() * t + s.offset;
-            s.height.abs() * s.rate.abs() * signal_power(place) * signal_power(-place)
-        };
-        let slope = self.slope.abs() + self.steps.iter().map(step).sum::<f64>();
+        let step = |(a, b, place)| a * b * signal_power(place) * signal_power(-place);
+        let slope = self.slope.abs() + self.steps(t).map(step).sum::<f64>();
         slope * (self.gamma_max - self.gamma_min) / (self.raw(1.0) - self.raw(0.0))
     }
 }
@@ -224,18 +232,32 @@ mod tests {
 
     #[test]
     fn slopes_are_derivatives_and_ends_are_kept() {
-        let (linear, cosine) = (Linear { gamma_min: -8.0, gamma_max: 5.0 }, Cosine { gamma_min: -8.0, gamma_max: 5.0 });
+        let (linear, cosine) = (
+            Linear { gamma_min: -8.0, gamma_max: 5.0 },
+            Cosine { gamma_min: -8.0, gamma_max: 5.0 },
+        );
         let schedules: [&dyn Schedule; 2] = [&linear, &cosine];
         for schedule in schedules {
-            assert!((schedule.gamma(0.0) + 8.0).abs() < 1e-12 && (schedule.gamma(1.0) - 5.0).abs() < 1e-12);
+            assert!(
+                (schedule.gamma(0.0) + 8.0).abs() < 1e-12
+                    && (schedule.gamma(1.0) - 5.0).abs() < 1e-12
+            );
             for t in [0.1, 0.37, 0.5, 0.9] {
                 let slope = difference(|t| schedule.gamma(t), t);
-                assert!((schedule.slope(t) / slope - 1.0).abs() < 1e-8, "{} {slope}", schedule.slope(t));
+                assert!(
+                    (schedule.slope(t) / slope - 1.0).abs() < 1e-8,
+                    "{} {slope}",
+                    schedule.slope(t)
+                );
             }
         }
         // The cosine itself, between other ends: abar = cos^2(pi u / 2).
         let wide = Cosine { gamma_min: -30.0, gamma_max: 30.0 };
-        assert!((signal_power(wide.gamma(0.25)) - (std::f64::consts::PI / 8.0).cos().powi(2)).abs() < 1e-6);
+        assert!(
+            (signal_power(wide.gamma(0.25)) - (std::f64::consts::PI / 8.0).cos().powi(2))
+                .abs()
+                < 1e-6
+        );
     }
 
     #[test]
@@ -244,7 +266,8 @@ mod tests {
         let mut learned = Learned::new(-8.0, 5.0, &device);
         // Weights of both signs, as training may leave them.
         learned.heights = learned.heights.map(|a| a.clone() * (a * 300.0).sin() * 5.0);
-        let (fixed, t) = (learned.fixed().unwrap(), [0.0, 0.1, 0.31, 0.5, 0.77, 0.999, 1.0]);
+        let (fixed, t) =
+            (learned.fixed().unwrap(), [0.0, 0.1, 0.31, 0.5, 0.77, 0.999, 1.0]);
         let (gamma, slope) = learned.gamma_and_slope(upload(t, &device));
         let (gamma, slope) = (download(gamma).unwrap(), download(slope).unwrap());
         assert_eq!((gamma[0], gamma[6]), (-8.0, 5.0), "the end points are exact");

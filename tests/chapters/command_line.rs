@@ -1,4 +1,5 @@
-//! Bad input: one sentence that says what is wrong and what to do, the right exit code, and nothing half-written.
+//! Bad input: one sentence that says what is wrong and what to do, the right exit code, and
+//! nothing half-written.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,8 @@ use safetensors::SafeTensors;
 
 use super::program::{chapter_5, programs, run};
 
-/// Asserts that the run is refused with this exit code, in one line that contains all of `words`.
+/// Asserts that the run is refused with this exit code, in one line that contains all of
+/// `words`.
 fn refused(arguments: &[&str], code: i32, words: &[&str]) {
     refused_by("ch05_vdm", arguments, code, words);
 }
@@ -23,7 +25,10 @@ fn refused_by(chapter: &str, arguments: &[&str], code: i32, words: &[&str]) {
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
     assert!(complaint.starts_with("error: "), "{arguments:?}: {stderr}");
     for word in words {
-        assert!(complaint.contains(word), "{arguments:?}: `{word}` is not in `{complaint}`");
+        assert!(
+            complaint.contains(word),
+            "{arguments:?}: `{word}` is not in `{complaint}`"
+        );
     }
     assert!(!stderr.contains("panicked"), "{stderr}");
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -34,7 +39,11 @@ fn unknown_flags_and_values_are_usage_errors() {
     refused(&["--colour", "red"], 2, &["--colour", "--help"]);
     refused(&["--device", "abacus"], 2, &["abacus", "possible values", "cpu"]);
     refused(&["--steps", "many"], 2, &["many", "--steps"]);
-    refused(&["--seed", "-1"], 2, &["--seed", "-1", "a seed is a whole number from 0 to 18446744073709551615"]);
+    refused(
+        &["--seed", "-1"],
+        2,
+        &["--seed", "-1", "a seed is a whole number from 0 to 18446744073709551615"],
+    );
     refused(&["--steps", "-1"], 2, &["--steps", "-1", "a whole number, 1 or more"]);
     refused(&["surplus"], 2, &["surplus"]);
 }
@@ -44,8 +53,18 @@ fn chapters_without_a_network_refuse_its_flags() {
     for chapter in ["ch01_latent_variables", "ch02_elbo"] {
         refused_by(chapter, &["--device", "cpu"], 2, &[chapter, "leave out --device"]);
         refused_by(chapter, &["--steps", "3"], 2, &[chapter, "leave out --steps"]);
-        refused_by(chapter, &["--preset", "full"], 2, &[chapter, "leave out --preset full"]);
-        refused_by(chapter, &["--save", "weights"], 2, &[chapter, "leave out --save and --load"]);
+        refused_by(
+            chapter,
+            &["--preset", "full"],
+            2,
+            &[chapter, "leave out --preset full"],
+        );
+        refused_by(
+            chapter,
+            &["--save", "weights"],
+            2,
+            &[chapter, "leave out --save and --load"],
+        );
         refused_by(chapter, &["--data", "mnist"], 2, &[chapter, "leave out --data mnist"]);
     }
 }
@@ -53,7 +72,12 @@ fn chapters_without_a_network_refuse_its_flags() {
 #[test]
 fn autoencoders_have_one_preset_for_the_digits() {
     for chapter in ["ch03_vae", "ch04_hvae"] {
-        refused_by(chapter, &["--preset", "full"], 2, &["--data mnist", "leave out --preset full"]);
+        refused_by(
+            chapter,
+            &["--preset", "full"],
+            2,
+            &["--data mnist", "leave out --preset full"],
+        );
     }
 }
 
@@ -65,8 +89,19 @@ fn chapters_with_a_network_take_mnist_and_say_where_they_looked_for_it() {
     let common = ["--data", "mnist", "--data-dir", &nowhere, "--out", &out];
     for preset in ["quick", "full"] {
         let arguments = [&common[..], &["--preset", preset]].concat();
-        for chapter in ["ch03_vae", "ch04_hvae", "ch05_vdm", "ch06_learned_snr", "ch07_three_parameterizations"] {
-            refused_by(chapter, &arguments, 1, &["cannot read train-images-idx3-ubyte", "nowhere", "--data-dir"]);
+        for chapter in [
+            "ch03_vae",
+            "ch04_hvae",
+            "ch05_vdm",
+            "ch06_learned_snr",
+            "ch07_three_parameterizations",
+        ] {
+            refused_by(
+                chapter,
+                &arguments,
+                1,
+                &["cannot read train-images-idx3-ubyte", "nowhere", "--data-dir"],
+            );
         }
     }
 }
@@ -75,7 +110,11 @@ fn chapters_with_a_network_take_mnist_and_say_where_they_looked_for_it() {
 fn values_that_make_no_sense_are_usage_errors() {
     refused(&["--steps", "0"], 2, &["--steps 0", "1 or more"]);
     refused(&["--threads", "0"], 2, &["--threads 0", "1 or more"]);
-    refused(&["--threads", "100000"], 2, &["--threads 100000", "more than this machine can use", "at most"]);
+    refused(
+        &["--threads", "100000"],
+        2,
+        &["--threads 100000", "more than this machine can use", "at most"],
+    );
     refused(&["--data-dir", "somewhere"], 2, &["--data-dir", "--data mnist"]);
 }
 
@@ -99,7 +138,11 @@ fn an_output_folder_that_cannot_be_written_is_a_failure() {
     fs::write(&file, "precious").expect("a file");
     let below = file.join("below");
     refused(&["--out", &file.to_string_lossy()], 1, &["cannot", "--out"]);
-    refused(&["--out", &below.to_string_lossy()], 1, &["cannot create the folder", "--out"]);
+    refused(
+        &["--out", &below.to_string_lossy()],
+        1,
+        &["cannot create the folder", "--out"],
+    );
     assert_eq!(fs::read_to_string(&file).expect("the file"), "precious");
 }
 
@@ -114,7 +157,8 @@ fn weights_that_cannot_be_read_are_a_failure() {
     refused(&["--out", &out, "--load", &path("foreign")], 1, &["foreign", "--save"]);
 
     // A file of the right kind from another program.
-    let other = safetensors::serialize([("w", view(&[1], &[0; 4]))], None).expect("a safetensors file");
+    let other = safetensors::serialize([("w", view(&[1], &[0; 4]))], None)
+        .expect("a safetensors file");
     fs::write(path("other"), other).expect("a file");
     refused(&["--out", &out, "--load", &path("other")], 1, &["other", "--save"]);
 }
@@ -124,7 +168,8 @@ fn saved_weights_are_the_trained_ones() {
     let (trained, folder) = (chapter_5(), tempfile::tempdir().expect("a temporary folder"));
     super::weights::check_layout("ch05", &trained.weights());
     let out = folder.path().to_string_lossy();
-    let loaded = run("ch05_vdm", &["--out", &out, "--load", &trained.weights().to_string_lossy()]);
+    let loaded =
+        run("ch05_vdm", &["--out", &out, "--load", &trained.weights().to_string_lossy()]);
     assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
     assert_eq!(String::from_utf8_lossy(&loaded.stdout), trained.report);
 }
@@ -146,7 +191,8 @@ fn weights_that_are_no_finite_numbers_are_a_failure() {
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let whole = fs::read(chapter_5().weights()).expect("the weights");
     let (_, header) = SafeTensors::read_metadata(&whole).expect("a safetensors file");
-    let metadata: HashMap<String, String> = header.metadata().clone().expect("the program's name");
+    let metadata: HashMap<String, String> =
+        header.metadata().clone().expect("the program's name");
     let tensors = SafeTensors::deserialize(&whole).expect("a safetensors file");
     for (number, word) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
         let mut bias = tensors.tensor("output.bias").expect("a bias").data().to_vec();
@@ -155,9 +201,14 @@ fn weights_that_are_no_finite_numbers_are_a_failure() {
             let data = if name == "output.bias" { &bias } else { tensor.data() };
             (name, view(tensor.shape(), data))
         });
-        let file = safetensors::serialize(changed, Some(metadata.clone())).expect("a safetensors file");
+        let file = safetensors::serialize(changed, Some(metadata.clone()))
+            .expect("a safetensors file");
         fs::write(path("weights"), file).expect("a file");
-        refused(&["--out", &path("out"), "--load", &path("weights")], 1, &[word, "output.bias", "no finite number"]);
+        refused(
+            &["--out", &path("out"), "--load", &path("weights")],
+            1,
+            &[word, "output.bias", "no finite number"],
+        );
     }
 }
 
@@ -165,21 +216,32 @@ fn weights_that_are_no_finite_numbers_are_a_failure() {
 fn weights_are_not_trained_for_a_place_that_cannot_be_written() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out").to_string_lossy().into_owned();
-    let nowhere = folder.path().join("no/such/folder/weights").to_string_lossy().into_owned();
+    let nowhere =
+        folder.path().join("no/such/folder/weights").to_string_lossy().into_owned();
     refused(&["--out", &out, "--save", &nowhere], 1, &["cannot write", "another file"]);
-    refused(&["--out", &out, "--save", &folder.path().to_string_lossy()], 1, &["cannot write", "folder"]);
+    refused(
+        &["--out", &out, "--save", &folder.path().to_string_lossy()],
+        1,
+        &["cannot write", "folder"],
+    );
 }
 
 #[test]
 fn a_reader_who_stops_reading_is_no_error() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().to_string_lossy();
-    let command = format!("{} --out {out} | head -n 1", programs().join("ch01_latent_variables").display());
+    let command = format!(
+        "{} --out {out} | head -n 1",
+        programs().join("ch01_latent_variables").display()
+    );
     let output = Command::new("sh").args(["-c", &command]).output();
     let output = output.expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "## Two thermometers\n");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
-    assert!(folder.path().join("metrics.json").exists(), "the run ends as if it had been read");
+    assert!(
+        folder.path().join("metrics.json").exists(),
+        "the run ends as if it had been read"
+    );
 }
 
 /// The end of a pipe whose other end is closed.
@@ -191,14 +253,23 @@ fn nobody_reads() -> Stdio {
 fn help_and_complaints_that_nobody_reads_are_no_error() {
     let program = || Command::new(programs().join("appendix_errata"));
     let output = program().arg("--help").stdout(nobody_reads()).output().expect("a run");
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr)), (Some(0), "".into()));
+    assert_eq!(
+        (output.status.code(), String::from_utf8_lossy(&output.stderr)),
+        (Some(0), "".into())
+    );
     let status = program().arg("--surplus").stderr(nobody_reads()).status().expect("a run");
     assert_eq!(status.code(), Some(2));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let output = program().arg("--out").arg(folder.path()).stderr(nobody_reads()).output().expect("a run");
+    let output = program()
+        .arg("--out")
+        .arg(folder.path())
+        .stderr(nobody_reads())
+        .output()
+        .expect("a run");
     assert!(output.status.success() && !output.stdout.is_empty());
 }
 
 fn view<'a>(shape: &[usize], bytes: &'a [u8]) -> safetensors::tensor::TensorView<'a> {
-    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).expect("numbers of this shape")
+    safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes)
+        .expect("numbers of this shape")
 }

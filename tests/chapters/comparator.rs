@@ -2,7 +2,8 @@
 
 use insta::{Comparator, Snapshot, internals::SnapshotContents};
 
-/// Accepts a report whose numbers lie within the tolerance that the reference prints beside them.
+/// Accepts a report whose numbers lie within the tolerance that the reference prints beside
+/// them.
 #[derive(Clone)]
 pub struct WithinTolerance;
 
@@ -35,12 +36,14 @@ pub fn agree(reference: &str, test: &str) -> bool {
 
 fn lines_agree(reference: &str, test: &str) -> bool {
     let (mut a, mut b) = (normalize(reference), normalize(test));
-    // Cut off one `number ± tolerance` after the other; the text before each must be the same.
+    // Cut off one `number ± tolerance` after the other; the text before each must be the
+    // same.
     while let (Some(x), Some(y)) = (Approximate::cut(&a), Approximate::cut(&b)) {
         if x.before != y.before || x.tolerance != y.tolerance || x.decimals != y.decimals {
             return false;
         }
-        // The printed numbers are decimal fractions; the last bit of their binary forms must not decide.
+        // The printed numbers are decimal fractions; the last bit of their binary forms
+        // must not decide.
         if (x.value - y.value).abs() > x.limit + 1e-9 {
             return false;
         }
@@ -51,7 +54,8 @@ fn lines_agree(reference: &str, test: &str) -> bool {
 
 /// Columns are aligned by spaces, whose number depends on the digits of other rows.
 fn normalize(line: &str) -> String {
-    let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    let cells: Vec<&str> =
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     cells.join("  ")
 }
 

@@ -1,4 +1,5 @@
-//! Runs every chapter as its reader does, and compares what it prints with `tests/snapshots`.
+//! Runs every chapter as its reader does, and compares what it prints with
+//! `tests/snapshots`.
 
 mod command_line;
 mod comparator;
@@ -12,7 +13,8 @@ use std::path::Path;
 use comparator::WithinTolerance;
 use program::run;
 
-/// Runs the chapter, checks its exit code and compares its report with the snapshot of its name.
+/// Runs the chapter, checks its exit code and compares its report with the snapshot of its
+/// name.
 fn check(chapter: &str, arguments: &[&str]) {
     check_as(chapter, chapter, arguments);
 }
@@ -32,8 +34,10 @@ fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
     }, {
         insta::assert_snapshot!(snapshot, report);
     });
-    let metrics = std::fs::read_to_string(out.path().join("metrics.json")).expect("metrics.json was written");
-    let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("metrics.json is JSON");
+    let metrics = std::fs::read_to_string(out.path().join("metrics.json"))
+        .expect("metrics.json was written");
+    let metrics: serde_json::Value =
+        serde_json::from_str(&metrics).expect("metrics.json is JSON");
     assert_eq!(metrics["chapter"], chapter);
 }
 
@@ -73,8 +77,13 @@ fn ch05_vdm() {
 /// What `--preset full --save` wrote is loaded, because to train it takes minutes.
 #[test]
 fn ch05_vdm_full() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/weights/ch05_vdm_full.safetensors");
-    check_as("ch05_vdm_full", "ch05_vdm", &["--preset", "full", "--load", &file.to_string_lossy()]);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/weights/ch05_vdm_full.safetensors");
+    check_as(
+        "ch05_vdm_full",
+        "ch05_vdm",
+        &["--preset", "full", "--load", &file.to_string_lossy()],
+    );
     weights::check_layout("ch05_full", &file);
 }
 

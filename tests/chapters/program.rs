@@ -19,7 +19,8 @@ fn features() -> String {
     all.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect::<Vec<_>>().join(",")
 }
 
-/// The folder of the chapter programs, built once. `cargo test --test chapters` alone does not build examples.
+/// The folder of the chapter programs, built once. `cargo test --test chapters` alone does
+/// not build examples.
 pub fn programs() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -30,14 +31,20 @@ pub fn programs() -> &'static Path {
             .expect("cargo can be started");
         assert!(built.success(), "the chapters do not compile");
         let test = std::env::current_exe().expect("the test knows its own path");
-        let profile = test.parent().and_then(Path::parent).expect("tests live in target/<profile>/deps");
+        let profile = test
+            .parent()
+            .and_then(Path::parent)
+            .expect("tests live in target/<profile>/deps");
         profile.join("examples")
     })
 }
 
 /// Runs one chapter with these arguments.
 pub fn run(chapter: &str, arguments: &[&str]) -> Output {
-    Command::new(programs().join(chapter)).args(arguments).output().expect("the chapter can be started")
+    Command::new(programs().join(chapter))
+        .args(arguments)
+        .output()
+        .expect("the chapter can be started")
 }
 
 /// What a run left behind.
@@ -49,18 +56,24 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Runs the chapter for some steps on two threads, with the folder for figures and weights kept between runs of the tests.
+    /// Runs the chapter for some steps on two threads, with the folder for figures and
+    /// weights kept between runs of the tests.
     fn run(chapter: &str, steps: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{chapter}_{steps}_steps"));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{chapter}_{steps}_steps"));
         // What an earlier run of the tests left would be in the way; there may be nothing.
         drop(fs::remove_dir_all(&folder));
         fs::create_dir_all(&folder).expect("a folder");
         let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
         let weights = path("weights.safetensors");
-        let arguments = ["--steps", steps, "--threads", "2", "--out", &path(""), "--save", &weights];
+        let arguments =
+            ["--steps", steps, "--threads", "2", "--out", &path(""), "--save", &weights];
         let output = run(chapter, &arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Self { report: String::from_utf8(output.stdout).expect("a report is UTF-8"), folder }
+        Self {
+            report: String::from_utf8(output.stdout).expect("a report is UTF-8"),
+            folder,
+        }
     }
 
     /// The weights it saved.

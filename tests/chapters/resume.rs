@@ -1,6 +1,8 @@
-//! Interrupted runs go on to the report of the run that was not interrupted, and nothing but their own end removes them.
+//! Interrupted runs go on to the report of the run that was not interrupted, and nothing
+//! but their own end removes them.
 //!
-//! The runs here have one thread. The undisturbed ones, with which they are compared, have two.
+//! The runs here have one thread. The undisturbed ones, with which they are compared, have
+//! two.
 
 use std::{
     collections::BTreeSet,
@@ -29,7 +31,9 @@ fn start(arguments: &[&str]) -> Child {
 
 /// The names of the checkpoints in the folder of a run.
 fn checkpoints(out: &str) -> BTreeSet<String> {
-    let Ok(files) = fs::read_dir(Path::new(out).join("checkpoints")) else { return BTreeSet::new() };
+    let Ok(files) = fs::read_dir(Path::new(out).join("checkpoints")) else {
+        return BTreeSet::new();
+    };
     let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
     names.filter(|name| name.ends_with(".checkpoint") && !name.starts_with('.')).collect()
 }
@@ -37,12 +41,16 @@ fn checkpoints(out: &str) -> BTreeSet<String> {
 /// Waits until `happened` is true, while the chapter runs.
 fn wait_until(child: &mut Child, happened: impl Fn() -> bool) {
     while !happened() {
-        assert!(child.try_wait().expect("the chapter was started").is_none(), "the chapter ended too early");
+        assert!(
+            child.try_wait().expect("the chapter was started").is_none(),
+            "the chapter ended too early"
+        );
         sleep(Duration::from_millis(5));
     }
 }
 
-/// A run that was killed after its first checkpoint, when it had done few of its many steps.
+/// A run that was killed after its first checkpoint, when it had done few of its many
+/// steps.
 fn killed(out: &str) {
     let mut child = start(&["--steps", MANY, "--out", out]);
     wait_until(&mut child, || !checkpoints(out).is_empty());
@@ -53,7 +61,10 @@ fn killed(out: &str) {
 /// Sends what Ctrl-C sends, and waits for the end.
 #[cfg(unix)]
 fn interrupt(child: Child) -> Output {
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("kill");
     assert!(sent.success());
     child.wait_with_output().expect("the chapter was started")
 }
@@ -63,9 +74,17 @@ fn last_line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_string()
 }
 
-/// The arguments that go on with the run in `out`, or begin it where it has no checkpoint yet.
+/// The arguments that go on with the run in `out`, or begin it where it has no checkpoint
+/// yet.
 fn arguments<'a>(steps: &'a str, out: &'a str) -> [&'a str; 6] {
-    ["--threads", "1", "--steps", steps, if checkpoints(out).is_empty() { "--out" } else { "--resume" }, out]
+    [
+        "--threads",
+        "1",
+        "--steps",
+        steps,
+        if checkpoints(out).is_empty() { "--out" } else { "--resume" },
+        out,
+    ]
 }
 
 #[test]
@@ -76,7 +95,8 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
     for _ in 0..20 {
         let mut child = start(&arguments(STEPS_5, &out));
         sleep(Duration::from_millis(rng.random_range(50..1200)));
-        // SIGKILL: nothing in the program can prepare for it. It may also have ended by itself.
+        // SIGKILL: nothing in the program can prepare for it. It may also have ended by
+        // itself.
         child.kill().expect("the chapter can be killed");
         let output = child.wait_with_output().expect("the chapter was started");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -85,7 +105,10 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
     let output = run(CHAPTER, &arguments(STEPS_5, &out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_5().report);
-    assert!(!Path::new(&out).join("checkpoints").exists(), "a finished run leaves no checkpoints");
+    assert!(
+        !Path::new(&out).join("checkpoints").exists(),
+        "a finished run leaves no checkpoints"
+    );
 }
 
 #[cfg(unix)]
@@ -103,10 +126,17 @@ fn control_c_writes_a_checkpoint_and_says_how_to_go_on() {
         let output = interrupt(child);
         assert_eq!(output.status.code(), Some(130), "{output:?}");
         let last = last_line(&output);
-        let step = last.strip_prefix("error: interrupted in step ").and_then(|rest| rest.split(' ').next());
-        let step: usize = step.and_then(|step| step.parse().ok()).expect("the step in which it was interrupted");
+        let step = last
+            .strip_prefix("error: interrupted in step ")
+            .and_then(|rest| rest.split(' ').next());
+        let step: usize = step
+            .and_then(|step| step.parse().ok())
+            .expect("the step in which it was interrupted");
         assert!(last.contains(&format!("--resume {out}")), "{last}");
-        assert!(checkpoints(&out).contains(&format!("training-{step:08}.checkpoint")), "{last}");
+        assert!(
+            checkpoints(&out).contains(&format!("training-{step:08}.checkpoint")),
+            "{last}"
+        );
         assert!(step > before, "{step} after {before}");
         before = step;
     }
@@ -120,10 +150,17 @@ fn control_c_ends_what_comes_after_training_at_once() {
     let mut child = start(&["--steps", "1", "--out", &out]);
     let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
     let mut said = stderr.lines().map(|line| line.expect("a line"));
-    assert!(said.any(|line| line.starts_with("train steps per second")), "training has no end");
+    assert!(
+        said.any(|line| line.starts_with("train steps per second")),
+        "training has no end"
+    );
     let output = interrupt(child);
     assert_eq!(output.status.code(), Some(130));
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("## How much the estimators vary"), "it went on");
+    assert!(
+        !String::from_utf8_lossy(&output.stdout)
+            .contains("## How much the estimators vary"),
+        "it went on"
+    );
     assert_eq!(checkpoints(&out).len(), 1, "the trained model is kept");
 }
 
@@ -140,11 +177,15 @@ fn after_control_c_the_folder_with_the_checkpoints_is_named() {
     let output = interrupt(child);
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let last = last_line(&output);
-    assert!(last.contains(&format!("--resume {first}")) && !last.contains(&second), "{last}");
+    assert!(
+        last.contains(&format!("--resume {first}")) && !last.contains(&second),
+        "{last}"
+    );
     assert!(checkpoints(&second).is_empty());
 }
 
-/// Chapter 3 draws what it observed during training, so a run that goes on must remember it.
+/// Chapter 3 draws what it observed during training, so a run that goes on must remember
+/// it.
 #[cfg(unix)]
 #[test]
 fn figures_of_the_training_survive_an_interruption() {
@@ -159,7 +200,9 @@ fn figures_of_the_training_survive_an_interruption() {
     let mut child = command.spawn().expect("the chapter can be started");
     // The second model was in training for a while, so both have observed something.
     let observed = |name: &String| {
-        let step = name.strip_prefix("2_latents-").and_then(|name| name.strip_suffix(".checkpoint"));
+        let step = name
+            .strip_prefix("2_latents-")
+            .and_then(|name| name.strip_suffix(".checkpoint"));
         step.and_then(|step| step.parse::<usize>().ok()).is_some_and(|step| step > 40)
     };
     wait_until(&mut child, || checkpoints(&out).iter().any(observed));
@@ -167,7 +210,10 @@ fn figures_of_the_training_survive_an_interruption() {
     let output = run("ch03_vae", &arguments(STEPS_3, &out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_3().report);
-    assert!(figures(Path::new(&out)) == figures(&chapter_3().folder), "a figure has changed");
+    assert!(
+        figures(Path::new(&out)) == figures(&chapter_3().folder),
+        "a figure has changed"
+    );
 }
 
 #[test]
@@ -197,7 +243,11 @@ fn a_start_that_is_refused_leaves_an_interrupted_run_alone() {
     for flag in ["--out", "--resume"] {
         refused(&["--steps", MANY, flag, &out, "--device", "wgpu"], 2, &["without wgpu"]);
     }
-    refused(&["--resume", &out, "--data", "mnist", "--data-dir", &path("empty")], 1, &["cannot read"]);
+    refused(
+        &["--resume", &out, "--data", "mnist", "--data-dir", &path("empty")],
+        1,
+        &["cannot read"],
+    );
 }
 
 #[test]
@@ -208,15 +258,24 @@ fn what_is_no_interrupted_run_is_refused() {
         let output = run(CHAPTER, arguments);
         let last = last_line(&output);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert!(last.starts_with("error: ") && last.contains(word), "`{word}` is not in {last}");
+        assert!(
+            last.starts_with("error: ") && last.contains(word),
+            "`{word}` is not in {last}"
+        );
     };
     let (empty, out) = (path("empty"), path("run"));
     refused(&["--resume", &empty], "there is no checkpoint");
     assert!(!Path::new(&empty).exists(), "a run that cannot begin makes no folder");
 
     killed(&out);
-    refused(&["--resume", &out, "--steps", MANY, "--seed", "7"], "another run (seed: 0, not seed: 7)");
-    refused(&["--resume", &out, "--steps", "99"], "another run (steps: 100000, not steps: 99)");
+    refused(
+        &["--resume", &out, "--steps", MANY, "--seed", "7"],
+        "another run (seed: 0, not seed: 7)",
+    );
+    refused(
+        &["--resume", &out, "--steps", "99"],
+        "another run (steps: 100000, not steps: 99)",
+    );
     for name in checkpoints(&out) {
         let file = Path::new(&out).join("checkpoints").join(name);
         let contents = fs::read(&file).expect("a checkpoint");

@@ -1,5 +1,6 @@
-//! The number of threads changes nothing: runs of twenty steps on one thread and on two print the same report, to the last digit.
-//! `resume` compares chapters 3 and 5 in the same way.
+//! The number of threads changes nothing: runs of twenty steps on one thread and on two
+//! print the same report, to the last digit. `resume` compares chapters 3 and 5 in the same
+//! way.
 
 use super::program::run;
 

@@ -1,7 +1,8 @@
 //! The appendices: errata in the oracle, and what the pages say of runs that were recorded.
 
 use elbo_to_diffusion::oracle::{
-    Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, Process, ScalarMixture, Step, vector,
+    Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, Process, ScalarMixture,
+    Step, vector,
 };
 
 use crate::{
@@ -9,30 +10,35 @@ use crate::{
     support::{Outcome, assert_close, normal, rng},
 };
 
-/// The printed form of a model with a negative coefficient, against its ELBO, both from the oracle: above it. With the
-/// right coefficient it is below.
+/// The printed form of a model with a negative coefficient, against its ELBO, both from the
+/// oracle: above it. With the right coefficient it is below.
 #[test]
 fn printed_form_above_the_elbo() -> Outcome {
     const LEAST: f64 = 0.05;
     let process = Process::linear_gamma(-3.0, 3.0, 4)?;
     let excess = |sign: f64| {
         let steps = process.steps().into_iter().rev();
-        let steps = steps.map(|s| LinearConditional::scalar(sign * s.alpha().sqrt(), 0.0, s.beta()));
+        let steps = steps
+            .map(|s| LinearConditional::scalar(sign * s.alpha().sqrt(), 0.0, s.beta()));
         let reverse = Chain::new(Gaussian::standard(1)?, steps.collect::<Result<_, _>>()?)?;
         let bound = DiffusionBound::new(&process, &reverse, &vector(&[0.8]))?;
-        Ok::<_, elbo_to_diffusion::oracle::Error>(bound.printed_elbo() - bound.consistency_elbo())
+        Ok::<_, elbo_to_diffusion::oracle::Error>(
+            bound.printed_elbo() - bound.consistency_elbo(),
+        )
     };
     assert!(excess(-1.0)? > LEAST && excess(1.0)? < -LEAST);
     Ok(())
 }
 
-/// The variance of z_t given z_{t+1} that the printed form asks for, from the covariance of the fresh pair for data from
-/// N(0, 1), over that of the true step: three, to the size of a step.
+/// The variance of z_t given z_{t+1} that the printed form asks for, from the covariance of
+/// the fresh pair for data from N(0, 1), over that of the true step: three, to the size of
+/// a step.
 #[test]
 fn three_times_the_variance() {
     const TOLERANCE: f64 = 0.05;
     for gamma in [-2.0, 0.0, 2.0] {
-        let (first, second) = (Step::new(gamma, gamma + 0.01), Step::new(gamma + 0.01, gamma + 0.02));
+        let (first, second) =
+            (Step::new(gamma, gamma + 0.01), Step::new(gamma + 0.01, gamma + 0.02));
         // All variances are 1. A fresh z_t shares z_{t-1} alone with z_{t+1}.
         let with_own = second.alpha().sqrt();
         let with_fresh = first.alpha() * second.alpha().sqrt();
@@ -41,15 +47,17 @@ fn three_times_the_variance() {
     }
 }
 
-/// Langevin steps with the score of a mixture of two bumps, from one point: after many steps the share of walkers on the
-/// heavier bump and their variance are those of the mixture within standard errors, and nothing has come to rest.
+/// Langevin steps with the score of a mixture of two bumps, from one point: after many
+/// steps the share of walkers on the heavier bump and their variance are those of the
+/// mixture within standard errors, and nothing has come to rest.
 #[test]
 fn langevin_converges_in_law() -> Outcome {
     const STANDARD_ERRORS: f64 = 4.5;
     const STEP: f64 = 0.02;
     let target = ScalarMixture::new(&[0.3, 0.7], &[-1.0, 1.0], &[0.3, 0.3])?;
     let mut rng = rng(1801);
-    let (mut right, mut square, mut moved) = (Estimate::default(), Estimate::default(), Estimate::default());
+    let (mut right, mut square, mut moved) =
+        (Estimate::default(), Estimate::default(), Estimate::default());
     for _ in 0..4000 {
         let mut z = -1.0;
         let mut before = z;
@@ -78,8 +86,8 @@ const TEST_SET: &str = include_str!("../../benches/recorded/test_set.txt");
 const PROFILE: &str = include_str!("../../benches/recorded/profile.txt");
 const CHAPTER_7: &str = include_str!("../snapshots/ch07_three_parameterizations.snap");
 
-/// Training steps and sampling calls per second of the record, here over PyTorch without compilation: a fifth and three
-/// fifths.
+/// Training steps and sampling calls per second of the record, here over PyTorch without
+/// compilation: a fifth and three fifths.
 #[test]
 fn burn_and_pytorch_on_one_card() {
     const TOLERANCE: f64 = 0.03;
@@ -88,8 +96,8 @@ fn burn_and_pytorch_on_one_card() {
     assert_close(here[1] / peer[1], 0.6, TOLERANCE);
 }
 
-/// The recorded test bounds of the two autoencoders of MNIST, in nats: five apart, two in the KL and three in the
-/// reconstruction.
+/// The recorded test bounds of the two autoencoders of MNIST, in nats: five apart, two in
+/// the KL and three in the reconstruction.
 #[test]
 fn mnist_hierarchy_leads() {
     const TOLERANCE: f64 = 0.15;
@@ -99,19 +107,23 @@ fn mnist_hierarchy_leads() {
     }
 }
 
-/// The recorded bounds of the three schedules on MNIST: within one standard error of the cosine's, the largest; and the
-/// variances of one draw, learned over linear, a quarter.
+/// The recorded bounds of the three schedules on MNIST: within one standard error of the
+/// cosine's, the largest; and the variances of one draw, learned over linear, a quarter.
 #[test]
 fn mnist_schedules_agree() {
     const TOLERANCE: f64 = 0.03;
-    let [linear, cosine, learned] = ["linear", "cosine", "learned"].map(|name| line(MNIST, name));
-    assert!((cosine[0] - linear[0]).abs() < cosine[1] && (learned[0] - linear[0]).abs() < 3.0 * linear[1]);
+    let [linear, cosine, learned] =
+        ["linear", "cosine", "learned"].map(|name| line(MNIST, name));
+    assert!(
+        (cosine[0] - linear[0]).abs() < cosine[1]
+            && (learned[0] - linear[0]).abs() < 3.0 * linear[1]
+    );
     assert_close(learned[2] / linear[2], 0.25, TOLERANCE);
     assert!(cosine[2] > 30.0 * linear[2]);
 }
 
-/// The recorded bounds of chapter 7 with convolutions, against those of the dense network in its report and against
-/// independent pixels at 2.396.
+/// The recorded bounds of chapter 7 with convolutions, against those of the dense network
+/// in its report and against independent pixels at 2.396.
 #[test]
 fn convolutions_help_every_output() {
     const INDEPENDENT: f64 = 2.396;
@@ -132,7 +144,8 @@ fn convolutions_help_every_output() {
     for (name, bound) in names.into_iter().zip(bounds) {
         assert!(bound < line(CHAPTER_7, name)[0], "{name}");
     }
-    // The list is in their order, but for eps and v with the weights of the bound, which are near each other.
+    // The list is in their order, but for eps and v with the weights of the bound, which
+    // are near each other.
     let [odds, simple_odds, _, eps, v, ..] = bounds;
     assert!(odds < simple_odds && simple_odds < eps.min(v) && eps.max(v) < INDEPENDENT);
     assert!((eps - v).abs() < 0.01);
@@ -150,21 +163,25 @@ fn here_and_elsewhere() {
     let jax = of("training steps/s, here over JAX: median");
     assert!(SMALL_LEAD.contains(&jax[0]) && jax[1] < 1.0);
     assert!(of("sampled images/s, here over JAX: median")[1] > SMALL_LEAD.end);
-    let [here, peer] = ["here", "PyTorch"].map(|name| of(&format!("test bound (bits/dim), {name}: median"))[0]);
+    let [here, peer] = ["here", "PyTorch"]
+        .map(|name| of(&format!("test bound (bits/dim), {name}: median"))[0]);
     assert!((here - peer).abs() < 0.01);
 }
 
-/// The recorded time of a training step over that of its matrix products at the rate of two cores: between 2 and 2.5.
+/// The recorded time of a training step over that of its matrix products at the rate of two
+/// cores: between 2 and 2.5.
 #[test]
 fn a_step_and_its_products() {
     const RATIO: std::ops::Range<f64> = 2.0..2.5;
     let products = numbers_in(PROFILE, "these at the rate of two cores")[0];
-    let step = *numbers_in(PROFILE, "a training step of W1, two threads").last().unwrap_or(&f64::NAN);
+    let step = *numbers_in(PROFILE, "a training step of W1, two threads")
+        .last()
+        .unwrap_or(&f64::NAN);
     assert!(RATIO.contains(&(step / products)));
 }
 
-/// The recorded speeds before and after the loop over the levels: three fifths of the time for a sample, a quarter more
-/// training steps on MNIST.
+/// The recorded speeds before and after the loop over the levels: three fifths of the time
+/// for a sample, a quarter more training steps on MNIST.
 #[test]
 fn the_loop_over_the_levels() {
     const TOLERANCE: f64 = 0.03;
@@ -174,16 +191,21 @@ fn the_loop_over_the_levels() {
     assert_close(steps[1] / steps[0], 1.25, TOLERANCE);
 }
 
-/// The recorded bounds of four models by the program and by the independent one: apart by less than two standard errors of
-/// their difference. The standard error of the test set lies near an eightieth of a bit per dimension for each.
+/// The recorded bounds of four models by the program and by the independent one: apart by
+/// less than two standard errors of their difference. The standard error of the test set
+/// lies near an eightieth of a bit per dimension for each.
 #[test]
 fn errors_of_the_test_set() {
     const STANDARD_ERRORS: f64 = 2.0;
     const TOLERANCE: f64 = 0.001;
-    for name in ["chapter 4, hierarchy", "chapter 5", "chapter 5, full preset", "chapter 6"] {
+    for name in ["chapter 4, hierarchy", "chapter 5", "chapter 5, full preset", "chapter 6"]
+    {
         let numbers = line(TEST_SET, name);
         let [program, independent, noise, test_set] = [0, 1, 2, 3].map(|i| numbers[i]);
-        assert!((program - independent).abs() < STANDARD_ERRORS * noise * f64::sqrt(2.0), "{name}");
+        assert!(
+            (program - independent).abs() < STANDARD_ERRORS * noise * f64::sqrt(2.0),
+            "{name}"
+        );
         assert_close(test_set, 1.0 / 80.0, TOLERANCE);
         assert!(test_set > 3.5 * noise);
     }

@@ -17,14 +17,17 @@ use crate::{
     support::{assert_close, log_normal, normal, random_table, rng},
 };
 
-const THERMOMETERS: Thermometers = Thermometers { w: [1.0, 0.5], noise: 0.25, x: [1.2, 0.3] };
+const THERMOMETERS: Thermometers =
+    Thermometers { w: [1.0, 0.5], noise: 0.25, x: [1.2, 0.3] };
 
-/// The mean, the variance and the density of p(z|x) by quadrature of p(x, z), against N(0.9, 1/6).
+/// The mean, the variance and the density of p(z|x) by quadrature of p(x, z), against
+/// N(0.9, 1/6).
 #[test]
 fn thermometers_posterior() {
     const TOLERANCE: f64 = 1e-12;
     let z = Rule::gauss_legendre(200, -10.0, 10.0);
-    let moment = |f: &dyn Fn(f64) -> f64| z.integrate(|z| THERMOMETERS.log_joint(z).exp() * f(z));
+    let moment =
+        |f: &dyn Fn(f64) -> f64| z.integrate(|z| THERMOMETERS.log_joint(z).exp() * f(z));
     let evidence = moment(&|_| 1.0);
     let mean = moment(&|z| z) / evidence;
     assert_close(mean, 0.9, TOLERANCE);
@@ -35,18 +38,20 @@ fn thermometers_posterior() {
     }
 }
 
-/// The law of the missed photons z - x given x, by Bayes' rule from Poisson(5) photons of which each is caught with
-/// probability 0.4, against Poisson(3), for every x from 0 to 8.
+/// The law of the missed photons z - x given x, by Bayes' rule from Poisson(5) photons of
+/// which each is caught with probability 0.4, against Poisson(3), for every x from 0 to 8.
 #[test]
 fn missed_photons() {
     const TOLERANCE: f64 = 1e-14;
-    let poisson = |n: u32, mean: f64| (1..=n).fold((-mean).exp(), |p, i| p * mean / f64::from(i));
+    let poisson =
+        |n: u32, mean: f64| (1..=n).fold((-mean).exp(), |p, i| p * mean / f64::from(i));
     let binomial = |n: u32, k: u32| {
         let ways: f64 = (1..=k).map(|i| f64::from(n - k + i) / f64::from(i)).product();
         ways * 0.4_f64.powi(k as i32) * 0.6_f64.powi((n - k) as i32)
     };
     for x in 0..=8 {
-        let joint: Vec<f64> = (x..x + 60).map(|z| poisson(z, 5.0) * binomial(z, x)).collect();
+        let joint: Vec<f64> =
+            (x..x + 60).map(|z| poisson(z, 5.0) * binomial(z, x)).collect();
         let evidence: f64 = joint.iter().sum();
         for (missed, joint) in (0..).zip(&joint) {
             assert_close(joint / evidence, poisson(missed, 3.0), TOLERANCE);
@@ -54,8 +59,8 @@ fn missed_photons() {
     }
 }
 
-/// log p(x) of the thermometers by quadrature, against both curves of the figure: between them where |z - 0.9| < 0.81,
-/// above both beyond.
+/// log p(x) of the thermometers by quadrature, against both curves of the figure: between
+/// them where |z - 0.9| < 0.81, above both beyond.
 #[test]
 fn flat_line_between_the_curves() {
     const HALF_WIDTH: f64 = 0.81;
@@ -74,8 +79,8 @@ fn flat_line_between_the_curves() {
     }
 }
 
-/// E w^2 with w = p(x|z)/p(x) and z from the prior, by quadrature of its definition in one dimension: above 1 for 200
-/// random noise levels and x.
+/// E w^2 with w = p(x|z)/p(x) and z from the prior, by quadrature of its definition in one
+/// dimension: above 1 for 200 random noise levels and x.
 #[test]
 fn every_dimension_multiplies() {
     const LEAST: f64 = 1.0;
@@ -92,24 +97,26 @@ fn every_dimension_multiplies() {
     }
 }
 
-/// (sum w)^2 / sum w^2, for 1000 random sets of weights, against its bounds 1 and K, and at both against the cases in
-/// which it attains them.
+/// (sum w)^2 / sum w^2, for 1000 random sets of weights, against its bounds 1 and K, and at
+/// both against the cases in which it attains them.
 #[test]
 fn effective_sample_size_limits() {
     const TOLERANCE: f64 = 1e-12;
-    let size = |w: &[f64]| w.iter().sum::<f64>().powi(2) / w.iter().map(|w| w * w).sum::<f64>();
+    let size =
+        |w: &[f64]| w.iter().sum::<f64>().powi(2) / w.iter().map(|w| w * w).sum::<f64>();
     let mut rng = rng(1102);
     for _ in 0..1000 {
-        let weights: Vec<f64> = (0..rng.random_range(2..50)).map(|_| (3.0 * normal(&mut rng)).exp()).collect();
+        let weights: Vec<f64> =
+            (0..rng.random_range(2..50)).map(|_| (3.0 * normal(&mut rng)).exp()).collect();
         assert!((1.0..=weights.len() as f64).contains(&size(&weights)));
     }
     assert_close(size(&[0.3; 20]), 20.0, TOLERANCE);
     assert_close(size(&[0.0, 0.0, 7.0, 0.0]), 1.0, TOLERANCE);
 }
 
-/// The log-likelihood of a mixture of classes, with the term of the imaginary images, after 1 to 12 rounds of
-/// expectation-maximisation: no round lowers the sum. The tables are read off the model's answers for images that
-/// differ in one pixel.
+/// The log-likelihood of a mixture of classes, with the term of the imaginary images, after
+/// 1 to 12 rounds of expectation-maximisation: no round lowers the sum. The tables are read
+/// off the model's answers for images that differ in one pixel.
 #[test]
 fn rounds_never_worsen_the_fit() -> elbo_to_diffusion::error::Result<()> {
     const TOLERANCE: f64 = 1e-6;
@@ -117,7 +124,13 @@ fn rounds_never_worsen_the_fit() -> elbo_to_diffusion::error::Result<()> {
     let train = digits()?.train.range(0, 300);
     let average = Marginals::fit(&train, 0.1);
     let objective = |rounds: usize| {
-        let model = ClassMixture::fit(&train, 4, STRENGTH, rounds, &mut stream(1103, Stream::Initialisation, 0));
+        let model = ClassMixture::fit(
+            &train,
+            4,
+            STRENGTH,
+            rounds,
+            &mut stream(1103, Stream::Initialisation, 0),
+        );
         let (log_prior, imaginary) = tables(&model, &train, &average);
         -model.nats(&train) * train.len() as f64 + log_prior + STRENGTH * imaginary
     };
@@ -144,7 +157,8 @@ fn tables(model: &ClassMixture, images: &Images, average: &Marginals) -> (f64, f
         image[pixel] = 0;
         for (class, blank) in blank.iter().enumerate() {
             // p(x_i = v|c) / p(x_i = 0|c) for all v adds up to 1 / p(x_i = 0|c).
-            let log_sum = rows.iter().map(|row| (row[class] - blank).exp()).sum::<f64>().ln();
+            let log_sum =
+                rows.iter().map(|row| (row[class] - blank).exp()).sum::<f64>().ln();
             log_prior += log_sum;
             for (level, row) in rows.iter().enumerate() {
                 let share = average.log_probs[pixel * levels + level].exp();
@@ -155,7 +169,8 @@ fn tables(model: &ClassMixture, images: &Images, average: &Marginals) -> (f64, f
     (log_prior, imaginary)
 }
 
-/// The embedded file: 1797 images of 8 x 8 pixels with the levels 0 to 16, in parts of 1000, 350 and 447.
+/// The embedded file: 1797 images of 8 x 8 pixels with the levels 0 to 16, in parts of
+/// 1000, 350 and 447.
 #[test]
 fn digits_split() -> elbo_to_diffusion::error::Result<()> {
     const PARTS: [usize; 3] = [1000, 350, 447];
@@ -164,7 +179,10 @@ fn digits_split() -> elbo_to_diffusion::error::Result<()> {
     assert_eq!(parts.map(Images::len), PARTS);
     assert_eq!(PARTS.iter().sum::<usize>(), 1797);
     let mut seen = [false; 17];
-    parts.iter().flat_map(|part| part.iter().flatten()).for_each(|&level| seen[usize::from(level)] = true);
+    parts
+        .iter()
+        .flat_map(|part| part.iter().flatten())
+        .for_each(|&level| seen[usize::from(level)] = true);
     assert!(seen.iter().all(|seen| *seen));
     assert_eq!((data.train.side(), data.train.level_count()), (8, 17));
     // In the order of the file.
@@ -180,12 +198,17 @@ fn digits_split() -> elbo_to_diffusion::error::Result<()> {
 fn file() -> Vec<Vec<u8>> {
     let mut text = String::new();
     let bytes = include_bytes!("../../src/data/digits.csv.gz");
-    GzDecoder::new(&bytes[..]).read_to_string(&mut text).expect("a gzip file of digits and commas");
-    text.lines().map(|line| line.split(',').map(|n| n.trim().parse().expect("a number")).collect()).collect()
+    GzDecoder::new(&bytes[..])
+        .read_to_string(&mut text)
+        .expect("a gzip file of digits and commas");
+    text.lines()
+        .map(|line| line.split(',').map(|n| n.trim().parse().expect("a number")).collect())
+        .collect()
 }
 
-/// The labels of the file against the first 128 of them: the sequence comes back, all but a few labels, at the places
-/// where another form begins, some 130 images apart; and one form begins and ends between the training and the test images.
+/// The labels of the file against the first 128 of them: the sequence comes back, all but a
+/// few labels, at the places where another form begins, some 130 images apart; and one form
+/// begins and ends between the training and the test images.
 #[test]
 fn forms_repeat() {
     const AGREEING: usize = 100;
@@ -196,7 +219,8 @@ fn forms_repeat() {
         labels[start..end].iter().zip(form).filter(|(label, first)| label == first).count()
     };
     // By chance a tenth of the labels would agree.
-    let starts: Vec<usize> = (0..=labels.len() - 110).filter(|&start| agreeing(start) >= AGREEING).collect();
+    let starts: Vec<usize> =
+        (0..=labels.len() - 110).filter(|&start| agreeing(start) >= AGREEING).collect();
     assert!(starts.len() >= 8, "{starts:?}");
     for pair in starts.windows(2) {
         let forms = (pair[1] - pair[0]) as f64 / 128.5;
@@ -205,8 +229,8 @@ fn forms_repeat() {
     assert!(starts.iter().any(|start| (1000..1350 - 128).contains(start)), "{starts:?}");
 }
 
-/// How many of the 28 pixels on the border are blank in more than nine of ten training images, counted from the file,
-/// against 16.
+/// How many of the 28 pixels on the border are blank in more than nine of ten training
+/// images, counted from the file, against 16.
 #[test]
 fn border_pixels() {
     const BLANK: usize = 16;
@@ -218,23 +242,29 @@ fn border_pixels() {
     assert_eq!(border.iter().filter(blank).count(), BLANK);
 }
 
-/// The covariance of five pixels under a mixture of three classes, from draws, against the covariance of the class
-/// means, within standard errors off the diagonal; and the rank of the latter, 2, by its eigenvalues.
+/// The covariance of five pixels under a mixture of three classes, from draws, against the
+/// covariance of the class means, within standard errors off the diagonal; and the rank of
+/// the latter, 2, by its eigenvalues.
 #[test]
 fn class_covariance() {
     const STANDARD_ERRORS: f64 = 4.5;
     const DRAWS: usize = 200_000;
     let mut rng = rng(1104);
     let prior = random_table(&mut rng, 3);
-    let means: Vec<Vec<f64>> = (0..3).map(|_| (0..5).map(|_| 2.0 * normal(&mut rng)).collect()).collect();
-    let average: Vec<f64> = (0..5).map(|i| (0..3).map(|c| prior[c] * means[c][i]).sum()).collect();
+    let means: Vec<Vec<f64>> =
+        (0..3).map(|_| (0..5).map(|_| 2.0 * normal(&mut rng)).collect()).collect();
+    let average: Vec<f64> =
+        (0..5).map(|i| (0..3).map(|c| prior[c] * means[c][i]).sum()).collect();
     let of_means = Matrix::from_fn(5, 5, |i, j| {
-        (0..3).map(|c| prior[c] * (means[c][i] - average[i]) * (means[c][j] - average[j])).sum()
+        (0..3)
+            .map(|c| prior[c] * (means[c][i] - average[i]) * (means[c][j] - average[j]))
+            .sum()
     });
     let mut pairs = vec![elbo_to_diffusion::oracle::Estimate::default(); 25];
     for _ in 0..DRAWS {
         let class = pick(&prior, &mut rng);
-        let x: Vec<f64> = (0..5).map(|i| means[class][i] + normal(&mut rng) - average[i]).collect();
+        let x: Vec<f64> =
+            (0..5).map(|i| means[class][i] + normal(&mut rng) - average[i]).collect();
         for (k, pair) in pairs.iter_mut().enumerate() {
             pair.push(x[k / 5] * x[k % 5]);
         }
@@ -242,7 +272,8 @@ fn class_covariance() {
     for (k, pair) in pairs.iter().enumerate().filter(|(k, _)| k / 5 != k % 5) {
         assert!(pair.z_score(of_means[(k / 5, k % 5)]).abs() < STANDARD_ERRORS);
     }
-    let mut eigenvalues: Vec<f64> = of_means.symmetric_eigenvalues().iter().copied().collect();
+    let mut eigenvalues: Vec<f64> =
+        of_means.symmetric_eigenvalues().iter().copied().collect();
     eigenvalues.sort_by(|a, b| b.total_cmp(a));
     assert!(eigenvalues[1] > 0.1 && eigenvalues[2].abs() < 1e-12, "{eigenvalues:?}");
 }

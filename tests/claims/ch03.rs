@@ -8,10 +8,13 @@ use elbo_to_diffusion::{
     random::{Stream, normal as standard, rng as stream},
 };
 
-use crate::support::{Outcome, assert_close, log_normal, normal, normal_matrix, normals, rng};
+use crate::support::{
+    Outcome, assert_close, log_normal, normal, normal_matrix, normals, rng,
+};
 
-/// E_q log p(x|z) for 200 random q, by quadrature, against the largest log p(x|z) over a grid of z: never above. As q
-/// shrinks to a point at the best z, the mean comes to that value.
+/// E_q log p(x|z) for 200 random q, by quadrature, against the largest log p(x|z) over a
+/// grid of z: never above. As q shrinks to a point at the best z, the mean comes to that
+/// value.
 #[test]
 fn reconstruction_prefers_a_point() -> Outcome {
     const TOLERANCE: f64 = 1e-3;
@@ -19,8 +22,10 @@ fn reconstruction_prefers_a_point() -> Outcome {
     let bumps = ScalarMixture::new(&[0.3, 0.7], &[-1.0, 1.5], &[0.1, 0.4])?;
     let log_likelihood = |z: f64| bumps.log_prob(z);
     let grid = (-4000..=4000).map(|i| f64::from(i) * 1e-3);
-    let (best, largest) =
-        grid.map(|z| (z, log_likelihood(z))).max_by(|l, r| l.1.total_cmp(&r.1)).unwrap_or((f64::NAN, f64::NAN));
+    let (best, largest) = grid
+        .map(|z| (z, log_likelihood(z)))
+        .max_by(|l, r| l.1.total_cmp(&r.1))
+        .unwrap_or((f64::NAN, f64::NAN));
     let rule = Rule::gauss_hermite(60);
     let mut rng = rng(1301);
     for _ in 0..200 {
@@ -31,14 +36,16 @@ fn reconstruction_prefers_a_point() -> Outcome {
     Ok(())
 }
 
-/// A mixture of two bumps as a function of a standard Gaussian: the function by inverting the mixture's distribution
-/// function (a sum of its density), its moments under the Gaussian by quadrature, against those of the mixture.
+/// A mixture of two bumps as a function of a standard Gaussian: the function by inverting
+/// the mixture's distribution function (a sum of its density), its moments under the
+/// Gaussian by quadrature, against those of the mixture.
 #[test]
 fn gaussian_can_be_bent() -> Outcome {
     const TOLERANCE: f64 = 1e-4;
     let target = ScalarMixture::new(&[0.3, 0.7], &[-2.0, 1.0], &[0.2, 0.5])?;
     let step = 1e-4;
-    // The distribution functions of the target from -8 and of N(0, 1) from -8, by the midpoint rule.
+    // The distribution functions of the target from -8 and of N(0, 1) from -8, by the
+    // midpoint rule.
     let cumulative = |density: &dyn Fn(f64) -> f64| {
         let mut sum = 0.0;
         let mut places = Vec::new();
@@ -52,7 +59,9 @@ fn gaussian_can_be_bent() -> Outcome {
     };
     let bumps = cumulative(&|x| target.log_prob(x).exp());
     let mut moments = [0.0; 3];
-    for (_, below, mass) in cumulative(&|z| log_normal(z, 0.0, 1.0).exp()).into_iter().step_by(10) {
+    for (_, below, mass) in
+        cumulative(&|z| log_normal(z, 0.0, 1.0).exp()).into_iter().step_by(10)
+    {
         let at = bumps.partition_point(|(_, share, _)| *share < below).min(bumps.len() - 1);
         let x = bumps[at].0;
         for (power, moment) in (0..).zip(&mut moments) {
@@ -76,28 +85,41 @@ fn blank_pixels() -> elbo_to_diffusion::error::Result<()> {
     Ok(())
 }
 
-/// -log p(x|z) of test images under an untrained decoder, at z from the prior, against the independent pixels: less than
-/// five hundredths of a bit per dimension apart.
+/// -log p(x|z) of test images under an untrained decoder, at z from the prior, against the
+/// independent pixels: less than five hundredths of a bit per dimension apart.
 #[test]
 fn untrained_decoder() -> elbo_to_diffusion::error::Result<()> {
     const TOLERANCE: f64 = 0.05;
     let (data, device) = (digits()?, Device::flex());
-    let model = Vae::new(&data.train, 16, Vae::SIZES, &mut stream(0, Stream::Initialisation, 16), &device);
+    let model = Vae::new(
+        &data.train,
+        16,
+        Vae::SIZES,
+        &mut stream(0, Stream::Initialisation, 16),
+        &device,
+    );
     let images = data.test.first(100);
     let z = standard([images.len(), 16], &mut stream(1302, Stream::Evaluation, 0), &device);
     let log_likelihood = model.decoder.log_likelihood(images.levels(&device), z, None);
     let nats: f32 = -log_likelihood.mean().into_scalar::<f32>();
     let independent = Marginals::fit(&data.train, 0.1).nats(&images);
-    assert_close(data.bits_per_dim(f64::from(nats)), data.bits_per_dim(independent), TOLERANCE);
+    assert_close(
+        data.bits_per_dim(f64::from(nats)),
+        data.bits_per_dim(independent),
+        TOLERANCE,
+    );
     Ok(())
 }
 
-/// KL(N(m, s^2) || N(0, 1)) by quadrature, for 200 random m and s: above zero, but for m = 0 and s = 1.
+/// KL(N(m, s^2) || N(0, 1)) by quadrature, for 200 random m and s: above zero, but for m =
+/// 0 and s = 1.
 #[test]
 fn silent_dimension() {
     const LEAST: f64 = 1e-6;
     let rule = Rule::gauss_hermite(20);
-    let kl = |mean: f64, std: f64| rule.normal(mean, std, |z| log_normal(z, mean, std * std) - log_normal(z, 0.0, 1.0));
+    let kl = |mean: f64, std: f64| {
+        rule.normal(mean, std, |z| log_normal(z, mean, std * std) - log_normal(z, 0.0, 1.0))
+    };
     let mut rng = rng(1303);
     for _ in 0..200 {
         let (mean, std) = (normal(&mut rng), normal(&mut rng).exp());
@@ -106,15 +128,21 @@ fn silent_dimension() {
     assert_close(kl(0.0, 1.0), 0.0, 1e-12);
 }
 
-/// log p(x) of x|z ~ N(W z + b, s2 I), against the same with W R for a rotation R. With the R that makes the columns of
-/// W R orthogonal, from the singular vectors, the posterior's covariance (by conditioning) is diagonal.
+/// log p(x) of x|z ~ N(W z + b, s2 I), against the same with W R for a rotation R. With the
+/// R that makes the columns of W R orthogonal, from the singular vectors, the posterior's
+/// covariance (by conditioning) is diagonal.
 #[test]
 fn latents_can_be_rotated() -> Outcome {
     const TOLERANCE: f64 = 1e-10;
     let mut rng = rng(1304);
     for _ in 0..20 {
         let (weights, offset) = (normal_matrix(&mut rng, 5, 3), normals(&mut rng, 5));
-        let rotation = weights.clone().svd(false, true).v_t.unwrap_or_else(|| Matrix::zeros(3, 3)).transpose();
+        let rotation = weights
+            .clone()
+            .svd(false, true)
+            .v_t
+            .unwrap_or_else(|| Matrix::zeros(3, 3))
+            .transpose();
         let model = LinearGaussian::standard(weights.clone(), offset.clone(), 0.4)?;
         let rotated = LinearGaussian::standard(&weights * &rotation, offset.clone(), 0.4)?;
         let x: Vector = normals(&mut rng, 5);
@@ -128,8 +156,9 @@ fn latents_can_be_rotated() -> Outcome {
     Ok(())
 }
 
-/// How many of the 13 x 13 cells of the plane's figure have no code within half a cell, if 447 codes are drawn from
-/// N(0, I): the mean of 300 repetitions against 66, and the exact mean, by adding the probability of each cell.
+/// How many of the 13 x 13 cells of the plane's figure have no code within half a cell, if
+/// 447 codes are drawn from N(0, I): the mean of 300 repetitions against 66, and the exact
+/// mean, by adding the probability of each cell.
 #[test]
 fn empty_cells_of_the_prior() {
     const TOLERANCE: f64 = 1.0;
@@ -138,11 +167,17 @@ fn empty_cells_of_the_prior() {
     let cells: Vec<[f64; 2]> = (0..13 * 13).map(|i| [at(i % 13), at(i / 13)]).collect();
     let mut rng = rng(1305);
     let empty = Estimate::of(300, || {
-        let codes: Vec<[f64; 2]> = (0..447).map(|_| [normal(&mut rng), normal(&mut rng)]).collect();
-        let near = |cell: &[f64; 2]| codes.iter().any(|c| (c[0] - cell[0]).hypot(c[1] - cell[1]) < 0.2);
+        let codes: Vec<[f64; 2]> =
+            (0..447).map(|_| [normal(&mut rng), normal(&mut rng)]).collect();
+        let near = |cell: &[f64; 2]| {
+            codes.iter().any(|c| (c[0] - cell[0]).hypot(c[1] - cell[1]) < 0.2)
+        };
         cells.iter().filter(|cell| !near(cell)).count() as f64
     });
-    let (radius, angle) = (Rule::gauss_legendre(20, 0.0, 0.2), Rule::gauss_legendre(20, 0.0, std::f64::consts::TAU));
+    let (radius, angle) = (
+        Rule::gauss_legendre(20, 0.0, 0.2),
+        Rule::gauss_legendre(20, 0.0, std::f64::consts::TAU),
+    );
     let probability = |cell: &[f64; 2]| {
         let density = |r: f64, a: f64| {
             let place = [cell[0] + r * a.cos(), cell[1] + r * a.sin()];

@@ -6,7 +6,8 @@ use elbo_to_diffusion::{
     data::{Images, Marginals, digits::digits},
     error::Result,
     oracle::{
-        Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, NoiseLevel, Process, Rule, log_sum_exp, vector,
+        Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, NoiseLevel, Process,
+        Rule, log_sum_exp, vector,
     },
     random::{Stream, rng as stream},
 };
@@ -25,7 +26,8 @@ fn values(images: &Images) -> impl Iterator<Item = f64> + '_ {
     images.iter().flatten().map(|&level| value(usize::from(level)))
 }
 
-/// The mean of x given z, by Bayes' rule, for a pixel that has level k with probability `shares[k]`.
+/// The mean of x given z, by Bayes' rule, for a pixel that has level k with probability
+/// `shares[k]`.
 fn denoised(z: f64, level: NoiseLevel, shares: &[f64]) -> f64 {
     let log_joint = |k: usize| {
         let misfit = z - level.abar().sqrt() * value(k);
@@ -36,24 +38,27 @@ fn denoised(z: f64, level: NoiseLevel, shares: &[f64]) -> f64 {
     (0..shares.len()).map(|k| (logits[k] - total).exp() * value(k)).sum()
 }
 
-/// KL(q(z|x) || N(0, I)) from the oracle, for an x in five dimensions, against abar |x|^2 / 2: the relative error falls
-/// in proportion to the signal power.
+/// KL(q(z|x) || N(0, I)) from the oracle, for an x in five dimensions, against abar |x|^2 /
+/// 2: the relative error falls in proportion to the signal power.
 #[test]
 fn prior_term_for_little_signal() -> Outcome {
     const LARGEST: f64 = 1e-3;
     let x = vector(&[0.9, -0.4, 0.1, -1.0, 0.7]);
     let error = |abar: f64| {
         let kl = NoiseLevel::from_abar(abar).given(&x)?.kl(&Gaussian::standard(5)?)?;
-        Ok::<_, elbo_to_diffusion::oracle::Error>((kl / (0.5 * abar * x.norm_squared()) - 1.0).abs())
+        Ok::<_, elbo_to_diffusion::oracle::Error>(
+            (kl / (0.5 * abar * x.norm_squared()) - 1.0).abs(),
+        )
     };
     assert!(error(1e-4)? < LARGEST);
     assert_close(error(1e-3)? / error(1e-4)?, 10.0, 0.1);
     Ok(())
 }
 
-/// The mean log density of 17 uniform levels under a Gaussian with the best variance, by quadrature over the noise: 4.2
-/// nats around the mean of the ideal denoiser, 2.58 around z / sqrt(abar), at gamma = -8, and without end as gamma falls.
-/// In units of the distance between two levels the first is still above zero.
+/// The mean log density of 17 uniform levels under a Gaussian with the best variance, by
+/// quadrature over the noise: 4.2 nats around the mean of the ideal denoiser, 2.58 around z
+/// / sqrt(abar), at gamma = -8, and without end as gamma falls. In units of the distance
+/// between two levels the first is still above zero.
 #[test]
 fn gaussian_decoder_at_fixed_noise() {
     const TOLERANCE: f64 = 0.005;
@@ -62,7 +67,11 @@ fn gaussian_decoder_at_fixed_noise() {
         let level = NoiseLevel::new(gamma);
         let error = |k: usize, eps: f64| {
             let z = level.noised(value(k), eps);
-            let mean = if ideal { denoised(z, level, &[1.0 / 17.0; 17]) } else { z / level.abar().sqrt() };
+            let mean = if ideal {
+                denoised(z, level, &[1.0 / 17.0; 17])
+            } else {
+                z / level.abar().sqrt()
+            };
             (value(k) - mean).powi(2)
         };
         let density = |eps: f64| (-0.5 * eps * eps).exp() / TAU.sqrt();
@@ -78,9 +87,9 @@ fn gaussian_decoder_at_fixed_noise() {
     assert!(log_density(-9.0, true) > ideal + 1.0 && log_density(-14.0, false) > 5.5);
 }
 
-/// The error x - x_hat of the formula with f = 0, for a pixel with random shares of its levels, against functions of z: the
-/// mean product with each is zero within standard errors, as it is for the conditional mean alone. Another mix of x_hat
-/// and z fails.
+/// The error x - x_hat of the formula with f = 0, for a pixel with random shares of its
+/// levels, against functions of z: the mean product with each is zero within standard
+/// errors, as it is for the conditional mean alone. Another mix of x_hat and z fails.
 #[test]
 fn best_estimate_of_a_pixel() {
     const STANDARD_ERRORS: f64 = 4.5;
@@ -88,7 +97,8 @@ fn best_estimate_of_a_pixel() {
     let mut rng = rng(1501);
     for gamma in [-5.0, -1.0, 2.0] {
         let (level, shares) = (NoiseLevel::new(gamma), random_table(&mut rng, 17));
-        let functions: [fn(f64) -> f64; 4] = [|_| 1.0, |z| z, f64::cos, |z| (3.0 * z).sin()];
+        let functions: [fn(f64) -> f64; 4] =
+            [|_| 1.0, |z| z, f64::cos, |z| (3.0 * z).sin()];
         let mut products = [Estimate::default(); 4];
         let mut off = Estimate::default();
         for _ in 0..DRAWS {
@@ -112,7 +122,8 @@ fn best_estimate_of_a_pixel() {
     }
 }
 
-/// The standard error, over the 447 test images, of the mean bits per dimension of independent pixels: one hundredth.
+/// The standard error, over the 447 test images, of the mean bits per dimension of
+/// independent pixels: one hundredth.
 #[test]
 fn standard_error_of_the_test_set() -> Result<()> {
     const TOLERANCE: f64 = 0.001;
@@ -127,26 +138,33 @@ fn standard_error_of_the_test_set() -> Result<()> {
     Ok(())
 }
 
-/// The largest denoising terms of the program's example on DDPM's schedule (the exact reverse of N(0, 1), its means moved
-/// by half a variance, x = 0.8), from the oracle: a tenth of the steps carries more than half of the sum.
+/// The largest denoising terms of the program's example on DDPM's schedule (the exact
+/// reverse of N(0, 1), its means moved by half a variance, x = 0.8), from the oracle: a
+/// tenth of the steps carries more than half of the sum.
 #[test]
 fn few_steps_carry_the_sum() -> Outcome {
     const SHARE: f64 = 0.5;
     for latents in [100, 300, 1000] {
         let process = Process::ddpm_stretched(latents)?;
         let steps = process.steps().into_iter().rev();
-        let steps = steps.map(|s| LinearConditional::scalar(s.alpha().sqrt(), 0.5 * s.beta(), s.beta()));
-        let reverse = Chain::new(Gaussian::standard(1)?, steps.collect::<std::result::Result<_, _>>()?)?;
+        let steps = steps
+            .map(|s| LinearConditional::scalar(s.alpha().sqrt(), 0.5 * s.beta(), s.beta()));
+        let reverse = Chain::new(
+            Gaussian::standard(1)?,
+            steps.collect::<std::result::Result<_, _>>()?,
+        )?;
         let mut terms = DiffusionBound::new(&process, &reverse, &vector(&[0.8]))?.denoising;
         terms.sort_by(|l, r| r.total_cmp(l));
-        let (largest, all): (f64, f64) = (terms[..latents / 10].iter().sum(), terms.iter().sum());
+        let (largest, all): (f64, f64) =
+            (terms[..latents / 10].iter().sum(), terms.iter().sum());
         assert!(largest / all > SHARE, "T = {latents}: {}", largest / all);
     }
     Ok(())
 }
 
-/// The share of training images that the setting 0.55 moves, by trying all nine moves on each image: 0.114, and none up
-/// or down; against the share that differs after the program's own shifts, within standard errors.
+/// The share of training images that the setting 0.55 moves, by trying all nine moves on
+/// each image: 0.114, and none up or down; against the share that differs after the
+/// program's own shifts, within standard errors.
 #[test]
 fn one_image_in_nine_is_moved() -> Result<()> {
     const TOLERANCE: f64 = 0.001;
@@ -177,15 +195,18 @@ fn one_image_in_nine_is_moved() -> Result<()> {
     Ok(())
 }
 
-/// The mean square of a pixel of the test images, 0.641, and the prior term at DDPM's first 200 betas that belongs to it:
-/// 0.047 nats, where a mean square of 1 has 0.0709. Of 17 uniform levels the mean square is a third.
+/// The mean square of a pixel of the test images, 0.641, and the prior term at DDPM's first
+/// 200 betas that belongs to it: 0.047 nats, where a mean square of 1 has 0.0709. Of 17
+/// uniform levels the mean square is a third.
 #[test]
 fn prior_term_of_the_digits() -> Result<()> {
     const TOLERANCE: f64 = 0.0005;
     let test = digits()?.test;
-    let square = values(&test).map(|x| x * x).sum::<f64>() / (test.len() * test.dim()) as f64;
+    let square =
+        values(&test).map(|x| x * x).sum::<f64>() / (test.len() * test.dim()) as f64;
     assert_close(square, 0.641, TOLERANCE);
-    let abar: f64 = (0..200).map(|i| 1.0 - 1e-4 - (0.02 - 1e-4) * f64::from(i) / 199.0).product();
+    let abar: f64 =
+        (0..200).map(|i| 1.0 - 1e-4 - (0.02 - 1e-4) * f64::from(i) / 199.0).product();
     let prior = |square: f64| {
         // KL(N(sqrt(abar) x, 1 - abar) || N(0, 1)), averaged over x.
         let (mean, variance) = (abar * square, 1.0 - abar);
@@ -197,8 +218,9 @@ fn prior_term_of_the_digits() -> Result<()> {
     Ok(())
 }
 
-/// -log p(x_i|z) of the test images at gamma = -6, with the levels weighed by the noise alone, from eight
-/// draws each: 0.57 bits a pixel. More than half of these pixels have the lowest or the highest level.
+/// -log p(x_i|z) of the test images at gamma = -6, with the levels weighed by the noise
+/// alone, from eight draws each: 0.57 bits a pixel. More than half of these pixels have the
+/// lowest or the highest level.
 #[test]
 fn reading_off_test_digits() -> Result<()> {
     const TOLERANCE: f64 = 0.01;
@@ -208,7 +230,8 @@ fn reading_off_test_digits() -> Result<()> {
     let mut extreme = 0;
     for &k in (0..8).flat_map(|_| test.iter().flatten()) {
         let z = level.noised(value(usize::from(k)), normal(&mut rng));
-        let misfit = |k: usize| -0.5 * (z - level.abar().sqrt() * value(k)).powi(2) / level.noise();
+        let misfit =
+            |k: usize| -0.5 * (z - level.abar().sqrt() * value(k)).powi(2) / level.noise();
         let logits: Vec<f64> = (0..17).map(misfit).collect();
         cost.push((log_sum_exp(&logits) - logits[usize::from(k)]) / LN_2);
         extreme += usize::from(k == 0 || k == 16);
@@ -219,7 +242,8 @@ fn reading_off_test_digits() -> Result<()> {
     Ok(())
 }
 
-/// Chapter 5's test bounds with five recorded seeds, against 1.998: at most a hundredth away.
+/// Chapter 5's test bounds with five recorded seeds, against 1.998: at most a hundredth
+/// away.
 #[test]
 fn seeds_of_diffusion() {
     const TOLERANCE: f64 = 0.01;

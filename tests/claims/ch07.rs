@@ -7,8 +7,9 @@ use crate::{
     support::{Outcome, assert_close, derivative},
 };
 
-/// Half of SNR(t-1) - SNR(t) times the ideal denoiser's error at z_t, for four points on the line, summed over equal steps
-/// of gamma from -16 to 12, against the entropy of the points: above it, and falling to it as the steps become small.
+/// Half of SNR(t-1) - SNR(t) times the ideal denoiser's error at z_t, for four points on
+/// the line, summed over equal steps of gamma from -16 to 12, against the entropy of the
+/// points: above it, and falling to it as the steps become small.
 #[test]
 fn what_the_perfect_score_leaves() -> Outcome {
     const TOLERANCE: f64 = 0.02;
@@ -23,7 +24,10 @@ fn what_the_perfect_score_leaves() -> Outcome {
         (0..steps).map(|i| step(i).x_weight() * data.mmse(step(i).t, &rule)).sum::<f64>()
     };
     let sums = [20, 100, 500].map(left);
-    assert!(sums[0] > sums[1] && sums[1] > sums[2] && sums[2] > entropy, "{sums:?} {entropy}");
+    assert!(
+        sums[0] > sums[1] && sums[1] > sums[2] && sums[2] > entropy,
+        "{sums:?} {entropy}"
+    );
     assert!(sums[0] > entropy + 0.2);
     assert_close(sums[2], entropy, 2.0 * TOLERANCE);
     // The excess is of the order of 1/T.
@@ -31,14 +35,18 @@ fn what_the_perfect_score_leaves() -> Outcome {
     Ok(())
 }
 
-/// The bounds of the eleven rows with five recorded seeds: in the same order with each, but for v with either loss.
+/// The bounds of the eleven rows with five recorded seeds: in the same order with each, but
+/// for v with either loss.
 #[test]
 fn order_of_the_outputs() {
     const ROWS: usize = 11;
     let rows = recorded::named("ch07");
     assert_eq!(rows.len(), ROWS);
-    let of =
-        |name: &str, seed: usize| rows.iter().find(|(row, _)| row == name).map_or(f64::NAN, |(_, bounds)| bounds[seed]);
+    let of = |name: &str, seed: usize| {
+        rows.iter()
+            .find(|(row, _)| row == name)
+            .map_or(f64::NAN, |(_, bounds)| bounds[seed])
+    };
     let order = [
         &["softmax x, bound"][..],
         &["softmax x, simple"],
@@ -60,8 +68,8 @@ fn order_of_the_outputs() {
     }
 }
 
-/// The weight of the plain error of the score relative to that of the noise, 1 / (1 - abar), at the cleanest over the
-/// noisiest level: three thousand to one.
+/// The weight of the plain error of the score relative to that of the noise, 1 / (1 -
+/// abar), at the cleanest over the noisiest level: three thousand to one.
 #[test]
 fn plain_error_of_the_score() {
     const TOLERANCE: f64 = 50.0;
@@ -70,19 +78,22 @@ fn plain_error_of_the_score() {
     assert_close(weight(-8.0) / weight(5.0), 3000.0, TOLERANCE);
 }
 
-/// What an error of 3 % of the distance between two levels at every noise level adds to the bound, from the weights of 1000
-/// steps, in bits for each pixel: some three hundredths.
+/// What an error of 3 % of the distance between two levels at every noise level adds to the
+/// bound, from the weights of 1000 steps, in bits for each pixel: some three hundredths.
 #[test]
 fn accuracy_for_x() {
     const TOLERANCE: f64 = 0.005;
     let error = 0.03 * 2.0 / 17.0;
     let gamma = |i: usize| -8.0 + 13.0 * i as f64 / 1000.0;
-    let nats: f64 = (0..1000).map(|i| Step::new(gamma(i), gamma(i + 1)).x_weight() * error * error).sum();
+    let nats: f64 = (0..1000)
+        .map(|i| Step::new(gamma(i), gamma(i + 1)).x_weight() * error * error)
+        .sum();
     assert_close(nats / std::f64::consts::LN_2, 0.027, TOLERANCE);
 }
 
-/// x_hat from z and an output that is wrong, by the conversions of the table: at gamma = -8 an eps or a v that is wrong by
-/// 1 moves x_hat by a fiftieth, at gamma = 5 an eps that is wrong by a tenth moves it by more than 1.
+/// x_hat from z and an output that is wrong, by the conversions of the table: at gamma = -8
+/// an eps or a v that is wrong by 1 moves x_hat by a fiftieth, at gamma = 5 an eps that is
+/// wrong by a tenth moves it by more than 1.
 #[test]
 fn scales_at_the_ends() {
     const TOLERANCE: f64 = 0.002;
@@ -105,16 +116,19 @@ fn scales_at_the_ends() {
     assert!((from_v(noisy, 0.1) - x).abs() <= 0.1);
 }
 
-/// E(eta | z) for waiting times, p(z | rate) = rate exp(-rate z) with eta = -rate and a prior on two rates: by Bayes' rule,
-/// against the slope of log p(z), for h = 1.
+/// E(eta | z) for waiting times, p(z | rate) = rate exp(-rate z) with eta = -rate and a
+/// prior on two rates: by Bayes' rule, against the slope of log p(z), for h = 1.
 #[test]
 fn tweedie_for_waiting_times() {
     const TOLERANCE: f64 = 1e-9;
     let (rates, prior) = ([0.5, 3.0], [0.3, 0.7]);
-    let density = |z: f64| (0..2).map(|i| prior[i] * rates[i] * f64::exp(-rates[i] * z)).sum::<f64>();
+    let density =
+        |z: f64| (0..2).map(|i| prior[i] * rates[i] * f64::exp(-rates[i] * z)).sum::<f64>();
     for z in [0.1, 0.7, 2.0, 5.0] {
-        let posterior_mean =
-            (0..2).map(|i| -rates[i] * prior[i] * rates[i] * f64::exp(-rates[i] * z)).sum::<f64>() / density(z);
+        let posterior_mean = (0..2)
+            .map(|i| -rates[i] * prior[i] * rates[i] * f64::exp(-rates[i] * z))
+            .sum::<f64>()
+            / density(z);
         assert_close(posterior_mean, derivative(|z| density(z).ln(), z), TOLERANCE);
     }
 }

@@ -1,8 +1,10 @@
-//! One test per claim of the pages: `{{claim some-name}}` behind a sentence names `fn some_name` here.
+//! One test per claim of the pages: `{{claim some-name}}` behind a sentence names `fn
+//! some_name` here.
 //!
-//! A claim is a statement of fact that is neither a numbered equation (those are in tests/equations) nor a relation
-//! between printed numbers (those the build of the book evaluates). Each test compares two sides that are computed
-//! independently; its comment says what is compared with what, and a constant states how closely.
+//! A claim is a statement of fact that is neither a numbered equation (those are in
+//! tests/equations) nor a relation between printed numbers (those the build of the book
+//! evaluates). Each test compares two sides that are computed independently; its comment
+//! says what is compared with what, and a constant states how closely.
 
 mod appendices;
 mod ch01;

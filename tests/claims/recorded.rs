@@ -1,4 +1,5 @@
-//! Runs that take too long to repeat with every change: what the files in benches/recorded say of them.
+//! Runs that take too long to repeat with every change: what the files in benches/recorded
+//! say of them.
 
 /// Runs with other seeds.
 const SEEDS: &str = include_str!("../../benches/recorded/seeds.txt");
@@ -33,14 +34,16 @@ pub fn named(anchor: &str) -> Vec<(String, Vec<f64>)> {
     lines(anchor).map(row).collect()
 }
 
-/// The numbers of the first line of a text whose name is this; two spaces or more follow the name.
+/// The numbers of the first line of a text whose name is this; two spaces or more follow
+/// the name.
 pub fn line(text: &str, name: &str) -> Vec<f64> {
     let is_it = |line: &&str| line.split("  ").next() == Some(name);
     let line = text.lines().find(is_it).unwrap_or_else(|| panic!("no line {name:?}"));
     numbers(&line[name.len()..])
 }
 
-/// The numbers of the first line of a text that begins with these words, without those in the words.
+/// The numbers of the first line of a text that begins with these words, without those in
+/// the words.
 pub fn numbers_in(text: &str, words: &str) -> Vec<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(words));
     numbers(line.unwrap_or_else(|| panic!("no line {words:?}")))

@@ -1,12 +1,13 @@
 //! Chapter 2: the evidence lower bound.
 
 use elbo_to_diffusion::oracle::{
-    Error, FiniteLatent, Gaussian, LinearGaussian, Matrix, Rule, Vector, discrete, matrix, vector,
+    Error, FiniteLatent, Gaussian, LinearGaussian, Matrix, Rule, Vector, discrete, matrix,
+    vector,
 };
 
 use crate::support::{
-    Outcome, assert_close, derivative, log_normal, normal, normals, random_covariance, random_gaussian, random_table,
-    rng,
+    Outcome, assert_close, derivative, log_normal, normal, normals, random_covariance,
+    random_gaussian, random_table, rng,
 };
 use crate::tex::digest;
 
@@ -40,8 +41,8 @@ impl Example {
         log_prior + pairs.map(|(x, m)| log_normal(*x, *m, self.s2)).sum::<f64>()
     }
 
-    /// The definition of the bound, E_q log p(x, z)/q(z), by a product Gauss-Hermite rule. The
-    /// integrand is quadratic in z, so four nodes a side leave only rounding.
+    /// The definition of the bound, E_q log p(x, z)/q(z), by a product Gauss-Hermite rule.
+    /// The integrand is quadratic in z, so four nodes a side leave only rounding.
     fn elbo(&self, q: &Gaussian, rule: &Rule) -> f64 {
         let factor = q.cholesky_factor();
         let log_scale = factor.diagonal().iter().map(|l| l.ln()).sum::<f64>();
@@ -53,9 +54,9 @@ impl Example {
     }
 }
 
-/// The ELBO of 1000 random Gaussian q, by quadrature of its definition, against the closed-form
-/// log p(x): never above it, strictly below unless q is the posterior, and equal there.
-/// Kind: inequality.
+/// The ELBO of 1000 random Gaussian q, by quadrature of its definition, against the
+/// closed-form log p(x): never above it, strictly below unless q is the posterior, and
+/// equal there. Kind: inequality.
 #[test]
 fn jensen() -> Outcome {
     digest("jensen", "dd0bb4a9ba09");
@@ -71,8 +72,8 @@ fn jensen() -> Outcome {
     Ok(())
 }
 
-/// log p(x) from the marginal covariance against ELBO + KL(q || p(z|x)), for random Gaussian q:
-/// the ELBO by quadrature, the posterior by conditioning the joint covariance.
+/// log p(x) from the marginal covariance against ELBO + KL(q || p(z|x)), for random
+/// Gaussian q: the ELBO by quadrature, the posterior by conditioning the joint covariance.
 /// Kind: closed form.
 #[test]
 fn elbo_gap() -> Outcome {
@@ -91,9 +92,8 @@ fn elbo_gap() -> Outcome {
     Ok(())
 }
 
-/// log p(x) - ELBO(q) for q = the posterior with its mean moved by d, against (1/2) d^T P^-1 d
-/// with P the posterior covariance, here (I + W^T W / s2)^-1.
-/// Kind: closed form.
+/// log p(x) - ELBO(q) for q = the posterior with its mean moved by d, against (1/2) d^T
+/// P^-1 d with P the posterior covariance, here (I + W^T W / s2)^-1. Kind: closed form.
 #[test]
 fn gap_shifted_posterior() -> Outcome {
     digest("gap-shifted-posterior", "cbbfacaf1bab");
@@ -112,9 +112,9 @@ fn gap_shifted_posterior() -> Outcome {
     Ok(())
 }
 
-/// log p(x) against ELBO + KL for a discrete latent with 7 states and random q, all sums written
-/// out; the evidence and the posterior come from the oracle's tables.
-/// Kind: enumeration.
+/// log p(x) against ELBO + KL for a discrete latent with 7 states and random q, all sums
+/// written out; the evidence and the posterior come from the oracle's tables. Kind:
+/// enumeration.
 #[test]
 fn elbo_discrete() -> Outcome {
     digest("elbo-discrete", "49dbbff2ab83");
@@ -128,7 +128,8 @@ fn elbo_discrete() -> Outcome {
         let posterior = model.posterior(x)?;
         for _ in 0..20 {
             let q = random_table(&mut rng, 7);
-            let elbo: f64 = (0..7).map(|z| q[z] * (prior[z] * p_x_given_z(x, z) / q[z]).ln()).sum();
+            let elbo: f64 =
+                (0..7).map(|z| q[z] * (prior[z] * p_x_given_z(x, z) / q[z]).ln()).sum();
             let kl: f64 = (0..7).map(|z| q[z] * (q[z] / posterior[z]).ln()).sum();
             assert_close(elbo + kl, model.log_prob(x)?, TOLERANCE);
             assert_close(elbo, model.elbo(x, &q)?, TOLERANCE);
@@ -138,16 +139,17 @@ fn elbo_discrete() -> Outcome {
     Ok(())
 }
 
-/// A q with parameters phi = (two means, two log deviations, a tilt of the Cholesky factor).
+/// A q with parameters phi = (two means, two log deviations, a tilt of the Cholesky
+/// factor).
 fn q_of(phi: &[f64; 5]) -> Gaussian {
     let factor = Matrix::from_row_slice(2, 2, &[phi[2].exp(), 0.0, phi[4], phi[3].exp()]);
-    Gaussian::new(vector(&phi[..2]), &factor * factor.transpose()).expect("a Cholesky factor with a positive diagonal")
+    Gaussian::new(vector(&phi[..2]), &factor * factor.transpose())
+        .expect("a Cholesky factor with a positive diagonal")
 }
 
 /// d ELBO / d phi against -d KL(q || p(z|x)) / d phi at fixed theta, in each of the five
-/// parameters of q: both by finite differences, the ELBO from quadrature of its definition, the KL
-/// from the conditioned joint covariance.
-/// Kind: finite differences.
+/// parameters of q: both by finite differences, the ELBO from quadrature of its definition,
+/// the KL from the conditioned joint covariance. Kind: finite differences.
 #[test]
 fn elbo_gradient_phi() -> Outcome {
     digest("elbo-gradient-phi", "2e23a95bcdb7");
@@ -163,17 +165,17 @@ fn elbo_gradient_phi() -> Outcome {
                 q_of(&moved)
             };
             let elbo_slope = derivative(|value| example.elbo(&at(value), &rule), phi[i]);
-            let kl_slope = derivative(|value| at(value).kl(&posterior).unwrap_or(f64::NAN), phi[i]);
+            let kl_slope =
+                derivative(|value| at(value).kl(&posterior).unwrap_or(f64::NAN), phi[i]);
             assert_close(elbo_slope, -kl_slope, TOLERANCE);
         }
     }
     Ok(())
 }
 
-/// d ELBO / d theta is NOT d log p(x) / d theta when q is not the posterior: theta is the first
-/// weight or the noise, q is fixed and off, and the slopes differ by more than 0.1. They agree
-/// where q is the posterior at that theta.
-/// Kind: negative, finite differences.
+/// d ELBO / d theta is NOT d log p(x) / d theta when q is not the posterior: theta is the
+/// first weight or the noise, q is fixed and off, and the slopes differ by more than 0.1.
+/// They agree where q is the posterior at that theta. Kind: negative, finite differences.
 #[test]
 fn elbo_gradient_theta() -> Outcome {
     digest("elbo-gradient-theta", "cf8969f85d35");
@@ -181,11 +183,19 @@ fn elbo_gradient_theta() -> Outcome {
     const LEAST_DIFFERENCE: f64 = 0.1;
     let (example, rule) = (Example::new()?, Rule::gauss_hermite(4));
     let posterior = example.model()?.posterior(&example.x)?;
-    let off = Gaussian::new(posterior.mean() + vector(&[0.5, -0.3]), random_covariance(&mut rng(206), 2))?;
+    let off = Gaussian::new(
+        posterior.mean() + vector(&[0.5, -0.3]),
+        random_covariance(&mut rng(206), 2),
+    )?;
     let change_weight = |value: f64| {
         let mut weights = example.weights.clone();
         weights[(0, 0)] = value;
-        Example { weights, offset: example.offset.clone(), s2: example.s2, x: example.x.clone() }
+        Example {
+            weights,
+            offset: example.offset.clone(),
+            s2: example.s2,
+            x: example.x.clone(),
+        }
     };
     let change_noise = |s2: f64| Example {
         weights: example.weights.clone(),
@@ -193,7 +203,9 @@ fn elbo_gradient_theta() -> Outcome {
         s2,
         x: example.x.clone(),
     };
-    let evidence = |example: &Example| example.model().and_then(|model| model.log_prob(&example.x)).unwrap_or(f64::NAN);
+    let evidence = |example: &Example| {
+        example.model().and_then(|model| model.log_prob(&example.x)).unwrap_or(f64::NAN)
+    };
     let weight = example.weights[(0, 0)];
     let slopes = [
         (
@@ -209,14 +221,17 @@ fn elbo_gradient_theta() -> Outcome {
     ];
     for (evidence, at_posterior, elsewhere) in slopes {
         assert_close(at_posterior, evidence, TOLERANCE);
-        assert!((elsewhere - evidence).abs() > LEAST_DIFFERENCE, "slopes {elsewhere} and {evidence} should differ");
+        assert!(
+            (elsewhere - evidence).abs() > LEAST_DIFFERENCE,
+            "slopes {elsewhere} and {evidence} should differ"
+        );
     }
     Ok(())
 }
 
-/// L_K for K = 1..5, summed over how often each state is drawn (multinomial counts), against the
-/// enumeration of all 3^K sequences; then L_1 = ELBO <= L_2 <= ... <= L_5 <= log p(x).
-/// Kind: enumeration, inequality.
+/// L_K for K = 1..5, summed over how often each state is drawn (multinomial counts),
+/// against the enumeration of all 3^K sequences; then L_1 = ELBO <= L_2 <= ... <= L_5 <=
+/// log p(x). Kind: enumeration, inequality.
 #[test]
 fn importance_weighted_chain() -> Outcome {
     digest("importance-weighted-chain", "8de6ba00e325");
@@ -236,8 +251,10 @@ fn importance_weighted_chain() -> Outcome {
             for b in 0..=k - a {
                 let c = k - a - b;
                 let counts = [a, b, c];
-                let probability =
-                    factorial(k) * (0..3).map(|z| q[z].powi(counts[z] as i32) / factorial(counts[z])).product::<f64>();
+                let probability = factorial(k)
+                    * (0..3)
+                        .map(|z| q[z].powi(counts[z] as i32) / factorial(counts[z]))
+                        .product::<f64>();
                 let sum: f64 = (0..3).map(|z| counts[z] as f64 * weight[z]).sum();
                 bound += probability * (sum / k as f64).ln();
             }
@@ -250,10 +267,9 @@ fn importance_weighted_chain() -> Outcome {
     Ok(())
 }
 
-/// The mean KL of q(z|x_n) to the prior, against I(n; z) + KL(q(z) || p(z)), with the mutual
-/// information from the joint table of n and z; and against the oracle, which finds the mutual
-/// information from entropies.
-/// Kind: enumeration.
+/// The mean KL of q(z|x_n) to the prior, against I(n; z) + KL(q(z) || p(z)), with the
+/// mutual information from the joint table of n and z; and against the oracle, which finds
+/// the mutual information from entropies. Kind: enumeration.
 #[test]
 fn elbo_surgery() -> Outcome {
     digest("elbo-surgery", "c2b35f5ce904");
@@ -264,10 +280,12 @@ fn elbo_surgery() -> Outcome {
     let q: Vec<Vec<f64>> = (0..n).map(|_| random_table(&mut rng, states)).collect();
     let mut mean_kl = 0.0;
     for row in &q {
-        mean_kl += (0..states).map(|z| row[z] * (row[z] / prior[z]).ln()).sum::<f64>() / n as f64;
+        mean_kl +=
+            (0..states).map(|z| row[z] * (row[z] / prior[z]).ln()).sum::<f64>() / n as f64;
     }
 
-    let aggregate: Vec<f64> = (0..states).map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64).collect();
+    let aggregate: Vec<f64> =
+        (0..states).map(|z| q.iter().map(|row| row[z]).sum::<f64>() / n as f64).collect();
     let mut information = 0.0;
     for row in &q {
         for z in 0..states {
@@ -275,9 +293,11 @@ fn elbo_surgery() -> Outcome {
             information += joint * (joint / (aggregate[z] / n as f64)).ln();
         }
     }
-    let marginal_kl: f64 = (0..states).map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln()).sum();
+    let marginal_kl: f64 =
+        (0..states).map(|z| aggregate[z] * (aggregate[z] / prior[z]).ln()).sum();
     assert_close(mean_kl, information + marginal_kl, TOLERANCE);
-    let by_entropies = discrete::mutual_information(&q)? + discrete::kl(&discrete::aggregate(&q)?, &prior)?;
+    let by_entropies = discrete::mutual_information(&q)?
+        + discrete::kl(&discrete::aggregate(&q)?, &prior)?;
     assert_close(mean_kl, by_entropies, TOLERANCE);
     Ok(())
 }

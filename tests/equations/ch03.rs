@@ -3,18 +3,20 @@
 use std::f64::consts::TAU;
 
 use elbo_to_diffusion::oracle::linear_gaussian::{ppca, ppca_log_likelihood};
-use elbo_to_diffusion::oracle::{Error, Estimate, Gaussian, LinearGaussian, Matrix, Rule, Vector, vector};
+use elbo_to_diffusion::oracle::{
+    Error, Estimate, Gaussian, LinearGaussian, Matrix, Rule, Vector, vector,
+};
 use nalgebra::SymmetricEigen;
 
 use crate::support::{
-    Outcome, assert_close, assert_estimates, assert_relative, derivative, log_normal, normal, normal_matrix, normals,
-    random_gaussian, rng,
+    Outcome, assert_close, assert_estimates, assert_relative, derivative, log_normal,
+    normal, normal_matrix, normals, random_gaussian, rng,
 };
 use crate::tex::digest;
 
-/// E_q log p(x|z) - KL(q || p(z)) and E_q log p(x, z) + H(q), each written out for a linear decoder
-/// and a Gaussian q with full covariance, against log p(x) - KL(q || p(z|x)) from the oracle.
-/// Kind: closed form.
+/// E_q log p(x|z) - KL(q || p(z)) and E_q log p(x, z) + H(q), each written out for a linear
+/// decoder and a Gaussian q with full covariance, against log p(x) - KL(q || p(z|x)) from
+/// the oracle. Kind: closed form.
 #[test]
 fn vae_split() -> Outcome {
     digest("vae-split", "4dc3f669982b");
@@ -28,7 +30,8 @@ fn vae_split() -> Outcome {
         let (m, s) = (q.mean(), q.covariance());
         let ln_det = s.determinant().ln();
         let expected_likelihood = -0.5 * d as f64 * (TAU * s2).ln()
-            - ((&x - &w * m - &b).norm_squared() + (&w * s * w.transpose()).trace()) / (2.0 * s2);
+            - ((&x - &w * m - &b).norm_squared() + (&w * s * w.transpose()).trace())
+                / (2.0 * s2);
         let kl_to_prior = 0.5 * (s.trace() + m.norm_squared() - k as f64 - ln_det);
         let expected_prior = -0.5 * (k as f64 * TAU.ln() + m.norm_squared() + s.trace());
         let entropy = 0.5 * (k as f64 * (TAU.ln() + 1.0) + ln_det);
@@ -52,16 +55,17 @@ fn gaussian_kl() {
     let mut by_quadrature = 0.0;
     let mut formula = 0.0;
     for (m, s) in mu.into_iter().zip(sigma) {
-        by_quadrature += rule.normal(m, s, |z| log_normal(z, m, s * s) - log_normal(z, 0.0, 1.0));
+        by_quadrature +=
+            rule.normal(m, s, |z| log_normal(z, m, s * s) - log_normal(z, 0.0, 1.0));
         formula += 0.5 * (m * m + s * s - 1.0 - (s * s).ln());
     }
     assert_close(formula, by_quadrature, TOLERANCE);
 }
 
-/// (1/2)[ln |S2|/|S1| - d + tr(S2^-1 S1) + (m2-m1)^T S2^-1 (m2-m1)], with determinants and an
-/// inverse, against the oracle's Cholesky form in five dimensions and against two-dimensional
-/// Gauss-Hermite quadrature of log N1 - log N2.
-/// Kind: closed form, quadrature.
+/// (1/2)[ln |S2|/|S1| - d + tr(S2^-1 S1) + (m2-m1)^T S2^-1 (m2-m1)], with determinants and
+/// an inverse, against the oracle's Cholesky form in five dimensions and against
+/// two-dimensional Gauss-Hermite quadrature of log N1 - log N2. Kind: closed form,
+/// quadrature.
 #[test]
 fn gaussian_kl_general() -> Outcome {
     digest("gaussian-kl-general", "e7f0e350e1b5");
@@ -92,10 +96,10 @@ fn gaussian_kl_general() -> Outcome {
     Ok(())
 }
 
-/// z = mu + sigma eps with eps ~ N(0, 1), against the law N(mu, sigma^2): six moments, and the
-/// characteristic function at eight frequencies, which determines a law; then its distribution
-/// function, the mass of eps below (c - mu)/sigma against the mass of N(mu, sigma^2) below c.
-/// Kind: quadrature.
+/// z = mu + sigma eps with eps ~ N(0, 1), against the law N(mu, sigma^2): six moments, and
+/// the characteristic function at eight frequencies, which determines a law; then its
+/// distribution function, the mass of eps below (c - mu)/sigma against the mass of N(mu,
+/// sigma^2) below c. Kind: quadrature.
 #[test]
 fn reparameterization() {
     digest("reparameterization", "aaf34b61b842");
@@ -112,19 +116,28 @@ fn reparameterization() {
     for step in 1..=8 {
         let w = 0.5 * f64::from(step);
         let size = (-0.5 * (w * sigma).powi(2)).exp();
-        assert_close(rule.integrate(|eps| (w * z(eps)).cos()), size * (w * mu).cos(), TOLERANCE);
-        assert_close(rule.integrate(|eps| (w * z(eps)).sin()), size * (w * mu).sin(), TOLERANCE);
+        assert_close(
+            rule.integrate(|eps| (w * z(eps)).cos()),
+            size * (w * mu).cos(),
+            TOLERANCE,
+        );
+        assert_close(
+            rule.integrate(|eps| (w * z(eps)).sin()),
+            size * (w * mu).sin(),
+            TOLERANCE,
+        );
     }
     for c in [-0.3, 0.5, 0.7, 1.9] {
-        let below_eps =
-            Rule::gauss_legendre(200, -12.0, (c - mu) / sigma).integrate(|eps| log_normal(eps, 0.0, 1.0).exp());
-        let below_z = Rule::gauss_legendre(150, -6.0, c).integrate(|z| log_normal(z, mu, sigma * sigma).exp());
+        let below_eps = Rule::gauss_legendre(200, -12.0, (c - mu) / sigma)
+            .integrate(|eps| log_normal(eps, 0.0, 1.0).exp());
+        let below_z = Rule::gauss_legendre(150, -6.0, c)
+            .integrate(|z| log_normal(z, mu, sigma * sigma).exp());
         assert_close(below_eps, below_z, TOLERANCE);
     }
 }
 
-/// The mean of (1/L) sum log p(x|z_l) - KL over draws z_l = mu + sigma eps_l, for a decoder that
-/// bends, against the ELBO by quadrature of its definition E_q log p(x, z)/q(z|x).
+/// The mean of (1/L) sum log p(x|z_l) - KL over draws z_l = mu + sigma eps_l, for a decoder
+/// that bends, against the ELBO by quadrature of its definition E_q log p(x, z)/q(z|x).
 /// Kind: Monte Carlo.
 #[test]
 fn monte_carlo_elbo() {
@@ -132,8 +145,9 @@ fn monte_carlo_elbo() {
     const STANDARD_ERRORS: f64 = 5.0;
     let (x, s2, mu, sigma): (f64, f64, f64, f64) = (0.9, 0.3, 0.4, 0.5);
     let log_likelihood = |z: f64| log_normal(x, z + (2.0 * z).sin(), s2);
-    let elbo = Rule::gauss_hermite(120)
-        .normal(mu, sigma, |z| log_likelihood(z) + log_normal(z, 0.0, 1.0) - log_normal(z, mu, sigma * sigma));
+    let elbo = Rule::gauss_hermite(120).normal(mu, sigma, |z| {
+        log_likelihood(z) + log_normal(z, 0.0, 1.0) - log_normal(z, mu, sigma * sigma)
+    });
     let kl = 0.5 * (mu * mu + sigma * sigma - 1.0 - (sigma * sigma).ln());
     let mut rng = rng(303);
     for draws in [1, 5] {
@@ -153,15 +167,18 @@ fn f_slope(z: f64) -> f64 {
     2.0 * (2.0 * z).cos() + 2.0 * z
 }
 
-/// d/dmu and d/dsigma of E f(z) = e^(-2 sigma^2) sin 2 mu + mu^2 + sigma^2 under N(mu, sigma^2).
+/// d/dmu and d/dsigma of E f(z) = e^(-2 sigma^2) sin 2 mu + mu^2 + sigma^2 under N(mu,
+/// sigma^2).
 fn slopes_of_mean(mu: f64, sigma: f64) -> (f64, f64) {
     let damped = (-2.0 * sigma * sigma).exp();
-    (2.0 * damped * (2.0 * mu).cos() + 2.0 * mu, -4.0 * sigma * damped * (2.0 * mu).sin() + 2.0 * sigma)
+    (
+        2.0 * damped * (2.0 * mu).cos() + 2.0 * mu,
+        -4.0 * sigma * damped * (2.0 * mu).sin() + 2.0 * sigma,
+    )
 }
 
-/// E f'(mu + sigma eps) and E f'(mu + sigma eps) eps by quadrature, against the slopes of the
-/// closed-form mean of f = sin 2z + z^2.
-/// Kind: quadrature.
+/// E f'(mu + sigma eps) and E f'(mu + sigma eps) eps by quadrature, against the slopes of
+/// the closed-form mean of f = sin 2z + z^2. Kind: quadrature.
 #[test]
 fn reparameterization_gradient() {
     digest("reparameterization-gradient", "65d34ec38b8c");
@@ -170,13 +187,17 @@ fn reparameterization_gradient() {
     for (mu, sigma) in [(0.7, 1.6), (-1.2, 0.3), (0.0, 1.0)] {
         let (by_mu, by_sigma) = slopes_of_mean(mu, sigma);
         assert_close(rule.integrate(|eps| f_slope(mu + sigma * eps)), by_mu, TOLERANCE);
-        assert_close(rule.integrate(|eps| f_slope(mu + sigma * eps) * eps), by_sigma, TOLERANCE);
+        assert_close(
+            rule.integrate(|eps| f_slope(mu + sigma * eps) * eps),
+            by_sigma,
+            TOLERANCE,
+        );
     }
 }
 
-/// E f(z) grad log q(z) for mu and sigma by quadrature, against the slopes of the closed-form mean
-/// of f = sin 2z + z^2: the same slopes as those of the reparameterization.
-/// Kind: quadrature.
+/// E f(z) grad log q(z) for mu and sigma by quadrature, against the slopes of the
+/// closed-form mean of f = sin 2z + z^2: the same slopes as those of the
+/// reparameterization. Kind: quadrature.
 #[test]
 fn score_function_gradient() {
     digest("score-function-gradient", "9adadd381596");
@@ -187,14 +208,18 @@ fn score_function_gradient() {
         let score_mu = |z: f64| (z - mu) / (sigma * sigma);
         let score_sigma = |z: f64| ((z - mu).powi(2) - sigma * sigma) / sigma.powi(3);
         assert_close(rule.normal(mu, sigma, |z| f(z) * score_mu(z)), by_mu, TOLERANCE);
-        assert_close(rule.normal(mu, sigma, |z| f(z) * score_sigma(z)), by_sigma, TOLERANCE);
+        assert_close(
+            rule.normal(mu, sigma, |z| f(z) * score_sigma(z)),
+            by_sigma,
+            TOLERANCE,
+        );
     }
 }
 
-/// Var(score function) / Var(reparameterization). For f = sin 2z + z^2 at mu = 0.7, sigma = 1.6
-/// quadrature gives 3.8 (mu) and 8.3 (sigma); for f = |z|^2 at mu = 0 the ratio is (d+2)(d+4)/4,
-/// that is 3.75, 42 and 2652 for d = 1, 10, 100. All against sample variances.
-/// Kind: Monte Carlo.
+/// Var(score function) / Var(reparameterization). For f = sin 2z + z^2 at mu = 0.7, sigma =
+/// 1.6 quadrature gives 3.8 (mu) and 8.3 (sigma); for f = |z|^2 at mu = 0 the ratio is
+/// (d+2)(d+4)/4, that is 3.75, 42 and 2652 for d = 1, 10, 100. All against sample
+/// variances. Kind: Monte Carlo.
 #[test]
 fn gradient_variance() {
     digest("gradient-variance", "97deb344d0d8");
@@ -204,7 +229,11 @@ fn gradient_variance() {
     type Gradient<'a> = &'a dyn Fn(f64) -> f64;
     let pairs: [(Gradient, Gradient, f64); 2] = [
         (&|eps| f(mu + sigma * eps) * eps / sigma, &|eps| f_slope(mu + sigma * eps), 3.8),
-        (&|eps| f(mu + sigma * eps) * (eps * eps - 1.0) / sigma, &|eps| f_slope(mu + sigma * eps) * eps, 8.3),
+        (
+            &|eps| f(mu + sigma * eps) * (eps * eps - 1.0) / sigma,
+            &|eps| f_slope(mu + sigma * eps) * eps,
+            8.3,
+        ),
     ];
     for (score, reparameterized, printed) in pairs {
         let variance = |gradient: Gradient| {
@@ -236,9 +265,9 @@ fn gradient_variance() {
     }
 }
 
-/// For f = cos(w z), z ~ N(mu, 1): the closed-form variances of both estimators of d/dmu, against
-/// quadrature. From w = 2 on the score function has the LOWER variance; below w = 1/2 the higher.
-/// Kind: negative, quadrature.
+/// For f = cos(w z), z ~ N(mu, 1): the closed-form variances of both estimators of d/dmu,
+/// against quadrature. From w = 2 on the score function has the LOWER variance; below w =
+/// 1/2 the higher. Kind: negative, quadrature.
 #[test]
 fn score_function_wins() {
     digest("score-function-wins", "7a763e2952a8");
@@ -258,7 +287,11 @@ fn score_function_wins() {
         };
         assert_close(reparameterized, variance(&slope), TOLERANCE);
         assert_close(score, variance(&weighted), TOLERANCE);
-        assert_eq!(score < reparameterized, w >= 2.0, "w = {w}: {score} and {reparameterized}");
+        assert_eq!(
+            score < reparameterized,
+            w >= 2.0,
+            "w = {w}: {score} and {reparameterized}"
+        );
     }
 }
 
@@ -266,16 +299,20 @@ fn score_function_wins() {
 fn pca_data() -> (Vec<Vector>, Vector, Matrix) {
     let mut rng = rng(305);
     let spread = normal_matrix(&mut rng, 5, 3);
-    let points: Vec<Vector> = (0..60).map(|_| &spread * normals(&mut rng, 3) + normals(&mut rng, 5) * 0.7).collect();
+    let points: Vec<Vector> = (0..60)
+        .map(|_| &spread * normals(&mut rng, 3) + normals(&mut rng, 5) * 0.7)
+        .collect();
     let mean = points.iter().sum::<Vector>() / 60.0;
     let centred = points.iter().map(|x| x - &mean);
     let covariance = centred.map(|c| &c * c.transpose()).sum::<Matrix>() / 60.0;
     (points, mean, covariance)
 }
 
-/// -(1/2)(d ln 2 pi + sum_{j<=k} ln l_j + (d-k) ln s2 + d), s2 the mean of the dropped eigenvalues.
+/// -(1/2)(d ln 2 pi + sum_{j<=k} ln l_j + (d-k) ln s2 + d), s2 the mean of the dropped
+/// eigenvalues.
 fn ppca_likelihood_formula(covariance: &Matrix, k: usize) -> f64 {
-    let mut values: Vec<f64> = SymmetricEigen::new(covariance.clone()).eigenvalues.iter().copied().collect();
+    let mut values: Vec<f64> =
+        SymmetricEigen::new(covariance.clone()).eigenvalues.iter().copied().collect();
     values.sort_by(|a, b| b.total_cmp(a));
     let d = values.len();
     let s2 = values[k..].iter().sum::<f64>() / (d - k) as f64;
@@ -283,9 +320,9 @@ fn ppca_likelihood_formula(covariance: &Matrix, k: usize) -> f64 {
     -0.5 * (d as f64 * TAU.ln() + kept + (d - k) as f64 * s2.ln() + d as f64)
 }
 
-/// The closed-form maximum of the mean log-likelihood against the mean of log p(x_n) over the data
-/// at W = U (L - s2 I)^(1/2); there every partial derivative is zero, and nearby models are worse.
-/// Kind: closed form, finite differences.
+/// The closed-form maximum of the mean log-likelihood against the mean of log p(x_n) over
+/// the data at W = U (L - s2 I)^(1/2); there every partial derivative is zero, and nearby
+/// models are worse. Kind: closed form, finite differences.
 #[test]
 fn ppca_likelihood() -> Outcome {
     digest("ppca-likelihood", "41c6ca931b37");
@@ -309,8 +346,11 @@ fn ppca_likelihood() -> Outcome {
         parameters.push(best.likelihood().noise().covariance()[(0, 0)].ln());
         let likelihood = |parameters: &[f64]| -> Result<f64, Error> {
             let (w, rest) = parameters.split_at(5 * k);
-            let model =
-                LinearGaussian::standard(Matrix::from_column_slice(5, k, w), vector(&rest[..5]), rest[5].exp())?;
+            let model = LinearGaussian::standard(
+                Matrix::from_column_slice(5, k, w),
+                vector(&rest[..5]),
+                rest[5].exp(),
+            )?;
             model.marginal()?.expected_log_prob(&mean, &covariance)
         };
         for i in 0..parameters.len() {
@@ -322,7 +362,8 @@ fn ppca_likelihood() -> Outcome {
             assert_close(derivative(along, parameters[i]), 0.0, GRADIENT_TOLERANCE);
         }
         for _ in 0..20 {
-            let moved: Vec<f64> = parameters.iter().map(|p| p + 0.05 * normal(&mut rng)).collect();
+            let moved: Vec<f64> =
+                parameters.iter().map(|p| p + 0.05 * normal(&mut rng)).collect();
             assert!(likelihood(&moved)? < formula);
         }
     }
@@ -330,10 +371,10 @@ fn ppca_likelihood() -> Outcome {
 }
 
 /// The mean ELBO of a linear VAE, E_q log p(x|z) - KL, at the PPCA optimum with the encoder
-/// N(M^-1 W^T (x - b), s2 M^-1), M = W^T W + s2 I, against the PPCA likelihood from eigenvalues.
-/// Then a linear VAE with a diagonal encoder, trained by gradient ascent from random weights,
-/// comes within 1e-6 nats of the same number, and never above it.
-/// Kind: closed form, gradient ascent.
+/// N(M^-1 W^T (x - b), s2 M^-1), M = W^T W + s2 I, against the PPCA likelihood from
+/// eigenvalues. Then a linear VAE with a diagonal encoder, trained by gradient ascent from
+/// random weights, comes within 1e-6 nats of the same number, and never above it. Kind:
+/// closed form, gradient ascent.
 #[test]
 fn linear_vae() -> Outcome {
     digest("linear-vae", "016c997dc6e3");
@@ -352,15 +393,17 @@ fn linear_vae() -> Outcome {
     let mut elbo = 0.0;
     for x in &points {
         let z = &inverse * w.transpose() * (x - &mean);
-        let error = (x - w * &z - &mean).norm_squared() + (w * &spread * w.transpose()).trace();
+        let error =
+            (x - w * &z - &mean).norm_squared() + (w * &spread * w.transpose()).trace();
         let log_likelihood = -2.5 * (TAU * s2).ln() - error / (2.0 * s2);
-        let kl = 0.5 * (spread.trace() + z.norm_squared() - k as f64 - spread.determinant().ln());
+        let kl = 0.5
+            * (spread.trace() + z.norm_squared() - k as f64 - spread.determinant().ln());
         elbo += (log_likelihood - kl) / points.len() as f64;
     }
     assert_close(elbo, target, TOLERANCE);
 
-    // Training: decoder (W, ln s2), encoder z = N(V (x - mean), diag D). With the mean of the data
-    // as b, the mean ELBO depends on the data through its covariance S alone.
+    // Training: decoder (W, ln s2), encoder z = N(V (x - mean), diag D). With the mean of
+    // the data as b, the mean ELBO depends on the data through its covariance S alone.
     let mut rng = rng(307);
     let mut w = normal_matrix(&mut rng, 5, k) * 0.3;
     let mut v = normal_matrix(&mut rng, k, 5) * 0.3;
@@ -369,11 +412,13 @@ fn linear_vae() -> Outcome {
     let mut trained = f64::NEG_INFINITY;
     for _ in 0..20_000 {
         let s2 = ln_s2.exp();
-        let d = Matrix::from_diagonal(&Vector::from_iterator(k, ln_d.iter().map(|l| l.exp())));
+        let d =
+            Matrix::from_diagonal(&Vector::from_iterator(k, ln_d.iter().map(|l| l.exp())));
         let (sv, vsv) = (s * v.transpose(), &v * s * v.transpose());
         let second_moment = &vsv + &d;
         let wtw = w.transpose() * &w;
-        let error = s.trace() - 2.0 * (&w * sv.transpose()).trace() + (&wtw * &second_moment).trace();
+        let error = s.trace() - 2.0 * (&w * sv.transpose()).trace()
+            + (&wtw * &second_moment).trace();
         trained = -2.5 * (TAU * s2).ln()
             - error / (2.0 * s2)
             - 0.5 * (second_moment.trace() - k as f64 - ln_d.iter().sum::<f64>());
@@ -393,10 +438,10 @@ fn linear_vae() -> Outcome {
     Ok(())
 }
 
-/// At a noise variance s2 that is held fixed, the likelihood is highest at W = U (L - s2 I)_+^(1/2):
-/// columns of eigenvalues below s2 are zero. There the mean KL of latent j, from the posterior of
-/// each data point by conditioning, against (1/2) ln(l_j / s2), or 0 where l_j <= s2.
-/// Kind: closed form.
+/// At a noise variance s2 that is held fixed, the likelihood is highest at W = U (L - s2
+/// I)_+^(1/2): columns of eigenvalues below s2 are zero. There the mean KL of latent j,
+/// from the posterior of each data point by conditioning, against (1/2) ln(l_j / s2), or 0
+/// where l_j <= s2. Kind: closed form.
 #[test]
 fn linear_collapse() -> Outcome {
     digest("linear-collapse", "468e6e3e7086");
@@ -409,13 +454,16 @@ fn linear_collapse() -> Outcome {
     let s2 = 0.5 * (values[2] + values[3]);
     assert!(values[2] > s2 && values[3] < s2, "three latents alive, one collapsed");
     let k = 4;
-    let w = Matrix::from_fn(5, k, |row, j| eigen.eigenvectors[(row, order[j])] * (values[j] - s2).max(0.0).sqrt());
+    let w = Matrix::from_fn(5, k, |row, j| {
+        eigen.eigenvectors[(row, order[j])] * (values[j] - s2).max(0.0).sqrt()
+    });
     let model = LinearGaussian::standard(w.clone(), mean.clone(), s2)?;
     let mut kl = vec![0.0; k];
     for x in &points {
         let posterior = model.posterior(x)?;
         for (j, kl) in kl.iter_mut().enumerate() {
-            *kl += posterior.marginal(&[j])?.kl(&Gaussian::standard(1)?)? / points.len() as f64;
+            *kl += posterior.marginal(&[j])?.kl(&Gaussian::standard(1)?)?
+                / points.len() as f64;
         }
     }
     for (kl, l) in kl.iter().zip(&values) {
@@ -423,7 +471,9 @@ fn linear_collapse() -> Outcome {
     }
 
     let likelihood = |w: Matrix| -> Result<f64, Error> {
-        LinearGaussian::standard(w, mean.clone(), s2)?.marginal()?.expected_log_prob(&mean, &covariance)
+        LinearGaussian::standard(w, mean.clone(), s2)?
+            .marginal()?
+            .expected_log_prob(&mean, &covariance)
     };
     let (best, mut rng) = (likelihood(w.clone())?, rng(308));
     for _ in 0..50 {

@@ -2,18 +2,25 @@
 
 use std::f64::consts::TAU;
 
-use elbo_to_diffusion::oracle::{Chain, Error, Gaussian, LinearConditional, Matrix, Vector};
+use elbo_to_diffusion::oracle::{
+    Chain, Error, Gaussian, LinearConditional, Matrix, Vector,
+};
 use rand_chacha::ChaCha8Rng;
 
 use crate::support::{
-    Outcome, assert_close, assert_relative, normal_matrix, normals, random_covariance, random_gaussian, rng,
+    Outcome, assert_close, assert_relative, normal_matrix, normals, random_covariance,
+    random_gaussian, rng,
 };
 use crate::tex::digest;
 
 /// The sizes of x, z_1, z_2, z_3.
 const SIZES: [usize; 4] = [4, 3, 2, 2];
 
-fn random_conditional(rng: &mut ChaCha8Rng, output: usize, input: usize) -> Result<LinearConditional, Error> {
+fn random_conditional(
+    rng: &mut ChaCha8Rng,
+    output: usize,
+    input: usize,
+) -> Result<LinearConditional, Error> {
     LinearConditional::new(
         normal_matrix(rng, output, input) * 0.7,
         normals(rng, output),
@@ -34,7 +41,8 @@ fn random_model(rng: &mut ChaCha8Rng) -> Result<Chain, Error> {
 fn random_encoder(rng: &mut ChaCha8Rng) -> Result<Chain, Error> {
     let first = random_gaussian(rng, SIZES[1])?;
     let steps = [(SIZES[2], SIZES[1]), (SIZES[3], SIZES[2])];
-    let steps = steps.into_iter().map(|(output, input)| random_conditional(rng, output, input));
+    let steps =
+        steps.into_iter().map(|(output, input)| random_conditional(rng, output, input));
     Chain::new(first, steps.collect::<Result<_, _>>()?)
 }
 
@@ -50,16 +58,20 @@ fn own_expected_log(c: &Matrix) -> f64 {
     expected_log(&Vector::zeros(c.nrows()), c, c)
 }
 
-/// E_q log [p(z_T) p(x|z_1) prod_{t=2}^T p(z_{t-1}|z_t) / (q(z_1|x) prod_{t=2}^T q(z_t|z_{t-1}))],
-/// term by term, from the means and covariances that q passes from level to level.
+/// E_q log [p(z_T) p(x|z_1) prod_{t=2}^T p(z_{t-1}|z_t) / (q(z_1|x) prod_{t=2}^T
+/// q(z_t|z_{t-1}))], term by term, from the means and covariances that q passes from level
+/// to level.
 fn elbo_by_terms(model: &Chain, encoder: &Chain, x: &Vector) -> f64 {
     let (decoder, upper) = model.steps().split_last().expect("a decoder");
-    let (mut m, mut s) = (encoder.first().mean().clone(), encoder.first().covariance().clone());
+    let (mut m, mut s) =
+        (encoder.first().mean().clone(), encoder.first().covariance().clone());
     // E log p(x|z_1) - E log q(z_1|x).
     let a = decoder.matrix();
-    let mut elbo =
-        expected_log(&(x - a * &m - decoder.noise().mean()), &(a * &s * a.transpose()), decoder.noise().covariance())
-            - own_expected_log(&s);
+    let mut elbo = expected_log(
+        &(x - a * &m - decoder.noise().mean()),
+        &(a * &s * a.transpose()),
+        decoder.noise().covariance(),
+    ) - own_expected_log(&s);
     for (q, p) in encoder.steps().iter().zip(upper.iter().rev()) {
         let (g, a) = (q.matrix(), p.matrix());
         let next_m = g * &m + q.noise().mean();
@@ -77,9 +89,8 @@ fn elbo_by_terms(model: &Chain, encoder: &Chain, x: &Vector) -> f64 {
     elbo + expected_log(&(&m - model.first().mean()), &s, model.first().covariance())
 }
 
-/// The Markovian ELBO term by term against E_q log p(x, z_{1:T}) + H(q) from the covariance of the
-/// whole joint law: three levels, random linear Gaussians.
-/// Kind: closed form.
+/// The Markovian ELBO term by term against E_q log p(x, z_{1:T}) + H(q) from the covariance
+/// of the whole joint law: three levels, random linear Gaussians. Kind: closed form.
 #[test]
 fn mhvae_elbo() -> Outcome {
     digest("mhvae-elbo", "3a23d73e6406");
@@ -94,9 +105,8 @@ fn mhvae_elbo() -> Outcome {
     Ok(())
 }
 
-/// log p(x) - ELBO, the ELBO term by term, against KL(q(z_{1:T}|x) || p(z_{1:T}|x)) with the joint
-/// posterior by conditioning.
-/// Kind: closed form.
+/// log p(x) - ELBO, the ELBO term by term, against KL(q(z_{1:T}|x) || p(z_{1:T}|x)) with
+/// the joint posterior by conditioning. Kind: closed form.
 #[test]
 fn mhvae_gap() -> Outcome {
     digest("mhvae-gap", "2f6478c25ff1");
@@ -114,9 +124,8 @@ fn mhvae_gap() -> Outcome {
 }
 
 /// The bottom-up Markov encoder of the model's own conditionals, q(z_1|x) = p(z_1|x) and
-/// q(z_t|z_{t-1}) = p(z_t|z_{t-1}): its ELBO against log p(x), gap zero. Also p(z_2|z_1, x) does
-/// not depend on x, which is why.
-/// Kind: closed form.
+/// q(z_t|z_{t-1}) = p(z_t|z_{t-1}): its ELBO against log p(x), gap zero. Also p(z_2|z_1, x)
+/// does not depend on x, which is why. Kind: closed form.
 #[test]
 fn markov_encoder() -> Outcome {
     digest("markov-encoder", "a3c2b0300309");
@@ -132,7 +141,8 @@ fn markov_encoder() -> Outcome {
         assert_close(elbo_by_terms(&model, &encoder, &x), log_p_x, TOLERANCE);
 
         // The joint law lists z_3, z_2, z_1, x. Regress z_2 on (z_1, x).
-        let (z_2, z_1_and_x): (Vec<usize>, Vec<usize>) = ((2..4).collect(), (4..11).collect());
+        let (z_2, z_1_and_x): (Vec<usize>, Vec<usize>) =
+            ((2..4).collect(), (4..11).collect());
         let regression = model.joint()?.regression(&z_2, &z_1_and_x)?;
         assert_close(regression.matrix().columns(3, 4).amax(), 0.0, TOLERANCE);
     }
@@ -152,10 +162,12 @@ fn mhvae_one_level() -> Outcome {
     for _ in 0..20 {
         let (x, q) = (normals(&mut rng, 4), random_gaussian(&mut rng, 2)?);
         let (m, s, w) = (q.mean(), q.covariance(), decoder.matrix());
-        let inverse = decoder.noise().covariance().clone().try_inverse().expect("a covariance");
+        let inverse =
+            decoder.noise().covariance().clone().try_inverse().expect("a covariance");
         let residual = &x - w * m - decoder.noise().mean();
-        let log_likelihood = decoder.noise().log_prob(&(&residual + decoder.noise().mean()))?
-            - 0.5 * (inverse * w * s * w.transpose()).trace();
+        let log_likelihood =
+            decoder.noise().log_prob(&(&residual + decoder.noise().mean()))?
+                - 0.5 * (inverse * w * s * w.transpose()).trace();
         let kl = 0.5 * (s.trace() + m.norm_squared() - 2.0 - s.determinant().ln());
         let encoder = Chain::new(q.clone(), Vec::new())?;
         assert_close(elbo_by_terms(&model, &encoder, &x), log_likelihood - kl, TOLERANCE);
@@ -164,39 +176,56 @@ fn mhvae_one_level() -> Outcome {
 }
 
 /// E KL(N(A z + a, C) || N(B z + b, D)) over a Gaussian z.
-fn expected_kl(q: &LinearConditional, p: &LinearConditional, z: &Gaussian) -> Result<f64, Error> {
+fn expected_kl(
+    q: &LinearConditional,
+    p: &LinearConditional,
+    z: &Gaussian,
+) -> Result<f64, Error> {
     let shift = (q.matrix() - p.matrix()) * z.mean() + q.noise().mean() - p.noise().mean();
     let slope = q.matrix() - p.matrix();
     let inverse = p.noise().covariance().clone().try_inverse().expect("a covariance");
     let centred = |law: &LinearConditional| {
-        Gaussian::new(Vector::zeros(law.output_dimension()), law.noise().covariance().clone())
+        Gaussian::new(
+            Vector::zeros(law.output_dimension()),
+            law.noise().covariance().clone(),
+        )
     };
     let spread = &slope * z.covariance() * slope.transpose() + &shift * shift.transpose();
     Ok(centred(q)?.kl(&centred(p)?)? + 0.5 * (inverse * spread).trace())
 }
 
-/// Both ways to divide KL(q(z_{1:T}|x) || p(z_{1:T})) over the levels, z_T first: by divergences,
-/// with the encoder's chain turned round, and by the log-ratio terms of the ELBO.
+/// Both ways to divide KL(q(z_{1:T}|x) || p(z_{1:T})) over the levels, z_T first: by
+/// divergences, with the encoder's chain turned round, and by the log-ratio terms of the
+/// ELBO.
 fn divided(prior: &Chain, encoder: &Chain) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let downwards = encoder.reversed()?;
-    let (laws, joint, blocks) = (downwards.marginals()?, downwards.joint()?, downwards.blocks());
+    let (laws, joint, blocks) =
+        (downwards.marginals()?, downwards.joint()?, downwards.blocks());
     let mut divergences = vec![downwards.first().kl(prior.first())?];
-    let mut log_p = vec![prior.first().expected_log_prob(laws[0].mean(), laws[0].covariance())?];
+    let mut log_p =
+        vec![prior.first().expected_log_prob(laws[0].mean(), laws[0].covariance())?];
     for (t, (q, p)) in downwards.steps().iter().zip(prior.steps()).enumerate() {
         divergences.push(expected_kl(q, p, &laws[t])?);
-        log_p.push(p.expected_log_prob(&joint, blocks[t + 1].clone(), blocks[t].clone())?);
+        log_p.push(p.expected_log_prob(
+            &joint,
+            blocks[t + 1].clone(),
+            blocks[t].clone(),
+        )?);
     }
-    let mut log_q: Vec<f64> =
-        encoder.steps().iter().rev().map(|step| own_expected_log(step.noise().covariance())).collect();
+    let mut log_q: Vec<f64> = encoder
+        .steps()
+        .iter()
+        .rev()
+        .map(|step| own_expected_log(step.noise().covariance()))
+        .collect();
     log_q.push(own_expected_log(encoder.first().covariance()));
     Ok((divergences, log_q.iter().zip(&log_p).map(|(q, p)| q - p).collect()))
 }
 
 /// KL(q(z_{1:T}|x) || p(z_{1:T})) between the two joint laws, against the sum over levels
-/// KL(q(z_T|x) || p(z_T)) + sum_t E KL(q(z_t|z_{t+1}, x) || p(z_t|z_{t+1})). The log-ratio terms of
-/// the ELBO have the same sum, but are other numbers: where a level almost copies the one below, a
-/// term is negative, which no divergence is.
-/// Kind: closed form.
+/// KL(q(z_T|x) || p(z_T)) + sum_t E KL(q(z_t|z_{t+1}, x) || p(z_t|z_{t+1})). The log-ratio
+/// terms of the ELBO have the same sum, but are other numbers: where a level almost copies
+/// the one below, a term is negative, which no divergence is. Kind: closed form.
 #[test]
 fn mhvae_levels() -> Outcome {
     digest("mhvae-levels", "75621de84021");

@@ -1,12 +1,13 @@
 //! Chapter 7: three parameterizations of one denoiser, and Tweedie's formula.
 
 use elbo_to_diffusion::oracle::{
-    Error, Estimate, Gaussian, Matrix, Mixture, NoiseLevel, Process, Rule, ScalarMixture, Step, Vector, matrix, vector,
+    Error, Estimate, Gaussian, Matrix, Mixture, NoiseLevel, Process, Rule, ScalarMixture,
+    Step, Vector, matrix, vector,
 };
 
 use crate::support::{
-    Outcome, assert_all_close, assert_close, assert_estimates, assert_relative, assert_vectors_close, derivative,
-    log_normal, normal, normals, rng,
+    Outcome, assert_all_close, assert_close, assert_estimates, assert_relative,
+    assert_vectors_close, derivative, log_normal, normal, normals, rng,
 };
 use crate::tex::digest;
 
@@ -19,7 +20,12 @@ fn process() -> Result<Process, Error> {
 }
 
 /// q(z_{t-1}|z_t, x) from conditioning the covariance of (z_{t-1}, z_t) given x; t >= 2.
-fn posterior(process: &Process, t: usize, z: &Vector, x: &Vector) -> Result<Gaussian, Error> {
+fn posterior(
+    process: &Process,
+    t: usize,
+    z: &Vector,
+    x: &Vector,
+) -> Result<Gaussian, Error> {
     let chain = process.forward(x)?;
     let pair = chain.steps()[t - 2].joint(&chain.marginals()?[t - 2])?;
     let d = x.len();
@@ -43,9 +49,8 @@ fn mixture_1d() -> Result<ScalarMixture, Error> {
     ScalarMixture::new(&[0.4, 0.6], &[-0.9, 0.6], &[0.1, 0.2])
 }
 
-/// x, eps, the score of q(z|x) and v, each recovered from z and each of the others, against the
-/// values that z was made from.
-/// Kind: closed form.
+/// x, eps, the score of q(z|x) and v, each recovered from z and each of the others, against
+/// the values that z was made from. Kind: closed form.
 #[test]
 fn eps_from_x() {
     digest("eps-from-x", "432502ef496b");
@@ -78,10 +83,10 @@ fn eps_from_x() {
     }
 }
 
-/// How far the x that a wrong output means lies from x, for outputs read as x, eps, score and v with
-/// the conversions as the page prints them, against |scale| times the output's error; and scale^2
-/// times the x weight against the weight of each reading found from its own formula in alpha.
-/// Kind: closed form.
+/// How far the x that a wrong output means lies from x, for outputs read as x, eps, score
+/// and v with the conversions as the page prints them, against |scale| times the output's
+/// error; and scale^2 times the x weight against the weight of each reading found from its
+/// own formula in alpha. Kind: closed form.
 #[test]
 fn error_scale() -> Outcome {
     digest("error-scale", "6940977ef05d");
@@ -98,7 +103,8 @@ fn error_scale() -> Outcome {
             signal * z - noise * (signal * eps - noise * x + error),
         ];
         let (alpha, beta) = (step.alpha(), 1.0 - step.alpha());
-        let x_weight = step.s.abar() * beta.powi(2) / (2.0 * sigma_q2(step) * noise.powi(4));
+        let x_weight =
+            step.s.abar() * beta.powi(2) / (2.0 * sigma_q2(step) * noise.powi(4));
         let weights = [
             x_weight,
             beta.powi(2) / (2.0 * sigma_q2(step) * noise.powi(2) * alpha),
@@ -114,9 +120,8 @@ fn error_scale() -> Outcome {
     Ok(())
 }
 
-/// The mean of q(z_{t-1}|z_t, x) in its x, eps and score forms, against conditioning the joint
-/// covariance.
-/// Kind: closed form.
+/// The mean of q(z_{t-1}|z_t, x) in its x, eps and score forms, against conditioning the
+/// joint covariance. Kind: closed form.
 #[test]
 fn mu_forms() -> Outcome {
     digest("mu-forms", "840fedfe8cce");
@@ -127,8 +132,8 @@ fn mu_forms() -> Outcome {
         let (x, eps) = (normals(&mut rng, 2), normals(&mut rng, 2));
         let z = &x * abar.sqrt() + &eps * (1.0 - abar).sqrt();
         let score = -&eps / (1.0 - abar).sqrt();
-        let x_form =
-            &z * (alpha.sqrt() * (1.0 - before) / (1.0 - abar)) + &x * (before.sqrt() * (1.0 - alpha) / (1.0 - abar));
+        let x_form = &z * (alpha.sqrt() * (1.0 - before) / (1.0 - abar))
+            + &x * (before.sqrt() * (1.0 - alpha) / (1.0 - abar));
         let eps_form = (&z - &eps * ((1.0 - alpha) / (1.0 - abar).sqrt())) / alpha.sqrt();
         let score_form = (&z + &score * (1.0 - alpha)) / alpha.sqrt();
         let exact = posterior(&process, i + 1, &z, &x)?;
@@ -139,8 +144,8 @@ fn mu_forms() -> Outcome {
     Ok(())
 }
 
-/// The weight times the squared difference of two outputs, against the KL of the posteriors that
-/// conditioning gives for the two x they mean at one z_t.
+/// The weight times the squared difference of two outputs, against the KL of the posteriors
+/// that conditioning gives for the two x they mean at one z_t.
 fn weighted_difference_is_kl(
     seed: u64,
     tolerance: f64,
@@ -148,9 +153,15 @@ fn weighted_difference_is_kl(
 ) -> Outcome {
     let (process, mut rng) = (process()?, rng(seed));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
-        let (x, x_hat, eps) = (normals(&mut rng, 3), normals(&mut rng, 3), normals(&mut rng, 3));
+        let (x, x_hat, eps) =
+            (normals(&mut rng, 3), normals(&mut rng, 3), normals(&mut rng, 3));
         let z = &x * step.t.abar().sqrt() + &eps * step.t.noise().sqrt();
-        let kl = posterior(&process, i + 1, &z, &x)?.kl(&posterior(&process, i + 1, &z, &x_hat)?)?;
+        let kl = posterior(&process, i + 1, &z, &x)?.kl(&posterior(
+            &process,
+            i + 1,
+            &z,
+            &x_hat,
+        )?)?;
         assert_relative(weighted(step, &z, [&x, &x_hat]), kl, tolerance);
     }
     Ok(())
@@ -162,8 +173,8 @@ fn sigma_q2(step: &Step) -> f64 {
 }
 
 /// (1-alpha_t)^2/(2 sigma_q^2 (1-abar_t) alpha_t) against (SNR(t-1)/SNR(t) - 1)/2 and
-/// expm1(gamma_t - gamma_{t-1})/2; times |eps - eps_hat|^2, against the KL of conditioned posteriors.
-/// Kind: closed form.
+/// expm1(gamma_t - gamma_{t-1})/2; times |eps - eps_hat|^2, against the KL of conditioned
+/// posteriors. Kind: closed form.
 #[test]
 fn eps_weight() -> Outcome {
     digest("eps-weight", "3814436c2605");
@@ -180,9 +191,9 @@ fn eps_weight() -> Outcome {
     })
 }
 
-/// (1-alpha_t)^2/(2 sigma_q^2 alpha_t) against (1-abar_t) expm1(gamma_t - gamma_{t-1})/2; times the
-/// squared difference of the scores of q(z_t|x), against the KL of conditioned posteriors.
-/// Kind: closed form.
+/// (1-alpha_t)^2/(2 sigma_q^2 alpha_t) against (1-abar_t) expm1(gamma_t - gamma_{t-1})/2;
+/// times the squared difference of the scores of q(z_t|x), against the KL of conditioned
+/// posteriors. Kind: closed form.
 #[test]
 fn score_weight() -> Outcome {
     digest("score-weight", "bcf60fbba22f");
@@ -199,7 +210,8 @@ fn score_weight() -> Outcome {
     })
 }
 
-/// (1-abar_t) times the x weight; |v - v_hat|^2 against (1 + SNR)|x - x_hat|^2; weight times
+/// (1-abar_t) times the x weight; |v - v_hat|^2 against (1 + SNR)|x - x_hat|^2; weight
+/// times
 /// |v - v_hat|^2 against the KL of conditioned posteriors.
 /// Kind: closed form.
 #[test]
@@ -222,9 +234,9 @@ fn v_weight() -> Outcome {
     })
 }
 
-/// One random network output read as x_hat, as eps_hat, as a score and as v_hat: for each reading
-/// the four weighted losses (the other three converted), against the KL of conditioned posteriors.
-/// Kind: closed form.
+/// One random network output read as x_hat, as eps_hat, as a score and as v_hat: for each
+/// reading the four weighted losses (the other three converted), against the KL of
+/// conditioned posteriors. Kind: closed form.
 #[test]
 fn four_losses() -> Outcome {
     digest("four-losses", "19f2cb55c8fb");
@@ -232,7 +244,8 @@ fn four_losses() -> Outcome {
     let (process, mut rng) = (process()?, rng(706));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
         let (signal, noise) = (step.t.abar().sqrt(), step.t.noise());
-        let (x, eps, output) = (normals(&mut rng, 3), normals(&mut rng, 3), normals(&mut rng, 3));
+        let (x, eps, output) =
+            (normals(&mut rng, 3), normals(&mut rng, 3), normals(&mut rng, 3));
         let z = &x * signal + &eps * noise.sqrt();
         let (score, v) = (-&eps / noise.sqrt(), &eps * signal - &x * noise.sqrt());
         let readings = [
@@ -263,9 +276,8 @@ fn four_losses() -> Outcome {
     Ok(())
 }
 
-/// (z, v) against the rotation of (x, eps) by phi = atan(sqrt(1-abar)/sqrt(abar)), and x, eps from
-/// z, v against the rotation back.
-/// Kind: closed form.
+/// (z, v) against the rotation of (x, eps) by phi = atan(sqrt(1-abar)/sqrt(abar)), and x,
+/// eps from z, v against the rotation back. Kind: closed form.
 #[test]
 fn v_rotation() {
     digest("v-rotation", "4843c3595a5b");
@@ -284,9 +296,9 @@ fn v_rotation() {
     }
 }
 
-/// E[mu|z] = z + S grad log p(z) for z ~ N(mu, S) with a mixture prior on mu, p(z) the MARGINAL:
-/// the left side by quadrature over mu in two dimensions, S full.
-/// Kind: quadrature.
+/// E[mu|z] = z + S grad log p(z) for z ~ N(mu, S) with a mixture prior on mu, p(z) the
+/// MARGINAL: the left side by quadrature over mu in two dimensions, S full. Kind:
+/// quadrature.
 #[test]
 fn tweedie() -> Outcome {
     digest("tweedie", "179952c3ae7f");
@@ -294,7 +306,10 @@ fn tweedie() -> Outcome {
     let prior = mixture_2d()?;
     let noise = matrix(&[&[0.3, 0.1], &[0.1, 0.2]])?;
     // mu and noise are independent, so the covariance of each component of p(z) is a sum.
-    let summed = prior.components().iter().map(|c| Gaussian::new(c.mean().clone(), c.covariance() + &noise));
+    let summed = prior
+        .components()
+        .iter()
+        .map(|c| Gaussian::new(c.mean().clone(), c.covariance() + &noise));
     let marginal = Mixture::new(prior.weights(), summed.collect::<Result<_, _>>()?)?;
     let rule = Rule::gauss_legendre(120, -4.5, 4.5);
     for z in [vector(&[0.3, -0.4]), vector(&[-1.2, 1.0])] {
@@ -314,8 +329,8 @@ fn tweedie() -> Outcome {
     Ok(())
 }
 
-/// (z + (1-abar) grad log q(z)) / sqrt(abar) against E[x|z] by the responsibilities of the mixture
-/// and the posterior of each component; the score against differences of log q(z).
+/// (z + (1-abar) grad log q(z)) / sqrt(abar) against E[x|z] by the responsibilities of the
+/// mixture and the posterior of each component; the score against differences of log q(z).
 /// Kind: closed form, finite differences.
 #[test]
 fn tweedie_diffusion() -> Outcome {
@@ -344,8 +359,8 @@ fn tweedie_diffusion() -> Outcome {
     Ok(())
 }
 
-/// ((1-abar)/abar)(I + (1-abar) Hess log q(z)) against the covariance of the mixture q(x|z).
-/// Kind: closed form.
+/// ((1-abar)/abar)(I + (1-abar) Hess log q(z)) against the covariance of the mixture
+/// q(x|z). Kind: closed form.
 #[test]
 fn tweedie_covariance() -> Outcome {
     digest("tweedie-covariance", "be1ba1530350");
@@ -364,8 +379,8 @@ fn tweedie_covariance() -> Outcome {
     Ok(())
 }
 
-/// -eps/sqrt(1-abar) against the gradient of log q(z|x), from the oracle's Gaussian and from finite
-/// differences of the log density, at z = sqrt(abar) x + sqrt(1-abar) eps.
+/// -eps/sqrt(1-abar) against the gradient of log q(z|x), from the oracle's Gaussian and
+/// from finite differences of the log density, at z = sqrt(abar) x + sqrt(1-abar) eps.
 /// Kind: closed form, finite differences.
 #[test]
 fn conditional_score() -> Outcome {
@@ -387,20 +402,25 @@ fn conditional_score() -> Outcome {
     Ok(())
 }
 
-/// E of f(x, eps) over q(x|z), by quadrature over x of p(x) q(z|x), with eps the noise that takes
-/// x to z.
-fn given_z(data: &ScalarMixture, level: NoiseLevel, z: f64, f: impl Fn(f64, f64) -> f64) -> f64 {
+/// E of f(x, eps) over q(x|z), by quadrature over x of p(x) q(z|x), with eps the noise that
+/// takes x to z.
+fn given_z(
+    data: &ScalarMixture,
+    level: NoiseLevel,
+    z: f64,
+    f: impl Fn(f64, f64) -> f64,
+) -> f64 {
     // q(z|x) as a function of x is centred on z/sqrt(abar) with deviation 1/sqrt(SNR).
     let (centre, reach) = (z / level.abar().sqrt(), 10.0 / level.snr().sqrt());
-    let rule = Rule::gauss_legendre(600, (centre - reach).max(-7.0), (centre + reach).min(7.0));
+    let rule =
+        Rule::gauss_legendre(600, (centre - reach).max(-7.0), (centre + reach).min(7.0));
     let eps = |x: f64| (z - level.abar().sqrt() * x) / level.noise().sqrt();
     let weight = |x: f64| (data.log_prob(x) - 0.5 * eps(x).powi(2)).exp();
     rule.integrate(|x| weight(x) * f(x, eps(x))) / rule.integrate(weight)
 }
 
-/// The score of q(z) against E[score of q(z|x) | z] = -E[eps|z]/sqrt(1-abar), the expectation by
-/// quadrature over x.
-/// Kind: quadrature.
+/// The score of q(z) against E[score of q(z|x) | z] = -E[eps|z]/sqrt(1-abar), the
+/// expectation by quadrature over x. Kind: quadrature.
 #[test]
 fn marginal_score() -> Outcome {
     digest("marginal-score", "4851048ef977");
@@ -411,7 +431,9 @@ fn marginal_score() -> Outcome {
         let marginal = data.marginal(level);
         for z in [-1.4, -0.3, 0.2, 0.9] {
             let score = marginal.score(z);
-            let conditional = given_z(&data, level, z, |x, _| (level.abar().sqrt() * x - z) / level.noise());
+            let conditional = given_z(&data, level, z, |x, _| {
+                (level.abar().sqrt() * x - z) / level.noise()
+            });
             let eps_mean = given_z(&data, level, z, |_, eps| eps);
             assert_close(score, conditional, TOLERANCE);
             assert_close(score, -eps_mean / level.noise().sqrt(), TOLERANCE);
@@ -420,9 +442,9 @@ fn marginal_score() -> Outcome {
     Ok(())
 }
 
-/// The marginal score is NOT -eps/sqrt(1-abar) point by point: for draws of (x, eps) the two differ
-/// by more than 0.01 in at least nine draws of ten, and their mean squared difference is
-/// SNR/(1-abar) mmse, which is not zero: Monte Carlo against quadrature.
+/// The marginal score is NOT -eps/sqrt(1-abar) point by point: for draws of (x, eps) the
+/// two differ by more than 0.01 in at least nine draws of ten, and their mean squared
+/// difference is SNR/(1-abar) mmse, which is not zero: Monte Carlo against quadrature.
 /// Kind: negative, Monte Carlo.
 #[test]
 fn marginal_score_pointwise() -> Outcome {
@@ -448,29 +470,42 @@ fn marginal_score_pointwise() -> Outcome {
     Ok(())
 }
 
-/// E over (x, eps) of f(z, x, eps), by Gauss-Hermite over the noise and each component of the data.
-fn over_pairs(data: &ScalarMixture, level: NoiseLevel, rule: &Rule, f: impl Fn(f64, f64, f64) -> f64) -> f64 {
-    let average = |m: f64, v: f64| rule.normal(m, v.sqrt(), |x| rule.integrate(|eps| f(level.noised(x, eps), x, eps)));
+/// E over (x, eps) of f(z, x, eps), by Gauss-Hermite over the noise and each component of
+/// the data.
+fn over_pairs(
+    data: &ScalarMixture,
+    level: NoiseLevel,
+    rule: &Rule,
+    f: impl Fn(f64, f64, f64) -> f64,
+) -> f64 {
+    let average = |m: f64, v: f64| {
+        rule.normal(m, v.sqrt(), |x| rule.integrate(|eps| f(level.noised(x, eps), x, eps)))
+    };
     data.components().map(|(w, m, v)| w * average(m, v)).sum()
 }
 
-/// E|s(z) - grad log q(z|x)|^2 against E|s(z) - grad log q(z)|^2 + C for three functions s, with one
-/// C: the mean squared conditional score less the mean squared marginal score.
+/// E|s(z) - grad log q(z|x)|^2 against E|s(z) - grad log q(z)|^2 + C for three functions s,
+/// with one C: the mean squared conditional score less the mean squared marginal score.
 /// Kind: quadrature.
 #[test]
 fn denoising_score_matching() -> Outcome {
     digest("denoising-score-matching", "f40beb671f94");
     const TOLERANCE: f64 = 1e-9;
-    let (data, pairs, line) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_legendre(400, -8.0, 8.0));
+    let (data, pairs, line) =
+        (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_legendre(400, -8.0, 8.0));
     for gamma in [-2.0, 0.0, 3.0] {
         let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level);
-        let over_z = |f: &dyn Fn(f64) -> f64| line.integrate(|z| marginal.log_prob(z).exp() * f(z));
+        let over_z =
+            |f: &dyn Fn(f64) -> f64| line.integrate(|z| marginal.log_prob(z).exp() * f(z));
         // E|grad log q(z|x)|^2 = E eps^2/(1 - abar) = 1/(1 - abar).
         let constant = 1.0 / level.noise() - over_z(&|z| marginal.score(z).powi(2));
-        let networks: [&dyn Fn(f64) -> f64; 3] = [&|z| marginal.score(z), &|z| -z, &|z| (2.0 * z).sin() - 0.3 * z * z];
+        let networks: [&dyn Fn(f64) -> f64; 3] =
+            [&|z| marginal.score(z), &|z| -z, &|z| (2.0 * z).sin() - 0.3 * z * z];
         for s in networks {
-            let denoising = over_pairs(&data, level, &pairs, |z, _, eps| (s(z) + eps / level.noise().sqrt()).powi(2));
+            let denoising = over_pairs(&data, level, &pairs, |z, _, eps| {
+                (s(z) + eps / level.noise().sqrt()).powi(2)
+            });
             let explicit = over_z(&|z| (s(z) - marginal.score(z)).powi(2));
             assert_close(denoising, explicit + constant, TOLERANCE);
         }
@@ -478,20 +513,21 @@ fn denoising_score_matching() -> Outcome {
     Ok(())
 }
 
-/// The score weight times C_t = E|grad log q(z|x) - grad log q(z)|^2, by quadrature over (x, eps),
-/// against (SNR(t-1) - SNR(t))/2 mmse(t) from the posterior variance: what even the perfect score
-/// leaves of the KL.
-/// Kind: quadrature.
+/// The score weight times C_t = E|grad log q(z|x) - grad log q(z)|^2, by quadrature over
+/// (x, eps), against (SNR(t-1) - SNR(t))/2 mmse(t) from the posterior variance: what even
+/// the perfect score leaves of the KL. Kind: quadrature.
 #[test]
 fn score_excess() -> Outcome {
     digest("score-excess", "8c78936358e5");
     const TOLERANCE: f64 = 1e-9;
-    let (data, pairs, hermite) = (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_hermite(120));
+    let (data, pairs, hermite) =
+        (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_hermite(120));
     for (gamma_s, gamma_t) in [(-2.0, -1.5), (-0.5, 0.4), (2.0, 3.0)] {
         let step = Step::new(gamma_s, gamma_t);
         let marginal = data.marginal(step.t);
-        let c =
-            over_pairs(&data, step.t, &pairs, |z, _, eps| (-eps / step.t.noise().sqrt() - marginal.score(z)).powi(2));
+        let c = over_pairs(&data, step.t, &pairs, |z, _, eps| {
+            (-eps / step.t.noise().sqrt() - marginal.score(z)).powi(2)
+        });
         let weight = (1.0 - step.alpha()).powi(2) / (2.0 * sigma_q2(&step) * step.alpha());
         let mmse = data.mmse(step.t, &hermite);
         assert_close(weight * c, 0.5 * (step.s.snr() - step.t.snr()) * mmse, TOLERANCE);

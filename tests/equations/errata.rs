@@ -2,25 +2,29 @@
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
 use elbo_to_diffusion::oracle::{
-    Chain, DiffusionBound, Error, Gaussian, NoiseLevel, Process, Rule, ScalarMixture, matrix, vector,
+    Chain, DiffusionBound, Error, Gaussian, NoiseLevel, Process, Rule, ScalarMixture,
+    matrix, vector,
 };
 
 use crate::ch05::bound::{consistency, expected_prior_kl, reconstruction};
 use crate::ch05::consistency::printed_kl;
 use crate::ch05::{Powers, Reverse, linear_abar, processes};
-use crate::support::{Outcome, assert_close, assert_relative, derivative, log_normal, normal, rng};
+use crate::support::{
+    Outcome, assert_close, assert_relative, derivative, log_normal, normal, rng,
+};
 use crate::tex::digest;
 
 /// reconstruction - consistency prior - sum of the printed KL terms, each written out.
 fn printed_form(powers: &Powers, reverse: &Reverse, x: f64) -> f64 {
-    let sum: f64 = (1..powers.abar.len() - 1).map(|t| printed_kl(powers, reverse, x, t)).sum();
+    let sum: f64 =
+        (1..powers.abar.len() - 1).map(|t| printed_kl(powers, reverse, x, t)).sum();
     reconstruction(powers, reverse, x) - expected_prior_kl(powers, x) - sum
 }
 
-/// -sum_{t=1}^{T-1} a_{t+1} sqrt(alpha_{t+1}) (1 - alpha_t) / c_{t+1}, against the difference between the printed form,
-/// from the joint law with z_t drawn afresh, and E_q log p(x, z_1..z_T) + H(q), from the covariance of the whole chain;
-/// over random reverse chains, T = 2 to 100.
-/// Kind: closed form.
+/// -sum_{t=1}^{T-1} a_{t+1} sqrt(alpha_{t+1}) (1 - alpha_t) / c_{t+1}, against the
+/// difference between the printed form, from the joint law with z_t drawn afresh, and E_q
+/// log p(x, z_1..z_T) + H(q), from the covariance of the whole chain; over random reverse
+/// chains, T = 2 to 100. Kind: closed form.
 #[test]
 fn consistency_error() -> Outcome {
     digest("consistency-error", "5bfd75a93a30");
@@ -30,17 +34,25 @@ fn consistency_error() -> Outcome {
         let (powers, x) = (Powers::of(&process), normal(&mut rng));
         let p = Reverse::near_exact(&process, 0.3, &mut rng);
         let formula: f64 = (1..process.step_count())
-            .map(|t| -p.a[t + 1] * powers.alpha[t + 1].sqrt() * (1.0 - powers.alpha[t]) / p.c[t + 1])
+            .map(|t| {
+                -p.a[t + 1] * powers.alpha[t + 1].sqrt() * (1.0 - powers.alpha[t])
+                    / p.c[t + 1]
+            })
             .sum();
-        let printed = DiffusionBound::new(&process, &p.chain()?, &vector(&[x]))?.printed_elbo();
-        assert_close(formula, printed - exact_elbo(&process, &p.chain()?, &vector(&[x]))?, TOLERANCE);
+        let printed =
+            DiffusionBound::new(&process, &p.chain()?, &vector(&[x]))?.printed_elbo();
+        assert_close(
+            formula,
+            printed - exact_elbo(&process, &p.chain()?, &vector(&[x]))?,
+            TOLERANCE,
+        );
     }
     Ok(())
 }
 
-/// -sum_{k=1}^{T-1} k/(k+2) = 2 H_{T+1} - T - 2, against the printed form less log p(x), for N(0, 1) data, its exact
-/// reverse chain and abar_t = 1 - t/(T+1).
-/// Kind: negative, closed form.
+/// -sum_{k=1}^{T-1} k/(k+2) = 2 H_{T+1} - T - 2, against the printed form less log p(x),
+/// for N(0, 1) data, its exact reverse chain and abar_t = 1 - t/(T+1). Kind: negative,
+/// closed form.
 #[test]
 fn consistency_counterexample() -> Outcome {
     digest("consistency-counterexample", "3933b72a5dfe");
@@ -55,33 +67,40 @@ fn consistency_counterexample() -> Outcome {
         let harmonic: f64 = (1..=steps + 1).map(|k| 1.0 / k as f64).sum();
         assert_close(-sum, 2.0 * harmonic - (steps + 2) as f64, TOLERANCE);
         let reverse = process.exact_reverse(&Gaussian::standard(1)?)?;
-        let printed = DiffusionBound::new(&process, &reverse, &vector(&[x]))?.printed_elbo();
+        let printed =
+            DiffusionBound::new(&process, &reverse, &vector(&[x]))?.printed_elbo();
         assert_close(-sum, printed - log_normal(x, 0.0, 1.0), TOLERANCE);
         assert!(sum >= 1.0 / 3.0 - TOLERANCE);
     }
     Ok(())
 }
 
-/// z_{t-1}, z_t drawn afresh, and z_{t+1} given x, in this order. For t = 1, z_0 = x is fixed and left out.
+/// z_{t-1}, z_t drawn afresh, and z_{t+1} given x, in this order. For t = 1, z_0 = x is
+/// fixed and left out.
 fn afresh(powers: &Powers, x: f64, t: usize) -> Result<Gaussian, Error> {
     let (now, next, before) = (powers.alpha[t], powers.alpha[t + 1], powers.abar[t - 1]);
-    // Three independent sources: z_{t-1}, the noise of the fresh z_t, the noise between z_{t-1} and z_{t+1}.
+    // Three independent sources: z_{t-1}, the noise of the fresh z_t, the noise between
+    // z_{t-1} and z_{t+1}.
     let (fresh, ahead) = ((1.0 - now).sqrt(), (1.0 - now * next).sqrt());
-    let rows = [[1.0, 0.0, 0.0], [now.sqrt(), fresh, 0.0], [(now * next).sqrt(), 0.0, ahead]];
+    let rows =
+        [[1.0, 0.0, 0.0], [now.sqrt(), fresh, 0.0], [(now * next).sqrt(), 0.0, ahead]];
     if t == 1 {
         let mean = vector(&[rows[1][0] * x, rows[2][0] * x]);
-        return Gaussian::new(mean, matrix(&[&[fresh * fresh, 0.0], &[0.0, ahead * ahead]])?);
+        return Gaussian::new(
+            mean,
+            matrix(&[&[fresh * fresh, 0.0], &[0.0, ahead * ahead]])?,
+        );
     }
     let sources = matrix(&[&[1.0 - before, 0.0, 0.0], &[0.0, 1.0, 0.0], &[0.0, 0.0, 1.0]])?;
     let sources = Gaussian::new(vector(&[before.sqrt() * x, 0.0, 0.0]), sources)?;
     sources.affine(&matrix(&[&rows[0], &rows[1], &rows[2]])?, &vector(&[0.0; 3]))
 }
 
-/// The printed form against ELBO(r) - I(z_{T-1}; z_T) - sum_t I(z_t; z_{t-1} | z_{t+1}): r is the Markov chain with
-/// r(z_T) = q(z_T|x) and r(z_t|z_{t+1}) from the law in which z_t is drawn afresh; its ELBO comes from the covariance of
-/// the whole chain, the information terms from conditional entropies. Hence the printed form is at most log p(x), even
-/// where it is above the ELBO of q.
-/// Kind: closed form.
+/// The printed form against ELBO(r) - I(z_{T-1}; z_T) - sum_t I(z_t; z_{t-1} | z_{t+1}): r
+/// is the Markov chain with r(z_T) = q(z_T|x) and r(z_t|z_{t+1}) from the law in which z_t
+/// is drawn afresh; its ELBO comes from the covariance of the whole chain, the information
+/// terms from conditional entropies. Hence the printed form is at most log p(x), even where
+/// it is above the ELBO of q. Kind: closed form.
 #[test]
 fn printed_bound() -> Outcome {
     digest("printed-bound", "f1f22036d170");
@@ -95,16 +114,19 @@ fn printed_bound() -> Outcome {
         let mut p = Reverse::near_exact(&process, 0.3, &mut rng);
         p.a = p.a.iter().map(|_| 0.7 * normal(&mut rng)).collect();
 
-        let last = Gaussian::scalar(powers.abar[steps].sqrt() * x, 1.0 - powers.abar[steps])?;
+        let last =
+            Gaussian::scalar(powers.abar[steps].sqrt() * x, 1.0 - powers.abar[steps])?;
         let forward = process.forward(&vector(&[x]))?.joint()?;
-        let mut information = last.entropy() - forward.regression(&[steps - 1], &[steps - 2])?.noise().entropy();
+        let mut information = last.entropy()
+            - forward.regression(&[steps - 1], &[steps - 2])?.noise().entropy();
         let mut down = Vec::new();
         for t in (1..steps).rev() {
             let law = afresh(&powers, x, t)?;
             let now = law.dimension() - 2;
             let step = law.regression(&[now], &[now + 1])?;
             if t > 1 {
-                information += step.noise().entropy() - law.regression(&[1], &[0, 2])?.noise().entropy();
+                information += step.noise().entropy()
+                    - law.regression(&[1], &[0, 2])?.noise().entropy();
             }
             down.push(step);
         }
@@ -116,14 +138,17 @@ fn printed_bound() -> Outcome {
         assert!(printed <= model.log_prob(&vector(&[x]))? + TOLERANCE);
         above += usize::from(printed > exact_elbo(&process, &p.chain()?, &vector(&[x]))?);
     }
-    assert!((5..40).contains(&above), "the printed form lies above the ELBO of q {above} times of 40");
+    assert!(
+        (5..40).contains(&above),
+        "the printed form lies above the ELBO of q {above} times of 40"
+    );
     Ok(())
 }
 
-/// For N(0, 1) data, a = alpha_t sqrt(alpha_{t+1}), c = 1 - alpha_t^2 alpha_{t+1} minimise the printed KL averaged over
-/// x, and a = sqrt(alpha_{t+1}), c = 1 - alpha_{t+1} maximise the right term: the derivatives by a and ln c vanish there,
-/// by finite differences, and do not vanish at the other's place.
-/// Kind: negative, finite differences.
+/// For N(0, 1) data, a = alpha_t sqrt(alpha_{t+1}), c = 1 - alpha_t^2 alpha_{t+1} minimise
+/// the printed KL averaged over x, and a = sqrt(alpha_{t+1}), c = 1 - alpha_{t+1} maximise
+/// the right term: the derivatives by a and ln c vanish there, by finite differences, and
+/// do not vanish at the other's place. Kind: negative, finite differences.
 #[test]
 fn printed_minimiser() -> Outcome {
     digest("printed-minimiser", "afb573378986");
@@ -140,10 +165,14 @@ fn printed_minimiser() -> Outcome {
             (p.a[t + 1], p.c[t + 1]) = (a, log_c.exp());
             p
         };
-        let printed = |a: f64, log_c: f64| mean(&|x| printed_kl(&powers, &with(a, log_c), x, t));
-        let right = |a: f64, log_c: f64| mean(&|x| -consistency(&powers, &with(a, log_c), x, t));
+        let printed =
+            |a: f64, log_c: f64| mean(&|x| printed_kl(&powers, &with(a, log_c), x, t));
+        let right =
+            |a: f64, log_c: f64| mean(&|x| -consistency(&powers, &with(a, log_c), x, t));
         let slopes = |f: &dyn Fn(f64, f64) -> f64, a: f64, log_c: f64| {
-            derivative(|a| f(a, log_c), a).abs().max(derivative(|log_c| f(a, log_c), log_c).abs())
+            derivative(|a| f(a, log_c), a)
+                .abs()
+                .max(derivative(|log_c| f(a, log_c), log_c).abs())
         };
         let printed_at = (now * next.sqrt(), (1.0 - now * now * next).ln());
         let right_at = (next.sqrt(), (1.0 - next).ln());
@@ -156,11 +185,11 @@ fn printed_minimiser() -> Outcome {
     Ok(())
 }
 
-/// sqrt(abar_s/abar_t) (z_t - sigma_t c eps), c = 1 - e^(gamma_s - gamma_t), against the mean of q(z_s|z_t, x) from
-/// conditioning the joint covariance; without the factor sigma_t it is another number. With the exact denoiser of
-/// N(0, 1) data, eps_hat = sigma_t z_t, the right step is the regression of z_s on z_t, and the other one shrinks: the
-/// variance of z_s misses 1 by more than three times as much.
-/// Kind: negative, closed form.
+/// sqrt(abar_s/abar_t) (z_t - sigma_t c eps), c = 1 - e^(gamma_s - gamma_t), against the
+/// mean of q(z_s|z_t, x) from conditioning the joint covariance; without the factor sigma_t
+/// it is another number. With the exact denoiser of N(0, 1) data, eps_hat = sigma_t z_t,
+/// the right step is the regression of z_s on z_t, and the other one shrinks: the variance
+/// of z_s misses 1 by more than three times as much. Kind: negative, closed form.
 #[test]
 fn ancestral_eps() -> Outcome {
     digest("ancestral-eps", "c4b996c37969");
@@ -180,7 +209,8 @@ fn ancestral_eps() -> Outcome {
         assert_close(step(sigma_t), exact.mean()[0], TOLERANCE);
         assert!((step(1.0) - exact.mean()[0]).abs() > 1e-3 * eps.abs());
 
-        let keep = |factor: f64| (abar[t - 1] / abar[t]).sqrt() * (1.0 - factor * c * sigma_t);
+        let keep =
+            |factor: f64| (abar[t - 1] / abar[t]).sqrt() * (1.0 - factor * c * sigma_t);
         let regression = unit.regression(&[t - 1], &[t])?;
         assert_relative(keep(sigma_t), regression.matrix()[(0, 0)], 10.0 * TOLERANCE);
         let missing = |factor: f64| 1.0 - keep(factor).powi(2) - exact.covariance()[(0, 0)];
@@ -191,10 +221,10 @@ fn ancestral_eps() -> Outcome {
     Ok(())
 }
 
-/// The guided field, score of q(z_t) plus w times the score of q(y|z_t), against the score of the diffused density
-/// p(x) p(y|x)^w, by quadrature over x and finite differences in z: equal for w = 0 and 1, and more than one unit apart
-/// for w = 3. Two normals with variance 1/4 at -1 and 1; y says that x is of the second.
-/// Kind: negative, quadrature.
+/// The guided field, score of q(z_t) plus w times the score of q(y|z_t), against the score
+/// of the diffused density p(x) p(y|x)^w, by quadrature over x and finite differences in z:
+/// equal for w = 0 and 1, and more than one unit apart for w = 3. Two normals with variance
+/// 1/4 at -1 and 1; y says that x is of the second. Kind: negative, quadrature.
 #[test]
 fn guided_score() -> Outcome {
     digest("guided-score", "eda325532d41");
@@ -202,17 +232,25 @@ fn guided_score() -> Outcome {
     let data = ScalarMixture::new(&[0.5, 0.5], &[-1.0, 1.0], &[0.25, 0.25])?;
     let class = ScalarMixture::new(&[1.0], &[1.0], &[0.25])?;
     // log q(y|z_t) up to a constant is log q(z_t|y) - log q(z_t).
-    let log_class = |z: f64, level: NoiseLevel| class.marginal(level).log_prob(z) - data.marginal(level).log_prob(z);
+    let log_class = |z: f64, level: NoiseLevel| {
+        class.marginal(level).log_prob(z) - data.marginal(level).log_prob(z)
+    };
     let grid = Rule::gauss_legendre(300, -6.0, 6.0);
     let mut largest: f64 = 0.0;
     for abar in [0.9, 0.5, 0.2] {
         let level = NoiseLevel::from_abar(abar);
         for w in [0.0, 1.0, 3.0] {
-            let tilted = |x: f64| (data.log_prob(x) + w * log_class(x, NoiseLevel::DATA)).exp();
-            let diffused =
-                |z: f64| grid.integrate(|x| tilted(x) * log_normal(z, abar.sqrt() * x, 1.0 - abar).exp()).ln();
+            let tilted =
+                |x: f64| (data.log_prob(x) + w * log_class(x, NoiseLevel::DATA)).exp();
+            let diffused = |z: f64| {
+                grid.integrate(|x| {
+                    tilted(x) * log_normal(z, abar.sqrt() * x, 1.0 - abar).exp()
+                })
+                .ln()
+            };
             for z in [-2.0, -1.0, 0.0, 1.0] {
-                let guided = data.marginal(level).score(z) + w * derivative(|z| log_class(z, level), z);
+                let guided = data.marginal(level).score(z)
+                    + w * derivative(|z| log_class(z, level), z);
                 let difference = guided - derivative(diffused, z);
                 if w <= 1.0 {
                     assert_close(difference, 0.0, TOLERANCE);

@@ -82,7 +82,8 @@ pub fn normal_matrix(rng: &mut ChaCha8Rng, rows: usize, columns: usize) -> Matri
 /// A random covariance, far enough from singular.
 pub fn random_covariance(rng: &mut ChaCha8Rng, dimension: usize) -> Matrix {
     let factor = normal_matrix(rng, dimension, dimension);
-    &factor * factor.transpose() / dimension as f64 + Matrix::identity(dimension, dimension) * 0.3
+    &factor * factor.transpose() / dimension as f64
+        + Matrix::identity(dimension, dimension) * 0.3
 }
 
 /// A random Gaussian with a full covariance.

@@ -1,6 +1,8 @@
 //! Chapter 4.
 
-use elbo_to_diffusion::oracle::{Chain, Error, Gaussian, LinearConditional, Matrix, Vector, matrix, vector};
+use elbo_to_diffusion::oracle::{
+    Chain, Error, Gaussian, LinearConditional, Matrix, Vector, matrix, vector,
+};
 
 // ANCHOR: copy
 /// E log q(z_1|x) - E log p(z_1|z_2), the term of z_1, for q(z_1|x) = N(0, v),
@@ -39,7 +41,10 @@ fn a_level_that_is_copied_has_a_negative_term() -> Result<(), Error> {
 /// p(z) = N(0, I_2), p(x|z) = N(W z, I_3 / 4), and one x.
 fn one_level() -> Result<(LinearConditional, Vector), Error> {
     let w = matrix(&[&[1.0, 0.3], &[-0.5, 0.8], &[0.2, 0.7]])?;
-    Ok((LinearConditional::new(w, Vector::zeros(3), Matrix::identity(3, 3) * 0.25)?, vector(&[0.9, -0.2, 0.6])))
+    Ok((
+        LinearConditional::new(w, Vector::zeros(3), Matrix::identity(3, 3) * 0.25)?,
+        vector(&[0.9, -0.2, 0.6]),
+    ))
 }
 
 // ANCHOR: ignored

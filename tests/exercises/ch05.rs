@@ -1,6 +1,8 @@
 //! Chapter 5.
 
-use elbo_to_diffusion::oracle::{Chain, DiffusionBound, Error, Estimate, Gaussian, LinearConditional, Process, vector};
+use elbo_to_diffusion::oracle::{
+    Chain, DiffusionBound, Error, Estimate, Gaussian, LinearConditional, Process, vector,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -31,7 +33,8 @@ fn walking_and_jumping_end_in_the_same_place() -> Result<(), Error> {
 // ANCHOR_END: walk
 
 // ANCHOR: shared_variance
-/// The mean log density of N(0, 1) data less the mean ELBO of the model: as measured, and as the formula says.
+/// The mean log density of N(0, 1) data less the mean ELBO of the model: as measured, and
+/// as the formula says.
 fn cost_of_sharing(steps: usize) -> Result<(f64, f64), Error> {
     let process = Process::linear_gamma(-8.0, 5.0, steps)?;
     let (mut model, mut formula) = (Vec::new(), 0.0);
@@ -44,7 +47,8 @@ fn cost_of_sharing(steps: usize) -> Result<(f64, f64), Error> {
     }
     model.reverse();
     let model = Chain::new(Gaussian::standard(1)?, model)?;
-    // Log density and ELBO are quadratic in x: their mean over N(0, 1) is their mean at -1 and 1.
+    // Log density and ELBO are quadratic in x: their mean over N(0, 1) is their mean at -1
+    // and 1.
     let mut measured = 0.0;
     for x in [-1.0, 1.0].map(|x| vector(&[x])) {
         let elbo = DiffusionBound::new(&process, &model, &x)?.denoising_elbo();

@@ -30,7 +30,8 @@ impl Schedule for Cubic {
 /// L_inf of N(0, 1) data per dimension. The ideal denoiser errs by Var(x | z) = 1 - abar.
 fn diffusion_loss(schedule: &impl Schedule) -> f64 {
     let mmse = |t| signal_power(-schedule.gamma(t));
-    Rule::gauss_legendre(400, 0.0, 1.0).integrate(|t| diffusion_weight(schedule, t) * mmse(t))
+    Rule::gauss_legendre(400, 0.0, 1.0)
+        .integrate(|t| diffusion_weight(schedule, t) * mmse(t))
 }
 
 #[test]
@@ -65,9 +66,12 @@ impl Schedule for EvenInformation {
     }
 }
 
-/// Variance of one draw for N(0, 1) data: x - x_hat is N(0, 1 - abar), and E of its fourth power is 3 (1 - abar)^2.
+/// Variance of one draw for N(0, 1) data: x - x_hat is N(0, 1 - abar), and E of its fourth
+/// power is 3 (1 - abar)^2.
 fn draw_variance(schedule: &impl Schedule) -> f64 {
-    let square = |t: f64| 3.0 * (diffusion_weight(schedule, t) * signal_power(-schedule.gamma(t))).powi(2);
+    let square = |t: f64| {
+        3.0 * (diffusion_weight(schedule, t) * signal_power(-schedule.gamma(t))).powi(2)
+    };
     Rule::gauss_legendre(400, 0.0, 1.0).integrate(square) - diffusion_loss(schedule).powi(2)
 }
 
@@ -77,12 +81,15 @@ fn even_steps_of_information_have_the_least_variance() {
     assert!((loss - diffusion_loss(&LINEAR)).abs() < 1e-9);
     // The draw is loss * chi^2 at every t, so what is left is the variance of chi^2.
     assert!((best / (2.0 * loss * loss) - 1.0).abs() < 1e-9);
-    assert!(best < draw_variance(&LINEAR) && draw_variance(&LINEAR) < draw_variance(&COSINE));
+    assert!(
+        best < draw_variance(&LINEAR) && draw_variance(&LINEAR) < draw_variance(&COSINE)
+    );
 }
 // ANCHOR_END: best_schedule
 
 // ANCHOR: times
-/// k independent times, k times at equal distances from one random start, and one time in each of k equal parts.
+/// k independent times, k times at equal distances from one random start, and one time in
+/// each of k equal parts.
 fn times(k: usize, rng: &mut impl Rng) -> [Vec<f64>; 3] {
     let independent = (0..k).map(|_| rng.random()).collect();
     let start: f64 = rng.random();
@@ -102,11 +109,16 @@ fn one_random_start_beats_independent_times_and_k_starts_beat_one() {
             *variance += (estimate - mean).powi(2) / RUNS as f64;
         }
     }
-    // For f(t) = e^t: Var f / k, (f(1) - f(0))^2 / (12 k^2), and the mean of f'^2 / (12 k^3).
+    // For f(t) = e^t: Var f / k, (f(1) - f(0))^2 / (12 k^2), and the mean of f'^2 / (12
+    // k^3).
     let e = 1.0_f64.exp();
     let second = (e * e - 1.0) / 2.0;
     let k = k as f64;
-    let predicted = [(second - mean * mean) / k, mean * mean / (12.0 * k * k), second / (12.0 * k.powi(3))];
+    let predicted = [
+        (second - mean * mean) / k,
+        mean * mean / (12.0 * k * k),
+        second / (12.0 * k.powi(3)),
+    ];
     for (variance, predicted) in variance.iter().zip(predicted) {
         assert!((variance / predicted - 1.0).abs() < 0.1, "{variance} is not {predicted}");
     }

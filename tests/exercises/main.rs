@@ -1,4 +1,5 @@
-//! The solutions of the coding exercises. Each is shown on its page, compiled here, and checked by a test.
+//! The solutions of the coding exercises. Each is shown on its page, compiled here, and
+//! checked by a test.
 
 mod ch01;
 mod ch02;

@@ -7,7 +7,8 @@ use burn::{
 };
 use elbo_to_diffusion::{
     autoencoder::{
-        Autoencoder, CategoricalDecoder, Fit, GaussianNetwork, HvaeConfig, Importance, ImportanceWeighted, Size, Vae,
+        Autoencoder, CategoricalDecoder, Fit, GaussianNetwork, HvaeConfig, Importance,
+        ImportanceWeighted, Size, Vae,
     },
     data::{Dataset, digits::digits},
     error::Result,
@@ -17,7 +18,10 @@ use elbo_to_diffusion::{
     optimizer::{Optimizer, StepSettings},
     random::{Stream, normal, rng},
     training::{Shard, Training},
-    vdm::{Denoiser, Learned, Linear, NoiseLevels, Parameterization, Schedule, ancestral, decode, denoising_term},
+    vdm::{
+        Denoiser, Learned, Linear, NoiseLevels, Parameterization, Schedule, ancestral,
+        decode, denoising_term,
+    },
 };
 
 #[path = "../../benches/w1.rs"]
@@ -39,8 +43,14 @@ pub const WORKLOADS: [Workload; 8] = [
 ];
 
 const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
-const DENSE: TrunkConfig =
-    TrunkConfig { gamma_min: -8.0, gamma_max: 5.0, layers: Layers::Dense, hidden: 192, blocks: 2, dropout: 0.4 };
+const DENSE: TrunkConfig = TrunkConfig {
+    gamma_min: -8.0,
+    gamma_max: 5.0,
+    layers: Layers::Dense,
+    hidden: 192,
+    blocks: 2,
+    dropout: 0.4,
+};
 const DRAWS: Draws = Draws { passes: 2, seed: 0 };
 
 fn tape() -> Device {
@@ -48,7 +58,11 @@ fn tape() -> Device {
 }
 
 /// Trains at the highest learning rate from the first step on.
-fn train<M: Module + Sync>(model: &M, steps: usize, loss: impl Fn(&M, Shard) -> Tensor<1> + Sync) -> Result<M> {
+fn train<M: Module + Sync>(
+    model: &M,
+    steps: usize,
+    loss: impl Fn(&M, Shard) -> Tensor<1> + Sync,
+) -> Result<M> {
     let training = Training { warmup: 0, ..Training::new(steps) };
     Ok(training.run(training.begin(model), &[], loss, |_| Ok(()))?.model)
 }
@@ -69,24 +83,46 @@ fn times(shard: Shard) -> Vec<f64> {
 }
 
 /// The bound on some images, and samples to the last pixel.
-fn bound_and_sample(data: &Dataset, denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync) -> Result<()> {
+fn bound_and_sample(
+    data: &Dataset,
+    denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
+) -> Result<()> {
     let device = Device::flex();
     Bound::continuous(&data.test.first(64), &SCHEDULE, 16, &denoise, DRAWS, &device)?;
     let noise = &mut rng(0, Stream::Sampling, 0);
-    let z = ancestral([40, data.train.dim()], &SCHEDULE.grid(40), &denoise, noise, &device, |_, _, _| {});
+    let z = ancestral(
+        [40, data.train.dim()],
+        &SCHEDULE.grid(40),
+        &denoise,
+        noise,
+        &device,
+        |_, _, _| {},
+    );
     decode(z, SCHEDULE.gamma_min, &data.train.level_values())?;
     Ok(())
 }
 
 fn denoiser(data: &Dataset, trunk: TrunkConfig) -> Denoiser {
-    Denoiser::for_images(&data.train, trunk, &mut rng(0, Stream::Initialisation, 0), &tape())
+    Denoiser::for_images(
+        &data.train,
+        trunk,
+        &mut rng(0, Stream::Initialisation, 0),
+        &tape(),
+    )
 }
 
 fn train_denoiser(trunk: TrunkConfig, steps: usize) -> Result<()> {
     let data = digits()?;
     let loss = |model: &Denoiser, shard: Shard| {
-        let denoise = |z, gamma| model.denoise(z, gamma, Some(&mut shard.rng(0, Stream::Dropout)));
-        diffusion_loss(&data, shard, NoiseLevels::at(&SCHEDULE, &times(shard), &tape()), denoise).mean()
+        let denoise =
+            |z, gamma| model.denoise(z, gamma, Some(&mut shard.rng(0, Stream::Dropout)));
+        diffusion_loss(
+            &data,
+            shard,
+            NoiseLevels::at(&SCHEDULE, &times(shard), &tape()),
+            denoise,
+        )
+        .mean()
     };
     let model = train(&denoiser(&data, trunk), steps, loss)?;
     bound_and_sample(&data, |z, gamma| model.denoise(z, gamma, None))
@@ -97,29 +133,55 @@ fn dense() -> Result<()> {
 }
 
 fn unet() -> Result<()> {
-    train_denoiser(TrunkConfig { layers: Layers::UNet(2), hidden: 8, blocks: 1, ..DENSE }, 10)
+    train_denoiser(
+        TrunkConfig { layers: Layers::UNet(2), hidden: 8, blocks: 1, ..DENSE },
+        10,
+    )
 }
 
 fn learned_schedule() -> Result<()> {
     let data = digits()?;
-    let model = (denoiser(&data, DENSE), Learned::new(SCHEDULE.gamma_min, SCHEDULE.gamma_max, &tape()));
+    let model = (
+        denoiser(&data, DENSE),
+        Learned::new(SCHEDULE.gamma_min, SCHEDULE.gamma_max, &tape()),
+    );
     let loss = |(denoiser, schedule): &(Denoiser, Learned), shard: Shard| {
         let at = NoiseLevels::of_learned(schedule, upload(times(shard), &tape()));
-        let draw = |at| diffusion_loss(&data, shard, at, |z, gamma| denoiser.denoise(z, gamma, None));
+        let draw = |at| {
+            diffusion_loss(&data, shard, at, |z, gamma| denoiser.denoise(z, gamma, None))
+        };
         draw(at.clone().detach()).mean() + draw(at).clamp_min(1e-6).square().mean() * 0.01
     };
     let (denoiser, schedule) = train(&model, 80, loss)?;
     let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
-    Bound::continuous(&data.test.first(64), &schedule.fixed()?, 16, denoise, DRAWS, &Device::flex())?;
+    Bound::continuous(
+        &data.test.first(64),
+        &schedule.fixed()?,
+        16,
+        denoise,
+        DRAWS,
+        &Device::flex(),
+    )?;
     let noise = &mut rng(0, Stream::Evaluation, 0);
-    Bound::end_point_slopes(&data.test.first(64), [-5.0, 2.0], denoise, noise, &Device::flex())?;
+    Bound::end_point_slopes(
+        &data.test.first(64),
+        [-5.0, 2.0],
+        denoise,
+        noise,
+        &Device::flex(),
+    )?;
     Ok(())
 }
 
 fn heads() -> Result<()> {
     let data = digits()?;
     for head in Parameterization::ALL {
-        let fresh = Regressor::new(DENSE, data.train.dim(), &mut rng(0, Stream::Initialisation, 0), &tape());
+        let fresh = Regressor::new(
+            DENSE,
+            data.train.dim(),
+            &mut rng(0, Stream::Initialisation, 0),
+            &tape(),
+        );
         let x_hat = |model: &Regressor, z: Tensor<2>, gamma: Tensor<1>| {
             head.to_x(model.forward(z.clone(), gamma.clone(), None), z, gamma)
         };
@@ -151,7 +213,12 @@ fn autoencoder<M: Autoencoder>(
 ) -> Result<()> {
     let fit = Fit::new(steps, 0.3);
     let model = train(fresh, steps, fit.loss(&data.train, 0, &Device::flex()))?;
-    ImportanceWeighted::estimate(&model, &data.test.first(64), Importance { draws: 2, seed: 0 }, &Device::flex())?;
+    ImportanceWeighted::estimate(
+        &model,
+        &data.test.first(64),
+        Importance { draws: 2, seed: 0 },
+        &Device::flex(),
+    )?;
     let noise = &mut rng(0, Stream::Sampling, 0);
     let z = normal([16, latents], noise, &Device::flex());
     download(decoder(&model).mean(z.clone(), &data.train.level_values()))?;
@@ -161,29 +228,45 @@ fn autoencoder<M: Autoencoder>(
 
 fn vae() -> Result<()> {
     let data = digits()?;
-    let fresh = Vae::new(&data.train, 16, Vae::SIZES, &mut rng(0, Stream::Initialisation, 0), &tape());
+    let fresh = Vae::new(
+        &data.train,
+        16,
+        Vae::SIZES,
+        &mut rng(0, Stream::Initialisation, 0),
+        &tape(),
+    );
     autoencoder(&data, &fresh, 200, |model| &model.decoder, 16)
 }
 
 fn hierarchy() -> Result<()> {
     let (data, init) = (digits()?, &mut rng(0, Stream::Initialisation, 0));
     let size = Size { hidden: 8, blocks: 1, dropout: 0.1 };
-    let config = HvaeConfig { latents: vec![8, 4], encoder: size, between: size, decoder: size };
+    let config =
+        HvaeConfig { latents: vec![8, 4], encoder: size, between: size, decoder: size };
     let mut fresh = config.init(&data.train, init, &tape());
-    fresh.encoders[0] = GaussianNetwork::convolutional(data.train.side(), 8, size, init, &tape());
+    fresh.encoders[0] =
+        GaussianNetwork::convolutional(data.train.side(), 8, size, init, &tape());
     fresh.decoder = CategoricalDecoder::convolutional(8, &data.train, size, init, &tape());
     autoencoder(&data, &fresh, 20, |model| &model.decoder, 8)
 }
 
-/// Large gradients once, then small ones, and then none, until all running means have run out.
+/// Large gradients once, then small ones, and then none, until all running means have run
+/// out.
 fn optimizer() -> Result<()> {
-    let (mut model, mut optimizer) =
-        (linear(5, 7, 1.0, &mut rng(0, Stream::Initialisation, 0), &tape()), Optimizer::default());
+    let (mut model, mut optimizer) = (
+        linear(5, 7, 1.0, &mut rng(0, Stream::Initialisation, 0), &tape()),
+        Optimizer::default(),
+    );
     for step in 1..=10_000 {
         let size = [1.0, 1e-10, 1e-15, 1e-18, 1e-20].get(step - 1).copied().unwrap_or(0.0);
         let mut gradients = GradientsParams::new();
         gradients.register(model.weight.id, model.weight.val().inner() * size);
-        let settings = StepSettings { step, learning_rate: 2e-3, weight_decay: 0.01, average_decay: 0.999 };
+        let settings = StepSettings {
+            step,
+            learning_rate: 2e-3,
+            weight_decay: 0.01,
+            average_decay: 0.999,
+        };
         model = optimizer.step(model, gradients, upload([0.5], &Device::flex()), settings);
     }
     Ok(())

@@ -1,7 +1,9 @@
-//! Reads the finished site as a reader does: every page in a Chromium, light and dark, on a desk and on a phone.
+//! Reads the finished site as a reader does: every page in a Chromium, light and dark, on a
+//! desk and on a phone.
 //!
-//! `cargo run -p book -- check` looks at the files; here the pages are drawn, scripts included. The site is served from
-//! this machine, and for the browser no other machine exists.
+//! `cargo run -p book -- check` looks at the files; here the pages are drawn, scripts
+//! included. The site is served from this machine, and for the browser no other machine
+//! exists.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,12 +45,13 @@ const UNKNOWN: &str = "no/such/page.html";
 pub fn check(options: &Options) -> Result<bool> {
     let begun = Instant::now();
     let pages = pages(options)?;
-    let axe = match &options.axe {
-        Some(file) => {
-            Some(fs::read_to_string(file).with_context(|| format!("axe-core at {} cannot be read", file.display()))?)
-        }
-        None => None,
-    };
+    let axe =
+        match &options.axe {
+            Some(file) => Some(fs::read_to_string(file).with_context(|| {
+                format!("axe-core at {} cannot be read", file.display())
+            })?),
+            None => None,
+        };
     let port = book_server::serve(0, options.site.clone(), options.prefix.clone())?;
 
     let reader = Reader {
@@ -58,7 +61,8 @@ pub fn check(options: &Options) -> Result<bool> {
         report: Report::default(),
     };
     let mut visits = Visits { reader, drawn: BTreeMap::new() };
-    let (screens, print): (Vec<String>, Vec<String>) = pages.into_iter().partition(|page| page != PRINT);
+    let (screens, print): (Vec<String>, Vec<String>) =
+        pages.into_iter().partition(|page| page != PRINT);
     for view in View::ALL {
         visits.view(view, &screens)?;
     }
@@ -67,14 +71,24 @@ pub fn check(options: &Options) -> Result<bool> {
     if !print.is_empty() {
         visits.paper()?;
     }
-    let axe = if options.axe.is_some() { ", axe-core included" } else { ", without axe-core (name it with --axe)" };
-    Ok(visits.reader.report.print(&format!("light and dark, 1280 and 390 px{axe}"), begun.elapsed()))
+    let axe = if options.axe.is_some() {
+        ", axe-core included"
+    } else {
+        ", without axe-core (name it with --axe)"
+    };
+    Ok(visits
+        .reader
+        .report
+        .print(&format!("light and dark, 1280 and 390 px{axe}"), begun.elapsed()))
 }
 
 /// The pages to visit, by their names.
 fn pages(options: &Options) -> Result<Vec<String>> {
     if !options.site.join("index.html").is_file() {
-        bail!("there is no site in {}; build it with cargo run -p book -- build", options.site.display());
+        bail!(
+            "there is no site in {}; build it with cargo run -p book -- build",
+            options.site.display()
+        );
     }
     let mut names = Vec::new();
     html_files(&options.site, "", &mut names)?;
@@ -90,9 +104,12 @@ fn pages(options: &Options) -> Result<Vec<String>> {
     Ok(options.pages.clone())
 }
 
-/// Adds the HTML files of `folder` and of the folders in it, each with `prefix` before its name.
+/// Adds the HTML files of `folder` and of the folders in it, each with `prefix` before its
+/// name.
 fn html_files(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+    for entry in fs::read_dir(folder)
+        .with_context(|| format!("{} cannot be read", folder.display()))?
+    {
         let entry = entry?;
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if entry.path().is_dir() {
@@ -124,7 +141,8 @@ impl Visits {
         self.reader.close(&window)
     }
 
-    /// Every link of every page leads to a file, and every fragment to an element that the drawn page has.
+    /// Every link of every page leads to a file, and every fragment to an element that the
+    /// drawn page has.
     fn targets(&mut self, site: &Path) {
         for (name, drawn) in &self.drawn {
             for link in &drawn.links {
@@ -144,12 +162,18 @@ impl Visits {
                     path => path,
                 };
                 let message = match self.drawn.get(target) {
-                    None if !site.join(target).is_file() => format!("the link {inside} leads nowhere; correct it"),
+                    None if !site.join(target).is_file() => {
+                        format!("the link {inside} leads nowhere; correct it")
+                    }
                     Some(page)
                         if !fragment.is_empty()
-                            && !page.ids.contains(&*percent_decode_str(fragment).decode_utf8_lossy()) =>
+                            && !page.ids.contains(
+                                &*percent_decode_str(fragment).decode_utf8_lossy(),
+                            ) =>
                     {
-                        format!("the link {inside} leads nowhere: {target} shows no element {fragment}; correct it")
+                        format!(
+                            "the link {inside} leads nowhere: {target} shows no element {fragment}; correct it"
+                        )
                     }
                     _ => continue,
                 };
@@ -169,9 +193,13 @@ impl Visits {
         let window = self.reader.window(view)?;
         for (page, term) in wanted {
             self.reader.open(&window.session, &format!("index.html?search={term}"))?;
-            let found = self.reader.chromium.evaluate(&window.session, reader::SEARCH_RESULTS)?;
+            let found =
+                self.reader.chromium.evaluate(&window.session, reader::SEARCH_RESULTS)?;
             let found: Vec<String> = serde_json::from_value(found).unwrap_or_default();
-            if !found.iter().any(|link| link.starts_with(&format!("{}{page}", self.reader.base))) {
+            if !found
+                .iter()
+                .any(|link| link.starts_with(&format!("{}{page}", self.reader.base)))
+            {
                 let message = format!(
                     "search for \"{term}\" finds {} places, none of them here; look at the search index",
                     found.len()
@@ -182,14 +210,20 @@ impl Visits {
         self.reader.close(&window)
     }
 
-    /// The print page loads without a fault, and nothing on it is wider than a sheet of paper.
+    /// The print page loads without a fault, and nothing on it is wider than a sheet of
+    /// paper.
     fn paper(&mut self) -> Result<()> {
         let window = self.reader.window(View { dark: false, width: 1280 })?;
         let drawn = self.reader.visit(&window, PRINT, Kind::Print)?;
         self.reader.report.page(PRINT, &drawn);
-        self.reader.show_as(&window.session, View { dark: false, width: PAPER }, "print")?;
+        self.reader.show_as(
+            &window.session,
+            View { dark: false, width: PAPER },
+            "print",
+        )?;
         self.reader.chromium.evaluate(&window.session, reader::PRINTING)?;
-        let facts = self.reader.chromium.evaluate(&window.session, &reader::probe(PAPER, true))?;
+        let facts =
+            self.reader.chromium.evaluate(&window.session, &reader::probe(PAPER, true))?;
         self.reader.layout(PRINT, "on paper", &facts);
         self.reader.close(&window)
     }

@@ -1,6 +1,7 @@
 //! An installed Chromium, found in the PATH and driven through its DevTools protocol.
 //!
-//! The protocol runs over two pipes (`--remote-debugging-pipe`): no port is opened and no driver has to be installed.
+//! The protocol runs over two pipes (`--remote-debugging-pipe`): no port is opened and no
+//! driver has to be installed.
 
 use std::collections::VecDeque;
 use std::env;
@@ -17,13 +18,20 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Names under which Chromium and its kin are installed.
-pub const NAMES: [&str; 6] =
-    ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"];
+pub const NAMES: [&str; 6] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+];
 
 /// What every use needs: no window, and nothing asked of anybody but the pages.
 pub const FLAGS: [&str; 9] = [
     "--headless",
-    // The pages are our own and local, and the sandbox does not start for root or inside containers.
+    // The pages are our own and local, and the sandbox does not start for root or inside
+    // containers.
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -34,7 +42,8 @@ pub const FLAGS: [&str; 9] = [
     "--disable-extensions",
 ];
 
-/// How long an answer may take: a few seconds for the largest page, much more on a machine that is busy with others.
+/// How long an answer may take: a few seconds for the largest page, much more on a machine
+/// that is busy with others.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The first Chromium in the PATH.
@@ -43,7 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Where none of `names` is installed.
 pub fn find(names: &[&str]) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let files = names.iter().flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)));
+    let files = names
+        .iter()
+        .flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)));
     files.into_iter().find(|file| file.is_file()).with_context(|| {
         format!(
             "no Chromium is installed (looked for {}); install one, or print the book's print.html from any browser",
@@ -72,7 +83,8 @@ impl Chromium {
         let program = find(&NAMES)?;
         let profile = tempfile::tempdir()?;
         let errors = File::create(profile.path().join("stderr"))?;
-        // Chromium reads orders from descriptor 3 and writes answers to 4; the shell moves its own pipes there.
+        // Chromium reads orders from descriptor 3 and writes answers to 4; the shell moves
+        // its own pipes there.
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"])
             .arg(&program)
@@ -101,14 +113,19 @@ impl Chromium {
                 message.clear();
             }
         });
-        let mut chromium = Self { child, orders, answers, next: 0, events: VecDeque::new(), profile };
-        chromium.call(None, "Browser.getVersion", json!({})).with_context(|| chromium.last_words(&program))?;
+        let mut chromium =
+            Self { child, orders, answers, next: 0, events: VecDeque::new(), profile };
+        chromium
+            .call(None, "Browser.getVersion", json!({}))
+            .with_context(|| chromium.last_words(&program))?;
         Ok(chromium)
     }
 
     fn last_words(&self, program: &Path) -> String {
-        let said = fs::read_to_string(self.profile.path().join("stderr")).unwrap_or_default();
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+        let said =
+            fs::read_to_string(self.profile.path().join("stderr")).unwrap_or_default();
+        let last =
+            said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
         format!("{} does not start: {last}", program.display())
     }
 
@@ -116,7 +133,12 @@ impl Chromium {
     ///
     /// # Errors
     /// Where Chromium refuses, ends or does not answer.
-    pub fn call(&mut self, session: Option<&str>, method: &str, parameters: Value) -> Result<Value> {
+    pub fn call(
+        &mut self,
+        session: Option<&str>,
+        method: &str,
+        parameters: Value,
+    ) -> Result<Value> {
         self.next += 1;
         let mut order = json!({ "id": self.next, "method": method, "params": parameters });
         if let Some(session) = session {
@@ -130,7 +152,9 @@ impl Chromium {
             .with_context(|| format!("Chromium ended before {method}"))?;
         let until = Instant::now() + PATIENCE;
         loop {
-            let mut answer = self.receive(until).with_context(|| format!("Chromium did not answer {method}"))?;
+            let mut answer = self
+                .receive(until)
+                .with_context(|| format!("Chromium did not answer {method}"))?;
             if answer["id"] != json!(self.next) {
                 self.events.push_back(answer);
                 continue;
@@ -151,13 +175,16 @@ impl Chromium {
     /// # Errors
     /// Where it does not come.
     pub fn wait_for(&mut self, session: &str, method: &str) -> Result<()> {
-        let is_it = |event: &Value| event["method"] == *method && event["sessionId"] == *session;
+        let is_it =
+            |event: &Value| event["method"] == *method && event["sessionId"] == *session;
         if self.events.iter().any(is_it) {
             return Ok(());
         }
         let until = Instant::now() + PATIENCE;
         loop {
-            let event = self.receive(until).with_context(|| format!("Chromium did not report {method}"))?;
+            let event = self
+                .receive(until)
+                .with_context(|| format!("Chromium did not report {method}"))?;
             let found = is_it(&event);
             self.events.push_back(event);
             if found {
@@ -180,7 +207,9 @@ impl Chromium {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut answer = self.call(Some(session), "Runtime.evaluate", parameters)?;
         if let Some(exception) = answer.get("exceptionDetails") {
-            let said = exception["exception"]["description"].as_str().or(exception["text"].as_str());
+            let said = exception["exception"]["description"]
+                .as_str()
+                .or(exception["text"].as_str());
             bail!("a check does not run in the page: {}", said.unwrap_or("no message"));
         }
         Ok(answer["result"]["value"].take())

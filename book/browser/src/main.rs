@@ -1,7 +1,7 @@
 //! Reads the built book with an installed Chromium, as a reader does, and prints it.
 //!
-//! It knows the site in book/book alone, whatever built it: `cargo run -p book -- build` does. What each page must show
-//! is in [`reader`], the whole visit in [`check`].
+//! It knows the site in book/book alone, whatever built it: `cargo run -p book -- build`
+//! does. What each page must show is in [`reader`], the whole visit in [`check`].
 
 mod check;
 mod chromium;
@@ -61,7 +61,12 @@ fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Check { axe, site, pages } => {
             let site = site.unwrap_or_else(|| book.join("book"));
-            let faulty = check::check(&check::Options { site, prefix: site_url(&book)?, axe, pages })?;
+            let faulty = check::check(&check::Options {
+                site,
+                prefix: site_url(&book)?,
+                axe,
+                pages,
+            })?;
             Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
         Task::Pdf { out } => {
@@ -79,15 +84,20 @@ fn book(folder: &Path) -> Result<PathBuf> {
     let books = folder.ancestors().map(|root| root.join("book"));
     match books.into_iter().find(|book| book.join("book.toml").is_file()) {
         Some(book) => Ok(book),
-        None => bail!("no book/book.toml here or above {}; run this inside the repository", folder.display()),
+        None => bail!(
+            "no book/book.toml here or above {}; run this inside the repository",
+            folder.display()
+        ),
     }
 }
 
 /// The path under which the site is published, from book.toml.
 fn site_url(book: &Path) -> Result<String> {
     let file = book.join("book.toml");
-    let text = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let settings: toml::Table = text.parse().with_context(|| format!("{} is no TOML", file.display()))?;
+    let text = fs::read_to_string(&file)
+        .with_context(|| format!("{} cannot be read", file.display()))?;
+    let settings: toml::Table =
+        text.parse().with_context(|| format!("{} is no TOML", file.display()))?;
     let html = settings.get("output").and_then(|output| output.get("html"));
     let url = html.and_then(|html| html.get("site-url")).and_then(toml::Value::as_str);
     Ok(url.unwrap_or("/").to_owned())

@@ -29,8 +29,13 @@ pub fn print(site: &Path, pdf: &Path) -> Result<()> {
         .with_context(|| format!("{} cannot be started", browser.display()))?;
     if !output.status.success() || !fresh.is_file() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} printed nothing: {}", browser.display(), said.lines().last().unwrap_or("no message"));
+        bail!(
+            "{} printed nothing: {}",
+            browser.display(),
+            said.lines().last().unwrap_or("no message")
+        );
     }
-    fs::copy(&fresh, pdf).with_context(|| format!("{} cannot be written", pdf.display()))?;
+    fs::copy(&fresh, pdf)
+        .with_context(|| format!("{} cannot be written", pdf.display()))?;
     Ok(())
 }

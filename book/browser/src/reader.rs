@@ -49,10 +49,12 @@ pub struct Window {
 
 /// A page is drawn within this time, in milliseconds.
 const SLOWEST: f64 = 2000.0;
-/// A slow page is visited again, this often in all. It is slow where no visit was in time although the page had the
-/// processor for most of that: what is missing was another program's.
+/// A slow page is visited again, this often in all. It is slow where no visit was in time
+/// although the page had the processor for most of that: what is missing was another
+/// program's.
 const VISITS: usize = 2;
-/// A page takes at most this many bytes, with its figures; fonts and scripts are loaded once for all pages.
+/// A page takes at most this many bytes, with its figures; fonts and scripts are loaded
+/// once for all pages.
 const LARGEST: u64 = 1_000_000;
 
 const DRAWN: &str = "(async () => {
@@ -117,12 +119,20 @@ impl Reader {
     /// # Errors
     /// Where Chromium refuses.
     pub fn window(&mut self, view: View) -> Result<Window> {
-        let word = |value: &Value| value.as_str().map(str::to_owned).context("Chromium opens no window");
-        let context = word(&self.chromium.call(None, "Target.createBrowserContext", json!({}))?["browserContextId"])?;
+        let word = |value: &Value| {
+            value.as_str().map(str::to_owned).context("Chromium opens no window")
+        };
+        let context = word(
+            &self.chromium.call(None, "Target.createBrowserContext", json!({}))?["browserContextId"],
+        )?;
         let parameters = json!({ "url": "about:blank", "browserContextId": context });
-        let target = word(&self.chromium.call(None, "Target.createTarget", parameters)?["targetId"])?;
+        let target = word(
+            &self.chromium.call(None, "Target.createTarget", parameters)?["targetId"],
+        )?;
         let parameters = json!({ "targetId": target, "flatten": true });
-        let session = word(&self.chromium.call(None, "Target.attachToTarget", parameters)?["sessionId"])?;
+        let session = word(
+            &self.chromium.call(None, "Target.attachToTarget", parameters)?["sessionId"],
+        )?;
         for domain in ["Page", "Runtime", "Log", "Network"] {
             self.chromium.call(Some(&session), &format!("{domain}.enable"), json!({}))?;
         }
@@ -135,7 +145,11 @@ impl Reader {
     /// # Errors
     /// Where Chromium refuses.
     pub fn close(&mut self, window: &Window) -> Result<()> {
-        self.chromium.call(None, "Target.disposeBrowserContext", json!({ "browserContextId": window.context }))?;
+        self.chromium.call(
+            None,
+            "Target.disposeBrowserContext",
+            json!({ "browserContextId": window.context }),
+        )?;
         Ok(())
     }
 
@@ -160,7 +174,9 @@ impl Reader {
         self.chromium.events();
         let address = format!("{}{name}", self.base);
         self.chromium.call(Some(session), "Page.navigate", json!({ "url": address }))?;
-        self.chromium.wait_for(session, "Page.loadEventFired").with_context(|| format!("{name} does not load"))
+        self.chromium
+            .wait_for(session, "Page.loadEventFired")
+            .with_context(|| format!("{name} does not load"))
     }
 
     /// Opens a page and checks it; faults go into the report.
@@ -171,9 +187,11 @@ impl Reader {
         for _ in 0..VISITS {
             let before = self.work()?;
             self.open(session, name)?;
-            let milliseconds = self.chromium.evaluate(session, DRAWN)?.as_f64().unwrap_or(f64::INFINITY);
+            let milliseconds =
+                self.chromium.evaluate(session, DRAWN)?.as_f64().unwrap_or(f64::INFINITY);
             // A page may get a process of its own, which was not there before.
-            let spent = |(process, after): (u64, f64)| after - before.get(&process).unwrap_or(&0.0);
+            let spent =
+                |(process, after): (u64, f64)| after - before.get(&process).unwrap_or(&0.0);
             let own_work: f64 = self.work()?.into_iter().map(spent).sum();
             fastest = fastest.min(milliseconds);
             late = milliseconds >= SLOWEST && own_work >= 0.75 * SLOWEST;
@@ -190,22 +208,35 @@ impl Reader {
         let seen = view.name();
         if kind != Kind::Print {
             if late {
-                let message = format!("drawn after {fastest:.0} ms, later than {SLOWEST:.0}; make the page lighter");
+                let message = format!(
+                    "drawn after {fastest:.0} ms, later than {SLOWEST:.0}; make the page lighter"
+                );
                 self.report.fault(name, &seen, message);
             }
             if bytes > LARGEST {
-                let message = format!("the page takes {} kB, more than {}; split it", bytes / 1000, LARGEST / 1000);
+                let message = format!(
+                    "the page takes {} kB, more than {}; split it",
+                    bytes / 1000,
+                    LARGEST / 1000
+                );
                 self.report.fault(name, &seen, message);
             }
         }
         if facts["dark"].as_bool() != Some(view.dark) {
-            let message = format!("a reader whose system is {} sees the other theme; look at book.toml", view.scheme());
+            let message = format!(
+                "a reader whose system is {} sees the other theme; look at book.toml",
+                view.scheme()
+            );
             self.report.fault(name, &seen, message);
         }
         self.layout(name, &seen, &facts);
         let mut rules = 0;
         if kind != Kind::Print {
-            for message in words(&self.chromium.evaluate(session, &format!("{}({})", PREVIEWS.trim_end(), view.width))?)
+            for message in
+                words(&self.chromium.evaluate(
+                    session,
+                    &format!("{}({})", PREVIEWS.trim_end(), view.width),
+                )?)
             {
                 self.report.fault(name, &seen, message);
             }
@@ -221,22 +252,41 @@ impl Reader {
         })
     }
 
-    /// The milliseconds of processor time that each process has taken to run scripts, lay pages out and draw them.
+    /// The milliseconds of processor time that each process has taken to run scripts, lay
+    /// pages out and draw them.
     fn work(&mut self) -> Result<BTreeMap<u64, f64>> {
         let processes = self.chromium.call(None, "SystemInfo.getProcessInfo", json!({}))?;
-        let processes = processes["processInfo"].as_array().context("Chromium does not count its work")?;
+        let processes = processes["processInfo"]
+            .as_array()
+            .context("Chromium does not count its work")?;
         let renderers = processes.iter().filter(|process| process["type"] == "renderer");
-        Ok(renderers.filter_map(|one| Some((one["id"].as_u64()?, one["cpuTime"].as_f64()? * 1000.0))).collect())
+        Ok(renderers
+            .filter_map(|one| {
+                Some((one["id"].as_u64()?, one["cpuTime"].as_f64()? * 1000.0))
+            })
+            .collect())
     }
 
     /// What the probe found out of place.
     pub fn layout(&mut self, name: &str, seen: &str, facts: &Value) {
         let kinds = [
-            ("overflow", "reaches beyond the right edge; let it wrap, or scroll in a box of its own"),
+            (
+                "overflow",
+                "reaches beyond the right edge; let it wrap, or scroll in a box of its own",
+            ),
             ("cut", "is cut off at the side; let it wrap or scroll"),
-            ("scrolling", "has to be scrolled sideways on a desk; break its lines, or leave something out"),
-            ("leftovers", "is shown as it stands in the source; mark it as maths, a directive or code"),
-            ("stranded", "is torn apart at the end of a line; look at how the page ties punctuation to formulas"),
+            (
+                "scrolling",
+                "has to be scrolled sideways on a desk; break its lines, or leave something out",
+            ),
+            (
+                "leftovers",
+                "is shown as it stands in the source; mark it as maths, a directive or code",
+            ),
+            (
+                "stranded",
+                "is torn apart at the end of a line; look at how the page ties punctuation to formulas",
+            ),
             ("images", "is an image that does not show; correct its address or its size"),
             ("undescribed", "is an image without a text that describes it; give it one"),
             ("closed", "does not open on a click; look at the page's scripts"),
@@ -254,8 +304,8 @@ impl Reader {
             return Ok(0);
         };
         self.chromium.evaluate(session, &format!("{axe};0"))?;
-        // axe-core has no rules for formulas, which make up most of a page and would take most of the time. The last
-        // check reads their symbols instead.
+        // axe-core has no rules for formulas, which make up most of a page and would take
+        // most of the time. The last check reads their symbols instead.
         let plain = "for (const formula of document.querySelectorAll('.katex')) {
             formula.replaceWith(formula.querySelector('math')?.textContent ?? '');
         }";
@@ -273,7 +323,10 @@ impl Reader {
         for message in words(&found["bad"]) {
             self.report.fault(name, seen, message);
         }
-        Ok(found["rules"].as_u64().and_then(|rules| usize::try_from(rules).ok()).unwrap_or(0))
+        Ok(found["rules"]
+            .as_u64()
+            .and_then(|rules| usize::try_from(rules).ok())
+            .unwrap_or(0))
     }
 
     /// What happened while the page was open: requests, answers, errors.
@@ -287,31 +340,55 @@ impl Reader {
             let message = match event["method"].as_str().unwrap_or_default() {
                 "Network.requestWillBeSent" => {
                     let address = text(&said["request"]["url"]);
-                    let own = ["data:", "blob:", "about:"].iter().any(|scheme| address.starts_with(scheme));
-                    (!own && !address.starts_with(&self.base))
-                        .then(|| format!("asks a third party for {address}; keep a copy in the book"))
+                    let own = ["data:", "blob:", "about:"]
+                        .iter()
+                        .any(|scheme| address.starts_with(scheme));
+                    (!own && !address.starts_with(&self.base)).then(|| {
+                        format!("asks a third party for {address}; keep a copy in the book")
+                    })
                 }
                 "Network.responseReceived" => {
                     let status = said["response"]["status"].as_u64().unwrap_or(0);
                     let expected = kind == Kind::Unknown && said["type"] == "Document";
                     (status >= 400 && !expected).then(|| {
                         let address = text(&said["response"]["url"]);
-                        format!("needs {}, which the site does not have", address.trim_start_matches(&self.base))
+                        format!(
+                            "needs {}, which the site does not have",
+                            address.trim_start_matches(&self.base)
+                        )
                     })
                 }
-                "Runtime.consoleAPICalled" if matches!(said["type"].as_str(), Some("error" | "assert" | "warning")) => {
+                "Runtime.consoleAPICalled"
+                    if matches!(
+                        said["type"].as_str(),
+                        Some("error" | "assert" | "warning")
+                    ) =>
+                {
                     let first = &said["args"][0];
-                    let words = first["value"].as_str().or(first["description"].as_str()).unwrap_or("no message");
+                    let words = first["value"]
+                        .as_str()
+                        .or(first["description"].as_str())
+                        .unwrap_or("no message");
                     Some(format!("the console says: {words}"))
                 }
                 "Runtime.exceptionThrown" => {
                     let details = &said["exceptionDetails"];
-                    let words = details["exception"]["description"].as_str().or(details["text"].as_str());
-                    let first = words.unwrap_or("no message").lines().next().unwrap_or_default().to_owned();
+                    let words = details["exception"]["description"]
+                        .as_str()
+                        .or(details["text"].as_str());
+                    let first = words
+                        .unwrap_or("no message")
+                        .lines()
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned();
                     Some(format!("a script fails: {first}"))
                 }
                 // What the network refuses is told above, by name.
-                "Log.entryAdded" if said["entry"]["level"] == "error" && said["entry"]["source"] != "network" => {
+                "Log.entryAdded"
+                    if said["entry"]["level"] == "error"
+                        && said["entry"]["source"] != "network" =>
+                {
                     Some(format!("the console says: {}", text(&said["entry"]["text"])))
                 }
                 _ => None,

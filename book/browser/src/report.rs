@@ -72,7 +72,12 @@ impl Report {
             1 => "1 fault".to_owned(),
             count => format!("{count} faults"),
         };
-        println!("{count}: {} pages, {} visits, {views}, in {} s", self.pages.len(), self.visits, took.as_secs());
+        println!(
+            "{count}: {} pages, {} visits, {views}, in {} s",
+            self.pages.len(),
+            self.visits,
+            took.as_secs()
+        );
         !self.faults.is_empty()
     }
 }

@@ -1,7 +1,8 @@
-//! Shows that `check` finds each kind of fault, by putting them into a copy of the built site.
+//! Shows that `check` finds each kind of fault, by putting them into a copy of the built
+//! site.
 //!
-//! Needs a Chromium, the site in book/book, and axe-core's `axe.min.js`, whose path the variable AXE holds:
-//! `AXE=axe.min.js cargo test -p book-browser`.
+//! Needs a Chromium, the site in book/book, and axe-core's `axe.min.js`, whose path the
+//! variable AXE holds: `AXE=axe.min.js cargo test -p book-browser`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,10 @@ struct Site(tempfile::TempDir);
 impl Site {
     fn new() -> Self {
         let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../book");
-        assert!(built.join("index.html").is_file(), "build the site first: cargo run -p book -- build");
+        assert!(
+            built.join("index.html").is_file(),
+            "build the site first: cargo run -p book -- build"
+        );
         let folder = tempfile::tempdir().expect("a temporary folder");
         copy(&built, folder.path());
         Self(folder)
@@ -24,10 +28,12 @@ impl Site {
         let path = self.0.path().join(page);
         let text = fs::read_to_string(&path).expect("a page of the site");
         let at = text.rfind(before).expect("the place to put it");
-        fs::write(&path, format!("{}{html}{}", &text[..at], &text[at..])).expect("a writable copy");
+        fs::write(&path, format!("{}{html}{}", &text[..at], &text[at..]))
+            .expect("a writable copy");
     }
 
-    /// What `check` prints about some pages, without the lines of figures, and whether it is content.
+    /// What `check` prints about some pages, without the lines of figures, and whether it
+    /// is content.
     fn check(&self, pages: &[&str]) -> (Vec<String>, bool) {
         let axe = std::env::var_os("AXE").expect("the variable AXE names axe.min.js");
         let output = Command::new(env!("CARGO_BIN_EXE_book-browser"))
@@ -41,7 +47,8 @@ impl Site {
             .expect("the tool starts");
         assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         let said = String::from_utf8(output.stdout).expect("text");
-        let faults = said.lines().filter(|line| line.contains("]: ")).map(str::to_owned).collect();
+        let faults =
+            said.lines().filter(|line| line.contains("]: ")).map(str::to_owned).collect();
         (faults, output.status.success())
     }
 }
@@ -51,18 +58,29 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder of the site") {
         let path = entry.expect("an entry").path();
         let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(|_| ()).expect("a file") }
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            fs::copy(&path, &target).map(|_| ()).expect("a file")
+        }
     }
 }
 
 /// Each expected fault is found, in this view, and nothing else is.
 fn only(found: &[String], expected: &[(&str, &str)]) {
-    let is = |line: &str, (view, says): (&str, &str)| line.contains(view) && line.contains(says);
+    let is =
+        |line: &str, (view, says): (&str, &str)| line.contains(view) && line.contains(says);
     for &fault in expected {
-        assert!(found.iter().any(|line| is(line, fault)), "{fault:?} is not among {found:#?}");
+        assert!(
+            found.iter().any(|line| is(line, fault)),
+            "{fault:?} is not among {found:#?}"
+        );
     }
     for line in found {
-        assert!(expected.iter().any(|&fault| is(line, fault)), "nobody put this in: {line}");
+        assert!(
+            expected.iter().any(|&fault| is(line, fault)),
+            "nobody put this in: {line}"
+        );
     }
 }
 
@@ -78,7 +96,10 @@ fn an_undamaged_page_has_no_fault() {
 fn every_fault_that_a_page_can_show_is_found() {
     let faults: [(&str, &[(&str, &str)]); 22] = [
         ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
-        ("<script>throw new Error('broken')</script>", &[(EVERY, "a script fails: Error: broken")]),
+        (
+            "<script>throw new Error('broken')</script>",
+            &[(EVERY, "a script fails: Error: broken")],
+        ),
         (
             "<img src='https://example.org/a.png' alt=''>",
             &[
@@ -114,16 +135,31 @@ fn every_fault_that_a_page_can_show_is_found() {
             &[("[light 1280 px, dark 1280 px]", "has to be scrolled sideways")],
         ),
         ("<p>It costs $x$.</p>", &[(EVERY, "It costs $x$. is shown as it stands")]),
-        ("<p>See {{eqref elbo}}.</p>", &[(EVERY, "See {{eqref elbo}}. is shown as it stands")]),
-        ("<p>Half is \\frac{1}{2}.</p>", &[(EVERY, "Half is \\frac{1}{2}. is shown as it stands")]),
+        (
+            "<p>See {{eqref elbo}}.</p>",
+            &[(EVERY, "See {{eqref elbo}}. is shown as it stands")],
+        ),
+        (
+            "<p>Half is \\frac{1}{2}.</p>",
+            &[(EVERY, "Half is \\frac{1}{2}. is shown as it stands")],
+        ),
         (
             "<p style='width:3em'><span class='katex'><math>M</math><span class='katex-base' style='display:inline-block;width:3em'>M</span></span>. More</p>",
             &[(EVERY, "\"M. More\" is torn apart at the end of a line")],
         ),
-        ("<a href='#nowhere'>a</a>", &[("every view", "notation.html shows no element nowhere")]),
-        ("<a href='lost.html'>b</a>", &[("every view", "the link lost.html leads nowhere")]),
+        (
+            "<a href='#nowhere'>a</a>",
+            &[("every view", "notation.html shows no element nowhere")],
+        ),
+        (
+            "<a href='lost.html'>b</a>",
+            &[("every view", "the link lost.html leads nowhere")],
+        ),
         ("<a href='/elsewhere'>c</a>", &[("every view", "/elsewhere leaves the site")]),
-        ("<p style='color:#8a8a8a;background:#777777'>Faint</p>", &[(EVERY, "axe-core, color-contrast")]),
+        (
+            "<p style='color:#8a8a8a;background:#777777'>Faint</p>",
+            &[(EVERY, "axe-core, color-contrast")],
+        ),
         (
             "<details><summary onclick='event.preventDefault()'>Shut</summary></details>",
             &[(EVERY, "Shut does not open on a click")],
@@ -155,13 +191,20 @@ fn every_fault_that_a_page_can_show_is_found() {
     site.put("notation.html", "</main>", &html);
     let (found, content) = site.check(&["notation.html"]);
     assert!(!content);
-    only(&found, &faults.iter().flat_map(|(_, faults)| faults.iter().copied()).collect::<Vec<_>>());
+    only(
+        &found,
+        &faults.iter().flat_map(|(_, faults)| faults.iter().copied()).collect::<Vec<_>>(),
+    );
 }
 
 #[test]
 fn a_page_that_is_too_large_or_wider_than_paper_or_lost_to_search_is_found() {
     let site = Site::new();
-    site.put("ch01_latent_variables.html", "</body>", &format!("<!--{}-->", "x".repeat(1_000_000)));
+    site.put(
+        "ch01_latent_variables.html",
+        "</body>",
+        &format!("<!--{}-->", "x".repeat(1_000_000)),
+    );
     site.put("print.html", "</main>", "<div style='width:900px'>Poster</div>");
     for entry in fs::read_dir(site.0.path()).expect("the site") {
         let path = entry.expect("an entry").path();
@@ -183,5 +226,9 @@ fn a_page_that_nobody_has_is_refused() {
         .output()
         .expect("the tool starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && said.contains("the site has no page lost.html; it has "), "{said}");
+    assert!(
+        !output.status.success()
+            && said.contains("the site has no page lost.html; it has "),
+        "{said}"
+    );
 }

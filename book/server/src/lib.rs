@@ -1,7 +1,8 @@
 //! A server of the files of one folder, to this machine alone.
 //!
-//! Each connection has a thread of its own and carries one answer. A browser opens several connections at once and
-//! keeps some of them idle; none of them may have to wait for another.
+//! Each connection has a thread of its own and carries one answer. A browser opens several
+//! connections at once and keeps some of them idle; none of them may have to wait for
+//! another.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,15 +19,16 @@ const LONGEST_REQUEST: u64 = 64 * 1024;
 /// An idle connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Answers on `port` (any free one, where it is 0) with the files of `site`, on threads of its own, for as long as the
-/// program runs. The site also answers under `prefix`, where it will be published: the 404 page names its files from
-/// there. Returns the port.
+/// Answers on `port` (any free one, where it is 0) with the files of `site`, on threads of
+/// its own, for as long as the program runs. The site also answers under `prefix`, where it
+/// will be published: the 404 page names its files from there. Returns the port.
 ///
 /// # Errors
 /// Where the port is taken.
 pub fn serve(port: u16, site: PathBuf, prefix: String) -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", port))
-        .map_err(|error| anyhow!("port {port} cannot be opened ({error}); choose another with --port"))?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
+        anyhow!("port {port} cannot be opened ({error}); choose another with --port")
+    })?;
     let port = listener.local_addr()?.port();
     let place = Arc::new((site, prefix));
     thread::spawn(move || {
@@ -53,7 +55,9 @@ fn answer(stream: &TcpStream, site: &Path, prefix: &str) -> std::io::Result<()> 
     let (status, bytes, kind) = match (words.next(), words.next()) {
         (Some("GET"), Some(url)) => match file(site, url, prefix) {
             Some((bytes, kind)) => ("200 OK", bytes, kind),
-            None => ("404 Not Found", fs::read(site.join("404.html")).unwrap_or_default(), HTML),
+            None => {
+                ("404 Not Found", fs::read(site.join("404.html")).unwrap_or_default(), HTML)
+            }
         },
         _ => ("405 Method Not Allowed", Vec::new(), HTML),
     };
@@ -108,7 +112,8 @@ mod tests {
         fs::write(site.join("index.html"), "home").expect("a file");
         let served = |url: &str| file(&site, url, "/published/");
         let home = Some((b"home".to_vec(), "text/html; charset=utf-8"));
-        for url in ["/", "/?q=1", "/index.html#top", "/published/", "/published/index.html"] {
+        for url in ["/", "/?q=1", "/index.html#top", "/published/", "/published/index.html"]
+        {
             assert_eq!(served(url), home, "{url}");
         }
         for url in ["/../secret", "/published/../secret", "/missing.html"] {
@@ -121,7 +126,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("index.html"), "home").expect("a file");
         fs::write(folder.path().join("404.html"), "lost").expect("a file");
-        let port = serve(0, folder.path().to_owned(), "/published/".to_owned()).expect("a free port");
+        let port = serve(0, folder.path().to_owned(), "/published/".to_owned())
+            .expect("a free port");
         let connect = || TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         let idle: Vec<TcpStream> = (0..20).map(|_| connect()).collect();
         let ask = |request: &str| {
@@ -134,12 +140,18 @@ mod tests {
         };
         for _ in 0..20 {
             let said = ask("GET /published/ HTTP/1.1\r\nHost: a\r\n\r\n");
-            assert!(said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nhome"), "{said}");
+            assert!(
+                said.starts_with("HTTP/1.1 200 ") && said.ends_with("\r\n\r\nhome"),
+                "{said}"
+            );
         }
         assert!(ask("GET /no.html HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404 "));
         assert!(ask("POST / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405 "));
         assert!(ask("\r\n\r\n").starts_with("HTTP/1.1 405 "));
         drop(idle);
-        assert!(serve(port, folder.path().to_owned(), "/".to_owned()).is_err(), "the port is taken");
+        assert!(
+            serve(port, folder.path().to_owned(), "/".to_owned()).is_err(),
+            "the port is taken"
+        );
     }
 }

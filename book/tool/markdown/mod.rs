@@ -1,8 +1,8 @@
 //! Finds what this tool replaces on a page: maths, directives, citations and figures.
 //!
-//! mdBook's own Markdown reader says which bytes are code, HTML tags or comments; those are left alone.
-//! Everything found carries its byte range in the source, so that errors name a line and replacements never
-//! touch the author's text around them.
+//! mdBook's own Markdown reader says which bytes are code, HTML tags or comments; those are
+//! left alone. Everything found carries its byte range in the source, so that errors name a
+//! line and replacements never touch the author's text around them.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -28,7 +28,8 @@ pub struct Item {
     pub range: Range<usize>,
     /// The line of the file on which it begins.
     pub line: usize,
-    /// What stands before it on its line (`> ` or the indentation of a list); empty for inline items.
+    /// What stands before it on its line (`> ` or the indentation of a list); empty for
+    /// inline items.
     pub margin: String,
     /// What it is.
     pub kind: Kind,
@@ -75,21 +76,29 @@ pub enum Kind {
 pub struct Scan {
     /// Items in the order of the source; they do not overlap.
     pub items: Vec<Item>,
-    /// The source with every item masked, byte for byte: Markdown that holds the author's prose alone.
+    /// The source with every item masked, byte for byte: Markdown that holds the author's
+    /// prose alone.
     pub masked: String,
 }
 
-static OPENS_DISPLAY: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?m)^([ \t]*(?:>[ \t]?)*[ \t]*)\$\$"));
+static OPENS_DISPLAY: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"(?m)^([ \t]*(?:>[ \t]?)*[ \t]*)\$\$"));
 static MARGIN: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]*(?:>[ \t]?)*[ \t]*$"));
-static ATTRIBUTES: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]*(?:\{([^{}\n]*)\}[ \t]*)?(?:\n|$)"));
-static BLANK_LINE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\n[ \t]*(?:>[ \t]?)*[ \t]*\n"));
-static DIRECTIVE: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"^\{\{[ \t]*([#/]?[A-Za-z][A-Za-z-]*)(?:\s+((?s:.*)))?\}\}$"));
+static ATTRIBUTES: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[ \t]*(?:\{([^{}\n]*)\}[ \t]*)?(?:\n|$)"));
+static BLANK_LINE: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\n[ \t]*(?:>[ \t]?)*[ \t]*\n"));
+static DIRECTIVE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^\{\{[ \t]*([#/]?[A-Za-z][A-Za-z-]*)(?:\s+((?s:.*)))?\}\}$")
+});
 /// Several things may end on one line: `{{/solution}} {{/exercise}}`.
-static CLOSINGS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^[ \t]*(?:>[ \t]?)*(?:[ \t]*\{\{/[a-z-]+\}\})+[ \t]*$"));
+static CLOSINGS: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[ \t]*(?:>[ \t]?)*(?:[ \t]*\{\{/[a-z-]+\}\})+[ \t]*$"));
 static CITATION: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\[(@[^\[\]]+)\]"));
 static FIGURE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r#"^!\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(figure:([^\s)"]*)(?:\s+"((?s:.*?))")?\s*\)[ \t]*(?:\n|$)"#)
+    pattern(
+        r#"^!\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(figure:([^\s)"]*)(?:\s+"((?s:.*?))")?\s*\)[ \t]*(?:\n|$)"#,
+    )
 });
 
 /// A pattern that is part of the program.
@@ -101,7 +110,8 @@ pub fn pattern(text: &str) -> Regex {
     }
 }
 
-/// The options with which mdBook reads a page, without smart punctuation (which would move no byte range).
+/// The options with which mdBook reads a page, without smart punctuation (which would move
+/// no byte range).
 pub fn options() -> Options {
     Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES
@@ -120,10 +130,13 @@ pub fn line_of(text: &str, offset: usize, first: usize) -> usize {
 /// Finds the items of `source`; what cannot be read is reported against `file`.
 pub fn scan(source: &Fragment, file: &str, problems: &mut Problems) -> Scan {
     let text = source.text.as_str();
-    let mut report = |offset: usize, message: &str| problems.add(file, line_of(text, offset, source.line), message);
+    let mut report = |offset: usize, message: &str| {
+        problems.add(file, line_of(text, offset, source.line), message)
+    };
 
     let (mut items, ends) = displays(source, &mut report);
-    // The second reading sees no display maths, whose lines could look like lists, rules or code.
+    // The second reading sees no display maths, whose lines could look like lists, rules or
+    // code.
     let without_displays = mask(text, &items);
     inlines(source, &without_displays, ends, &mut items, &mut report);
     items.sort_by_key(|item| item.range.start);
@@ -145,17 +158,26 @@ fn displays(source: &Fragment, report: &mut dyn FnMut(usize, &str)) -> (Vec<Item
             from = block.end.max(open);
             continue;
         }
-        let blank = BLANK_LINE.find_at(text, open).map_or(text.len(), |found| found.start());
+        let blank =
+            BLANK_LINE.find_at(text, open).map_or(text.len(), |found| found.start());
         let Some(length) = text[open..blank].find("$$") else {
-            report(start, "this $$ is never closed; end the equation with $$ before the next blank line");
+            report(
+                start,
+                "this $$ is never closed; end the equation with $$ before the next blank line",
+            );
             return (items, start);
         };
         let close = open + length + 2;
         let rest = ATTRIBUTES.captures(&text[close..]);
         if rest.is_none() {
-            report(close, "only {#eq:label …} may follow the $$ that ends an equation; begin a new line after it");
+            report(
+                close,
+                "only {#eq:label …} may follow the $$ that ends an equation; begin a new line after it",
+            );
         }
-        let part = |group: usize| rest.as_ref().and_then(|rest| rest.get(group)).map(|part| part.as_str());
+        let part = |group: usize| {
+            rest.as_ref().and_then(|rest| rest.get(group)).map(|part| part.as_str())
+        };
         let end = close + part(0).map_or(0, |line| line.trim_end_matches('\n').len());
         items.push(Item {
             range: start..end,
@@ -172,7 +194,13 @@ fn displays(source: &Fragment, report: &mut dyn FnMut(usize, &str)) -> (Vec<Item
 }
 
 /// All other items, read from left to right.
-fn inlines(source: &Fragment, text: &str, end: usize, items: &mut Vec<Item>, report: &mut dyn FnMut(usize, &str)) {
+fn inlines(
+    source: &Fragment,
+    text: &str,
+    end: usize,
+    items: &mut Vec<Item>,
+    report: &mut dyn FnMut(usize, &str),
+) {
     let code = protected(text, false);
     let bytes = text.as_bytes();
     let mut next_code = code.iter().peekable();
@@ -199,7 +227,10 @@ fn inlines(source: &Fragment, text: &str, end: usize, items: &mut Vec<Item>, rep
             }
             b'\\' => at += 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
             b'$' if rest.starts_with("$$") => {
-                report(at, "display maths begins on a line of its own; put this $$ at the start of a line");
+                report(
+                    at,
+                    "display maths begins on a line of its own; put this $$ at the start of a line",
+                );
                 at = text[at + 2..].find("$$").map_or(end, |length| at + length + 4);
             }
             b'$' => match inline_maths(text, at) {
@@ -271,7 +302,9 @@ fn inline_maths(text: &str, open: usize) -> Result<usize, &'static str> {
             }
             '$' if !escaped => {
                 if body[..offset].ends_with(char::is_whitespace) {
-                    return Err("maths does not end with a space: write $x$, or \\$ for a dollar");
+                    return Err(
+                        "maths does not end with a space: write $x$, or \\$ for a dollar",
+                    );
                 }
                 return Ok(open + 1 + offset + 1);
             }
@@ -283,7 +316,10 @@ fn inline_maths(text: &str, open: usize) -> Result<usize, &'static str> {
 }
 
 /// The directive at `open`.
-fn directive(text: &str, open: usize) -> Result<(Range<usize>, String, Kind), &'static str> {
+fn directive(
+    text: &str,
+    open: usize,
+) -> Result<(Range<usize>, String, Kind), &'static str> {
     let malformed = "this {{ begins no directive; write {{name argument}}, or put literal braces in `code`";
     let line_start = text[..open].rfind('\n').map_or(0, |newline| newline + 1);
     let margin = &text[line_start..open];
@@ -296,7 +332,10 @@ fn directive(text: &str, open: usize) -> Result<(Range<usize>, String, Kind), &'
         open + line.len()
     } else {
         let stop = BLANK_LINE.find_at(text, open).map_or(text.len(), |found| found.start());
-        open + text[open..stop].find("}}").ok_or("this {{ is never closed; end the directive with }}")? + 2
+        open + text[open..stop]
+            .find("}}")
+            .ok_or("this {{ is never closed; end the directive with }}")?
+            + 2
     };
     let found = DIRECTIVE.captures(&text[open..end]).ok_or(malformed)?;
     let argument = found.get(2).map_or("", |part| part.as_str());
@@ -331,11 +370,13 @@ fn figure(text: &str, open: usize, first: usize) -> Option<(Range<usize>, String
         })
     };
     let end = open + found[0].trim_end().len();
-    let kind = Kind::Figure { alt: fragment(1), path: found[2].to_owned(), caption: fragment(3) };
+    let kind =
+        Kind::Figure { alt: fragment(1), path: found[2].to_owned(), caption: fragment(3) };
     Some((open..end, margin.to_owned(), kind))
 }
 
-/// `text` without the `>` and indentation that later lines of a quoted or listed block begin with.
+/// `text` without the `>` and indentation that later lines of a quoted or listed block
+/// begin with.
 fn without_margin(text: &str) -> String {
     let strip = |line: &str| line.trim_start_matches([' ', '\t', '>']).to_owned();
     let mut lines = text.lines();
@@ -343,7 +384,8 @@ fn without_margin(text: &str) -> String {
     std::iter::once(first).chain(lines.map(strip)).collect::<Vec<_>>().join("\n")
 }
 
-/// What is code, an HTML tag or a comment: whole blocks alone, or inline code and tags as well.
+/// What is code, an HTML tag or a comment: whole blocks alone, or inline code and tags as
+/// well.
 fn protected(text: &str, blocks_only: bool) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for (event, range) in Parser::new_ext(text, options()).into_offset_iter() {
@@ -359,13 +401,16 @@ fn protected(text: &str, blocks_only: bool) -> Vec<Range<usize>> {
     ranges
 }
 
-/// `text` with the items overwritten, byte for byte: blocks by spaces, inline items by letters.
+/// `text` with the items overwritten, byte for byte: blocks by spaces, inline items by
+/// letters.
 fn mask(text: &str, items: &[Item]) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for item in items {
         let block = match item.kind {
             Kind::Display { .. } | Kind::Figure { .. } => true,
-            Kind::Directive { alone, ref name, .. } => alone && name.starts_with(['#', '/']),
+            Kind::Directive { alone, ref name, .. } => {
+                alone && name.starts_with(['#', '/'])
+            }
             _ => false,
         };
         for byte in &mut bytes[item.range.clone()] {

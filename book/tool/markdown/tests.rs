@@ -8,16 +8,24 @@ fn read(text: &str) -> (Vec<String>, Vec<(usize, String)>) {
     let scan = scan(&source, "page.md", &mut problems);
     assert_eq!(scan.masked.len(), text.len(), "the mask keeps every byte in its place");
     let items = scan.items.iter().map(|item| match &item.kind {
-        Kind::Display { tex, attributes } => format!("display {} {}", tex.trim(), attributes.as_deref().unwrap_or("-")),
+        Kind::Display { tex, attributes } => {
+            format!("display {} {}", tex.trim(), attributes.as_deref().unwrap_or("-"))
+        }
         Kind::Inline(tex) => format!("inline {tex}"),
         Kind::Dollar => "dollar".to_owned(),
-        Kind::Directive { name, argument, alone } => format!("directive {name} {argument} {alone}"),
+        Kind::Directive { name, argument, alone } => {
+            format!("directive {name} {argument} {alone}")
+        }
         Kind::Citation(inside) => format!("citation {inside}"),
         Kind::Figure { alt, path, caption } => {
             format!("figure {} {path} {}", alt.text, caption.text)
         }
     });
-    let problems = problems.sorted().into_iter().map(|problem| (problem.line, problem.message)).collect();
+    let problems = problems
+        .sorted()
+        .into_iter()
+        .map(|problem| (problem.line, problem.message))
+        .collect();
     (items.collect(), problems)
 }
 
@@ -29,15 +37,31 @@ fn items(text: &str) -> Vec<String> {
 
 #[test]
 fn inline_maths_is_found_wherever_prose_is() {
-    assert_eq!(items("Let $x$, $y_1$ and $a_1 b_1$."), ["inline x", "inline y_1", "inline a_1 b_1"]);
-    assert_eq!(items("**$x$** _$y$_ [$z$](a.md) \"$w$\""), ["inline x", "inline y", "inline z", "inline w"]);
+    assert_eq!(
+        items("Let $x$, $y_1$ and $a_1 b_1$."),
+        ["inline x", "inline y_1", "inline a_1 b_1"]
+    );
+    assert_eq!(
+        items("**$x$** _$y$_ [$z$](a.md) \"$w$\""),
+        ["inline x", "inline y", "inline z", "inline w"]
+    );
     assert_eq!(items("- $x$\n  1. $y$\n\n> $z$\n"), ["inline x", "inline y", "inline z"]);
     assert_eq!(items("| $p(x|z)$ | $\\|a\\|$ |\n|---|---|\n| $a|b$ | c |\n").len(), 3);
     assert_eq!(items("A line $a\n+ b$ goes on."), ["inline a\n+ b"]);
-    assert_eq!(items("$a < b$ and $c > d$, $e<f>g$"), ["inline a < b", "inline c > d", "inline e<f>g"]);
-    assert_eq!(items("$f[i](x)$ and $\\text{\\$}$"), ["inline f[i](x)", "inline \\text{\\$}"]);
+    assert_eq!(
+        items("$a < b$ and $c > d$, $e<f>g$"),
+        ["inline a < b", "inline c > d", "inline e<f>g"]
+    );
+    assert_eq!(
+        items("$f[i](x)$ and $\\text{\\$}$"),
+        ["inline f[i](x)", "inline \\text{\\$}"]
+    );
     assert_eq!(items("é $ü$ — $x$"), ["inline ü", "inline x"]);
-    assert_eq!(items("$\\bar{{x}}$"), ["inline \\bar{{x}}"], "double braces in maths are TeX");
+    assert_eq!(
+        items("$\\bar{{x}}$"),
+        ["inline \\bar{{x}}"],
+        "double braces in maths are TeX"
+    );
 }
 
 #[test]
@@ -55,7 +79,10 @@ fn code_tags_and_escapes_are_left_alone() {
     ] {
         assert_eq!(items(text), Vec::<String>::new(), "{text}");
     }
-    assert_eq!(items("It costs \\$5, not \\$6, for $x$."), ["dollar", "dollar", "inline x"]);
+    assert_eq!(
+        items("It costs \\$5, not \\$6, for $x$."),
+        ["dollar", "dollar", "inline x"]
+    );
     assert_eq!(items("an open ` and $x$"), ["inline x"], "a lone backtick opens no code");
 }
 
@@ -81,15 +108,32 @@ fn directives_citations_and_figures_are_found() {
     );
     assert_eq!(items("See {{value x:a\nb:c}}."), ["directive value x:a b:c false"]);
     assert_eq!(items("A {{holds [a:b:c]\n> 2}}."), ["directive holds [a:b:c] > 2 false"]);
-    assert_eq!(items("> A {{holds [a:b:c]\n> < 2}}."), ["directive holds [a:b:c] < 2 false"]);
-    assert_eq!(items("A {{holds 1 <min(2, 3) and 4> 3}}."), ["directive holds 1 <min(2, 3) and 4> 3 false"]);
+    assert_eq!(
+        items("> A {{holds [a:b:c]\n> < 2}}."),
+        ["directive holds [a:b:c] < 2 false"]
+    );
+    assert_eq!(
+        items("A {{holds 1 <min(2, 3) and 4> 3}}."),
+        ["directive holds 1 <min(2, 3) and 4> 3 false"]
+    );
     assert_eq!(items("| a {{holds [a:b:*:c] < [d:e:f]}} |\n|---|\n").len(), 1);
     assert_eq!(items("> {{#listing a.rs:b}}\n"), ["directive #listing a.rs:b true"]);
-    assert_eq!(items("{{#exercise On $\\bar{{x}}$}}\n"), ["directive #exercise On $\\bar{{x}}$ true"]);
-    assert_eq!(items("{{/solution}} {{/exercise}}"), ["directive /solution  true", "directive /exercise  true"]);
-    assert_eq!(items("As [@a] and [@b, eq. 2; @c] and [link](x.md) [^1]"), ["citation @a", "citation @b, eq. 2; @c"]);
     assert_eq!(
-        items("![Alt [with] brackets](figure:ch01/a.svg \"Caption $x$ (b) \\\"q\\\"\")\n\n![photo](a.png)"),
+        items("{{#exercise On $\\bar{{x}}$}}\n"),
+        ["directive #exercise On $\\bar{{x}}$ true"]
+    );
+    assert_eq!(
+        items("{{/solution}} {{/exercise}}"),
+        ["directive /solution  true", "directive /exercise  true"]
+    );
+    assert_eq!(
+        items("As [@a] and [@b, eq. 2; @c] and [link](x.md) [^1]"),
+        ["citation @a", "citation @b, eq. 2; @c"]
+    );
+    assert_eq!(
+        items(
+            "![Alt [with] brackets](figure:ch01/a.svg \"Caption $x$ (b) \\\"q\\\"\")\n\n![photo](a.png)"
+        ),
         ["figure Alt [with] brackets ch01/a.svg Caption $x$ (b) \\\"q\\\""]
     );
     assert_eq!(
@@ -113,6 +157,9 @@ fn what_cannot_be_read_names_its_line() {
     ] {
         let (_, problems) = read(text);
         assert!(problems.len() == 1, "{text}: {problems:?}");
-        assert!(problems[0].0 == line && problems[0].1.contains(says), "{text}: {problems:?}");
+        assert!(
+            problems[0].0 == line && problems[0].1.contains(says),
+            "{text}: {problems:?}"
+        );
     }
 }

@@ -42,13 +42,17 @@ pub fn number(pages: &[Page], problems: &mut Problems) -> BTreeMap<String, Figur
             }
             let count = counts.entry(page.prefix.as_str()).or_default();
             *count += 1;
-            figures.insert(path.clone(), Figure { number: page.numbered(*count), page: index, line: item.line });
+            figures.insert(
+                path.clone(),
+                Figure { number: page.numbered(*count), page: index, line: item.line },
+            );
         }
     }
     figures
 }
 
-/// Runs every chapter whose figures the pages show: the folder of each, or why there is none.
+/// Runs every chapter whose figures the pages show: the folder of each, or why there is
+/// none.
 pub fn run_chapters(
     root: &Path,
     pages: &[Page],
@@ -76,7 +80,8 @@ pub fn run_chapters(
         .filter(|chapter| root.join("chapters").join(format!("{chapter}.rs")).is_file())
         .cloned()
         .collect();
-    let compiled = if known.is_empty() { Ok(BTreeMap::new()) } else { programs.compile(&known) };
+    let compiled =
+        if known.is_empty() { Ok(BTreeMap::new()) } else { programs.compile(&known) };
     for (chapter, figure) in &wanted {
         let run = match &compiled {
             Err(message) => Err(message.clone()),
@@ -97,16 +102,22 @@ pub fn run_chapters(
     runs
 }
 
-/// What the chapter drew; nothing, where it could not be run, which is reported once, by the run.
+/// What the chapter drew; nothing, where it could not be run, which is reported once, by
+/// the run.
 ///
 /// # Errors
 /// Where the path names no figure, or the chapter wrote none of that name.
-pub fn drawn(runs: &BTreeMap<String, PathBuf>, path: &str) -> Result<Option<String>, String> {
+pub fn drawn(
+    runs: &BTreeMap<String, PathBuf>,
+    path: &str,
+) -> Result<Option<String>, String> {
     let chapter_and_file = path.split_once('/').filter(|(_, file)| {
-        file.ends_with(".svg") && file.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        file.ends_with(".svg")
+            && file.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     });
-    let (chapter, file) =
-        chapter_and_file.ok_or_else(|| format!("figure:{path} names no figure; write figure:chapter/name.svg"))?;
+    let (chapter, file) = chapter_and_file.ok_or_else(|| {
+        format!("figure:{path} names no figure; write figure:chapter/name.svg")
+    })?;
     let Some(folder) = runs.get(chapter) else {
         return Ok(None);
     };
@@ -114,7 +125,11 @@ pub fn drawn(runs: &BTreeMap<String, PathBuf>, path: &str) -> Result<Option<Stri
         return Ok(Some(svg));
     }
     let mut names: Vec<String> = fs::read_dir(folder)
-        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())))
+        .map(|entries| {
+            entries.filter_map(|entry| {
+                Some(entry.ok()?.file_name().to_string_lossy().into_owned())
+            })
+        })
         .map(|names| names.filter(|name| name.ends_with(".svg")).collect())
         .unwrap_or_default();
     names.sort();
@@ -122,7 +137,8 @@ pub fn drawn(runs: &BTreeMap<String, PathBuf>, path: &str) -> Result<Option<Stri
     Err(format!("the run of {chapter} wrote no {file}; it wrote {wrote}"))
 }
 
-/// Alt text of a figure on a page of `file`: plain words, in which only values are replaced.
+/// Alt text of a figure on a page of `file`: plain words, in which only values are
+/// replaced.
 ///
 /// Returns the text, and how many values it holds.
 ///
@@ -144,11 +160,14 @@ pub fn alt_text(
         from = item.range.end;
         match &item.kind {
             Kind::Directive { name, argument, .. } if name == "value" => {
-                let value = snapshots.value(argument).map_err(|message| (item.line, message))?;
+                let value =
+                    snapshots.value(argument).map_err(|message| (item.line, message))?;
                 text.push_str(&value.0);
                 values += 1;
             }
-            Kind::Directive { name, argument, .. } if name == "given" => text.push_str(argument),
+            Kind::Directive { name, argument, .. } if name == "given" => {
+                text.push_str(argument)
+            }
             _ => {
                 let message = "alt text is read aloud: it holds words and {{value …}} alone; say the maths in words";
                 return Err((item.line, message.to_owned()));
@@ -158,7 +177,9 @@ pub fn alt_text(
     text.push_str(&alt.text[from..]);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if text.chars().count() < 20 {
-        let message = format!("the alt text \"{text}\" is too short; say in a sentence what the figure shows");
+        let message = format!(
+            "the alt text \"{text}\" is too short; say in a sentence what the figure shows"
+        );
         return Err((alt.line, message));
     }
     Ok((text, values))

@@ -27,8 +27,20 @@ pub struct Written {
 }
 
 /// Writes all pages.
-pub fn write_all(sources: &Sources<'_>, programs: &dyn Programs, cache: &Cache, problems: &mut Problems) -> Written {
-    let runs = figures::run_chapters(&sources.root, sources.pages, &sources.figures, programs, cache, problems);
+pub fn write_all(
+    sources: &Sources<'_>,
+    programs: &dyn Programs,
+    cache: &Cache,
+    problems: &mut Problems,
+) -> Written {
+    let runs = figures::run_chapters(
+        &sources.root,
+        sources.pages,
+        &sources.figures,
+        programs,
+        cache,
+        problems,
+    );
     let mut written = Written { markdown: Vec::new(), slots: Slots::default() };
     let mut cited = cited_works(sources);
     let mut exercises = Exercises::default();
@@ -59,7 +71,8 @@ pub fn write_all(sources: &Sources<'_>, programs: &dyn Programs, cache: &Cache, 
     written
 }
 
-/// Which page cites which works; needed before the bibliography is written, wherever it stands.
+/// Which page cites which works; needed before the bibliography is written, wherever it
+/// stands.
 fn cited_works(sources: &Sources<'_>) -> BTreeMap<usize, BTreeSet<String>> {
     let mut cited: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (index, page) in sources.pages.iter().enumerate() {

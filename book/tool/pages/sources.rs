@@ -46,14 +46,24 @@ pub struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     /// Reads tests, macros and references, and numbers equations and figures.
-    pub fn read(layout: &Layout, pages: &'a [Page], repository: Repository, problems: &mut Problems) -> Self {
-        let file = |name: &str| fs::read_to_string(layout.book.join(name)).unwrap_or_default();
+    pub fn read(
+        layout: &Layout,
+        pages: &'a [Page],
+        repository: Repository,
+        problems: &mut Problems,
+    ) -> Self {
+        let file =
+            |name: &str| fs::read_to_string(layout.book.join(name)).unwrap_or_default();
         let math = Math::new(&file("macros.tex"), "book/macros.tex", problems);
-        let references = References::read(&file("references.bib"), "book/references.bib", problems);
-        let tests = RustTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
+        let references =
+            References::read(&file("references.bib"), "book/references.bib", problems);
+        let tests =
+            RustTests::read(&layout.root, &layout.root.join("tests/equations"), problems);
         let equations = Equations::collect(pages, &math, &tests, problems);
         let holds = |page: &Page, wanted: &str| {
-            page.scan.items.iter().any(|item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted))
+            page.scan.items.iter().any(
+                |item| matches!(&item.kind, Kind::Directive { name, .. } if name == wanted),
+            )
         };
         let snapshots = Snapshots::of(&layout.root);
         let ladder = match fs::read_to_string(layout.root.join(ladder::FILE)) {
@@ -72,7 +82,11 @@ impl<'a> Sources<'a> {
             snapshots,
             ladder,
             references,
-            claim_tests: RustTests::read(&layout.root, &layout.root.join("tests/claims"), problems),
+            claim_tests: RustTests::read(
+                &layout.root,
+                &layout.root.join("tests/claims"),
+                problems,
+            ),
             claims: pages.iter().position(|page| holds(page, "#claims")),
             bibliography: pages.iter().position(|page| holds(page, "#bibliography")),
         }

@@ -22,7 +22,8 @@ use crate::slots::{Slots, escape, literal};
 use crate::snapshot::Section;
 use crate::{equation_map, figure, listing, numbers};
 
-static VALUE_IN_MATHS: LazyLock<Regex> = LazyLock::new(|| pattern(r"\{\{value\s+([^{}]+)\}\}"));
+static VALUE_IN_MATHS: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\{\{value\s+([^{}]+)\}\}"));
 
 /// Writes one page.
 pub struct Writer<'a> {
@@ -73,8 +74,20 @@ impl Writer<'_> {
         if !previews.is_empty() {
             let templates: String = previews
                 .iter()
-                .filter_map(|name| self.sources.equations.get(name)?.rendered.as_ref().map(|rendered| (name, rendered)))
-                .map(|(name, rendered)| format!("<template data-preview=\"{name}\">{}</template>", rendered.html))
+                .filter_map(|name| {
+                    self.sources
+                        .equations
+                        .get(name)?
+                        .rendered
+                        .as_ref()
+                        .map(|rendered| (name, rendered))
+                })
+                .map(|(name, rendered)| {
+                    format!(
+                        "<template data-preview=\"{name}\">{}</template>",
+                        rendered.html
+                    )
+                })
                 .collect();
             let slot = self.slots.keep_for_pages(templates);
             markdown.push_str(&format!("\n\n<div hidden>{slot}</div>\n"));
@@ -91,12 +104,21 @@ impl Writer<'_> {
             let s = if count == 1 { "" } else { "s" };
             (count > 0).then(|| format!("{count} {one}{s}{rest}"))
         };
-        let equations = self.sources.equations.all.iter().filter(|equation| equation.page == self.index);
-        let (tested, others): (Vec<_>, Vec<_>) =
-            equations.partition(|equation| matches!(equation.standing, Standing::Tested { .. }));
+        let equations = self
+            .sources
+            .equations
+            .all
+            .iter()
+            .filter(|equation| equation.page == self.index);
+        let (tested, others): (Vec<_>, Vec<_>) = equations
+            .partition(|equation| matches!(equation.standing, Standing::Tested { .. }));
         let parts = [
             counted(self.values.get(), "number", " taken from tested output"),
-            counted(tested.len(), "equation", if tested.len() == 1 { " with its test" } else { " with their tests" }),
+            counted(
+                tested.len(),
+                "equation",
+                if tested.len() == 1 { " with its test" } else { " with their tests" },
+            ),
             counted(others.len(), "definition", ""),
             counted(self.claims.of_page(self.index), "claim", ""),
         ];
@@ -104,14 +126,17 @@ impl Writer<'_> {
         if parts.is_empty() {
             return String::new();
         }
-        let slot = self.slots.keep(format!("Checked in this chapter: {}.", parts.join(", ")), "");
+        let slot =
+            self.slots.keep(format!("Checked in this chapter: {}.", parts.join(", ")), "");
         format!("\n\n<p class=\"checked\">{slot}</p>\n")
     }
 
     /// The mark of a claim.
     fn claim(&mut self, basis: Basis) -> Result<String, String> {
         let sources = self.sources;
-        let table = sources.claims.ok_or("no page lists the claims; add {{#claims}} to one, like equations.md")?;
+        let table = sources
+            .claims
+            .ok_or("no page lists the claims; add {{#claims}} to one, like equations.md")?;
         let claim = self.claims.add(self.page, self.index, basis);
         let row = self.page.link_to(&sources.pages[table], Some(&claim.row()));
         Ok(self.slots.keep(claim.mark(&row, &sources.repository), ""))
@@ -129,7 +154,8 @@ impl Writer<'_> {
             text.push_str(&source.text[from..item.range.start]);
             match self.item(item) {
                 Ok(replacement) => text.push_str(&replacement),
-                // The page is not published, but the other faults of the book are still to be found.
+                // The page is not published, but the other faults of the book are still to
+                // be found.
                 Err((line, message)) => {
                     self.fail(line, message);
                     text.push_str(&placeholder(item));
@@ -147,32 +173,47 @@ impl Writer<'_> {
             Kind::Dollar => Ok("<span class=\"dollar\">&#36;</span>".to_owned()),
             Kind::Inline(tex) => {
                 let tex = self.values_in_maths(tex).map_err(here)?;
-                let rendered =
-                    self.sources.math.render(&tex, false).map_err(|error| {
-                        (item.line + error.line, format!("malformed maths ${tex}$: {}", error.message))
-                    })?;
+                let rendered = self.sources.math.render(&tex, false).map_err(|error| {
+                    (
+                        item.line + error.line,
+                        format!("malformed maths ${tex}$: {}", error.message),
+                    )
+                })?;
                 Ok(self.slots.keep(rendered.html, &rendered.plain))
             }
             Kind::Display { tex, attributes } => {
                 let tex = self.values_in_maths(tex).map_err(here)?;
-                let rendered = self
-                    .sources
-                    .math
-                    .render(&tex, true)
-                    .map_err(|error| (item.line + error.line, format!("malformed maths: {}", error.message)))?;
+                let rendered = self.sources.math.render(&tex, true).map_err(|error| {
+                    (item.line + error.line, format!("malformed maths: {}", error.message))
+                })?;
                 // A label that cannot be read is reported by the registry.
-                let label = attributes.as_ref().and_then(|attributes| Label::parse(attributes).ok());
-                let equation = label.and_then(|label| self.sources.equations.get(&label.name));
+                let label = attributes
+                    .as_ref()
+                    .and_then(|attributes| Label::parse(attributes).ok());
+                let equation =
+                    label.and_then(|label| self.sources.equations.get(&label.name));
                 let html = match equation {
                     Some(equation) => {
-                        let html = equations::display(equation, &rendered.html, &self.sources.repository);
-                        let plain = format!("{} ({})", equation.label.name, equation.number);
+                        let html = equations::display(
+                            equation,
+                            &rendered.html,
+                            &self.sources.repository,
+                        );
+                        let plain =
+                            format!("{} ({})", equation.label.name, equation.number);
                         let slot = self.slots.keep(html, &plain);
-                        format!("<div class=\"equation\" id=\"{}\">{slot}</div>", Label::id(&equation.label.name))
+                        format!(
+                            "<div class=\"equation\" id=\"{}\">{slot}</div>",
+                            Label::id(&equation.label.name)
+                        )
                     }
                     None => {
-                        let body = format!("<div class=\"equation-body\">{}</div>", rendered.html);
-                        format!("<div class=\"equation\">{}</div>", self.slots.keep(body, ""))
+                        let body =
+                            format!("<div class=\"equation-body\">{}</div>", rendered.html);
+                        format!(
+                            "<div class=\"equation\">{}</div>",
+                            self.slots.keep(body, "")
+                        )
                     }
                 };
                 Ok(block(&item.margin, &html))
@@ -189,14 +230,21 @@ impl Writer<'_> {
             Kind::Directive { name, argument, alone } => {
                 let blocks = name.starts_with(['#', '/']);
                 if blocks && !alone {
-                    return Err(here(format!("{{{{{name}}}}} needs a line of its own; move it there")));
+                    return Err(here(format!(
+                        "{{{{{name}}}}} needs a line of its own; move it there"
+                    )));
                 }
                 self.directive(item, name, argument).map_err(here)
             }
         }
     }
 
-    fn directive(&mut self, item: &Item, name: &str, argument: &str) -> Result<String, String> {
+    fn directive(
+        &mut self,
+        item: &Item,
+        name: &str,
+        argument: &str,
+    ) -> Result<String, String> {
         let sources = self.sources;
         match name {
             "eqref" => {
@@ -206,20 +254,28 @@ impl Writer<'_> {
                 if equation.page != self.index {
                     self.previews.borrow_mut().insert(argument.to_owned());
                 }
-                let href = self.page.link_to(&sources.pages[equation.page], Some(&Label::id(argument)));
+                let href = self
+                    .page
+                    .link_to(&sources.pages[equation.page], Some(&Label::id(argument)));
                 Ok(equations::reference(equation, &href))
             }
             "figref" => {
                 let figure = sources.figures.get(argument).ok_or_else(|| {
                     format!("no figure is named \"{argument}\"; name it as its figure: address does, like ch05_vdm/samples.svg")
                 })?;
-                let href = self.page.link_to(&sources.pages[figure.page], Some(&figure::id(argument)));
+                let href = self
+                    .page
+                    .link_to(&sources.pages[figure.page], Some(&figure::id(argument)));
                 Ok(figure::reference(&figure.number, &href))
             }
             "value" => {
                 let (value, origin) = sources.snapshots.value(argument)?;
                 self.values.set(self.values.get() + 1);
-                Ok(format!("<span class=\"value\" title=\"{}\">{}</span>", escape(&origin), literal(&value)))
+                Ok(format!(
+                    "<span class=\"value\" title=\"{}\">{}</span>",
+                    escape(&origin),
+                    literal(&value)
+                ))
             }
             "holds" => {
                 let relation = relation::check(argument, &sources.snapshots)?;
@@ -243,11 +299,19 @@ impl Writer<'_> {
                 }
                 let lines = format!("lines {}–{}", listing.lines.0, listing.lines.1);
                 let name = match sources.repository.lines(&file, listing.lines) {
-                    Some(url) => format!("<a href=\"{}\">{file}</a>, {lines}", escape(&url)),
+                    Some(url) => {
+                        format!("<a href=\"{}\">{file}</a>, {lines}", escape(&url))
+                    }
                     None => format!("{file}, {lines}"),
                 };
                 let caption = format!("<figcaption>{name}</figcaption>");
-                Ok(code_figure(&item.margin, "listing", &caption, listing::language(&file), &listing.code))
+                Ok(code_figure(
+                    &item.margin,
+                    "listing",
+                    &caption,
+                    listing::language(&file),
+                    &listing.code,
+                ))
             }
             "#output" => {
                 let (chapter, heading) = argument
@@ -256,28 +320,40 @@ impl Writer<'_> {
                     .ok_or("an output names a chapter and a section: {{#output ch05_vdm:The bound}}")?;
                 let read = |section: &Section| {
                     let numbered = (section.first..).zip(&section.lines);
-                    let long: Vec<_> = numbered.filter_map(|(number, line)| listing::long(number, line)).collect();
+                    let long: Vec<_> = numbered
+                        .filter_map(|(number, line)| listing::long(number, line))
+                        .collect();
                     (section.lines.join("\n"), section.line, section.lines.len(), long)
                 };
-                let (text, line, count, long) = sources.snapshots.section(chapter, heading, read)?;
+                let (text, line, count, long) =
+                    sources.snapshots.section(chapter, heading, read)?;
                 let file = format!("tests/snapshots/{chapter}.snap");
                 if !long.is_empty() {
                     self.fail(item.line, listing::cut_off(&file, &long));
                 }
                 let source = match sources.repository.lines(&file, (line, line + count)) {
-                    Some(url) => format!("<a href=\"{}\">{}</a>", escape(&url), escape(heading)),
+                    Some(url) => {
+                        format!("<a href=\"{}\">{}</a>", escape(&url), escape(heading))
+                    }
                     None => escape(heading),
                 };
                 let from = match sources.snapshots.command(chapter) {
                     Some(command) => format!("<code>{}</code>", escape(&command)),
                     None => format!("<span>{}</span>", escape(&file)),
                 };
-                let caption = format!("<figcaption>{from}<span class=\"output-section\">{source}</span></figcaption>");
+                let caption = format!(
+                    "<figcaption>{from}<span class=\"output-section\">{source}</span></figcaption>"
+                );
                 Ok(code_figure(&item.margin, "output", &caption, "text", &text))
             }
             "#equations" => Ok(block(
                 &item.margin,
-                &equations::table(&sources.equations, sources.pages, self.page, &sources.repository),
+                &equations::table(
+                    &sources.equations,
+                    sources.pages,
+                    self.page,
+                    &sources.repository,
+                ),
             )),
             "#claims" => {
                 let (slot, markdown) = self.slots.reserve();
@@ -288,7 +364,10 @@ impl Writer<'_> {
                 let map = equation_map::map(&sources.equations, sources.pages, self.page);
                 Ok(block(&item.margin, &map))
             }
-            "#bibliography" => Ok(block(&item.margin, &sources.references.list(self.cited, sources.pages, self.page))),
+            "#bibliography" => Ok(block(
+                &item.margin,
+                &sources.references.list(self.cited, sources.pages, self.page),
+            )),
             "#exercise" | "/exercise" | "#solution" | "/solution" => {
                 let opened = self.exercises.step(name, argument, item.line, self.page)?;
                 let title = Fragment { text: argument.to_owned(), line: item.line };
@@ -313,15 +392,24 @@ impl Writer<'_> {
         caption: &Fragment,
     ) -> Result<String, (usize, String)> {
         let here = |message: String| (item.line, message);
-        let (alt, values) = figures::alt_text(alt, &self.page.file, &self.sources.snapshots, self.problems)?;
+        let (alt, values) = figures::alt_text(
+            alt,
+            &self.page.file,
+            &self.sources.snapshots,
+            self.problems,
+        )?;
         self.values.set(self.values.get() + values);
         if caption.text.trim().is_empty() {
-            return Err(here(format!("the figure {path} has no caption; add one in quotes behind the address")));
+            return Err(here(format!(
+                "the figure {path} has no caption; add one in quotes behind the address"
+            )));
         }
         let caption = self.fragment(caption);
         let (svg, alt) = if path == ladder::FIGURE {
             let ladder = self.sources.ladder.as_ref();
-            let ladder = ladder.ok_or_else(|| here(format!("there is no ladder to draw; mend {}", ladder::FILE)))?;
+            let ladder = ladder.ok_or_else(|| {
+                here(format!("there is no ladder to draw; mend {}", ladder::FILE))
+            })?;
             (ladder.svg(), format!("{alt} {}", ladder.words()))
         } else {
             match figures::drawn(self.runs, path).map_err(here)? {
@@ -330,9 +418,14 @@ impl Writer<'_> {
             }
         };
         let id = figure::id(path);
-        let inlined = figure::inline(&svg, &id, &alt)
-            .map_err(|message| here(format!("the figure {path} cannot be shown: {message}")))?;
-        let number = self.sources.figures.get(path).map_or_else(String::new, |figure| figure.number.clone());
+        let inlined = figure::inline(&svg, &id, &alt).map_err(|message| {
+            here(format!("the figure {path} cannot be shown: {message}"))
+        })?;
+        let number = self
+            .sources
+            .figures
+            .get(path)
+            .map_or_else(String::new, |figure| figure.number.clone());
         let slot = self.slots.keep(figure::boxed(&inlined), &alt);
         Ok(block(
             &item.margin,

@@ -4,7 +4,8 @@ use std::fs;
 
 use super::{ELBO, Fixture};
 
-/// Builds the fixture with `text` added to chapter 2; the one fault must stand there and say so.
+/// Builds the fixture with `text` added to chapter 2; the one fault must stand there and
+/// say so.
 fn fault(text: &str, says: &str) {
     let fixture = Fixture::new();
     let line = fixture.add(text);
@@ -23,12 +24,18 @@ fn one(fixture: &Fixture, place: &str, says: &str) {
 #[test]
 fn an_unknown_label_is_refused() {
     fault("See {{eqref elbo-gpa}}.", "no equation has the label \"elbo-gpa\"");
-    fault("See {{figref ch02_elbo/lost.svg}}.", "no figure is named \"ch02_elbo/lost.svg\"");
+    fault(
+        "See {{figref ch02_elbo/lost.svg}}.",
+        "no figure is named \"ch02_elbo/lost.svg\"",
+    );
 }
 
 #[test]
 fn a_doubled_label_is_refused() {
-    fault("$$ a = b $$ {#eq:elbo-gap}", "already names the equation at book/src/ch02_elbo.md:11");
+    fault(
+        "$$ a = b $$ {#eq:elbo-gap}",
+        "already names the equation at book/src/ch02_elbo.md:11",
+    );
 }
 
 #[test]
@@ -40,7 +47,11 @@ fn an_equation_needs_a_test_or_is_a_definition() {
 #[test]
 fn an_ignored_or_unmarked_test_is_no_test() {
     let fixture = Fixture::new();
-    fixture.edit("tests/equations/ch02.rs", "#[test]\nfn elbo_gap", "#[test]\n#[ignore]\nfn elbo_gap");
+    fixture.edit(
+        "tests/equations/ch02.rs",
+        "#[test]\nfn elbo_gap",
+        "#[test]\n#[ignore]\nfn elbo_gap",
+    );
     one(&fixture, "book/src/ch02_elbo.md:11: ", "is ignored (tests/equations/ch02.rs:3)");
     let fixture = Fixture::new();
     fixture.edit("tests/equations/ch02.rs", "#[test]\nfn elbo_gap", "fn elbo_gap");
@@ -55,19 +66,34 @@ fn a_test_says_for_which_formula_it_was_written() {
     one(&fixture, "book/src/ch02_elbo.md:11: ", says);
     let fixture = Fixture::new();
     fixture.edit("book/src/ch01_latent.md", "{p(z \\mid x)}.", "{p(z \\mid x)},");
-    one(&fixture, "book/src/ch01_latent.md:13: ", "changed since its test was written (tests/equations/main.rs:5)");
+    one(
+        &fixture,
+        "book/src/ch01_latent.md:13: ",
+        "changed since its test was written (tests/equations/main.rs:5)",
+    );
     let fixture = Fixture::new();
     fixture.edit("book/src/ch01_latent.md", "p(x) = \\frac", "p(x)\n  = \\frac");
-    assert_eq!(fixture.problems(), Vec::<String>::new(), "another line is no other formula");
+    assert_eq!(
+        fixture.problems(),
+        Vec::<String>::new(),
+        "another line is no other formula"
+    );
 }
 
 #[test]
 fn equations_that_follow_from_each_other_are_refused() {
     let fixture = Fixture::new();
-    fixture.edit(ELBO, "{#eq:elbo .definition}", "{#eq:elbo .definition from=\"elbo-denoising\"}");
+    fixture.edit(
+        ELBO,
+        "{#eq:elbo .definition}",
+        "{#eq:elbo .definition from=\"elbo-denoising\"}",
+    );
     let problems = fixture.problems();
     assert_eq!(problems.len(), 3, "{problems:#?}");
-    assert!(problems.iter().all(|problem| problem.contains("follows from itself")), "{problems:#?}");
+    assert!(
+        problems.iter().all(|problem| problem.contains("follows from itself")),
+        "{problems:#?}"
+    );
 }
 
 #[test]
@@ -79,7 +105,10 @@ fn a_missing_anchor_or_file_is_refused() {
 
 #[test]
 fn a_misspelled_output_section_is_refused() {
-    fault("{{#output ch02_elbo:The bond}}", "no section \"The bond\"; it has \"The bound\"");
+    fault(
+        "{{#output ch02_elbo:The bond}}",
+        "no section \"The bond\"; it has \"The bound\"",
+    );
     fault("{{#output ch09:The bound}}", "no report tests/snapshots/ch09.snap");
 }
 
@@ -87,16 +116,33 @@ fn a_misspelled_output_section_is_refused() {
 fn a_line_that_does_not_fit_its_column_is_refused() {
     let long = "y".repeat(93);
     let fixture = Fixture::new();
-    fixture.edit("chapters/ch01_latent.rs", "// One latent per observation.", &format!("// {}", &long[4..]));
+    fixture.edit(
+        "chapters/ch01_latent.rs",
+        "// One latent per observation.",
+        &format!("// {}", &long[4..]),
+    );
     assert_eq!(fixture.problems(), Vec::<String>::new(), "as long as the column");
     fixture.edit("chapters/ch01_latent.rs", "// yy", "// yyy");
     let line = fixture.add("{{#listing chapters/ch01_latent.rs:inner}}");
     let problems = fixture.problems();
-    assert_eq!(problems.len(), 2, "both listings that hold the line, and no other: {problems:#?}");
-    assert!(problems.iter().all(|problem| problem.contains("chapters/ch01_latent.rs:5 (93); break that line")));
-    assert!(!problems.iter().any(|problem| problem.contains(&format!("ch02_elbo.md:{line}:"))), "{problems:#?}");
+    assert_eq!(
+        problems.len(),
+        2,
+        "both listings that hold the line, and no other: {problems:#?}"
+    );
+    assert!(problems.iter().all(|problem| {
+        problem.contains("chapters/ch01_latent.rs:5 (93); break that line")
+    }));
+    assert!(
+        !problems.iter().any(|problem| problem.contains(&format!("ch02_elbo.md:{line}:"))),
+        "{problems:#?}"
+    );
     let fixture = Fixture::new();
-    fixture.edit("tests/snapshots/ch02_elbo.snap", "prior               0.001 bits/dim", &format!("prior  {long}"));
+    fixture.edit(
+        "tests/snapshots/ch02_elbo.snap",
+        "prior               0.001 bits/dim",
+        &format!("prior  {long}"),
+    );
     one(&fixture, "book/src/ch02_elbo.md:26: ", "tests/snapshots/ch02_elbo.snap:11 (102)");
 }
 
@@ -109,20 +155,41 @@ fn a_missing_value_is_refused() {
 
 #[test]
 fn a_relation_that_does_not_hold_or_cannot_be_read_is_refused() {
-    fault("So.{{holds [ch02_elbo:The bound:test bound] < 2.1}}", "2.098 ± 0.020 < 2.1 (2.078 to 2.118 against 2.1)");
-    fault("So.{{holds falls [ch02_elbo:Schedules:*:validation]}}", "2.11 > 2.13 (from “linear, validation” to");
+    fault(
+        "So.{{holds [ch02_elbo:The bound:test bound] < 2.1}}",
+        "2.098 ± 0.020 < 2.1 (2.078 to 2.118 against 2.1)",
+    );
+    fault(
+        "So.{{holds falls [ch02_elbo:Schedules:*:validation]}}",
+        "2.11 > 2.13 (from “linear, validation” to",
+    );
     fault("So.{{holds [ch02_elbo:The bound:tset bound] < 3}}", "no row \"tset bound\"");
-    fault("So.{{holds [ch09:The bound:test bound] < 3}}", "no report tests/snapshots/ch09.snap");
-    fault("So.{{holds rises [ch02_elbo:Schedules:*:test]}}", "no rows with a column \"test\"");
+    fault(
+        "So.{{holds [ch09:The bound:test bound] < 3}}",
+        "no report tests/snapshots/ch09.snap",
+    );
+    fault(
+        "So.{{holds rises [ch02_elbo:Schedules:*:test]}}",
+        "no rows with a column \"test\"",
+    );
     fault("So.{{holds [ch02_elbo:The bound:test bound] is small}}", "nothing is compared");
     fault("So.{{holds}}", "missing at the end");
 }
 
 #[test]
 fn a_claim_without_a_test_that_runs_is_refused() {
-    fault("So.{{claim nobody-tests-me}}", "add a #[test] fn nobody_tests_me to tests/claims");
-    fault("So.{{claim ignored-claim}}", "the test ignored_claim is ignored (tests/claims/main.rs:10)");
-    fault("So.{{claim helper}}", "the function helper (tests/claims/main.rs:15) lacks #[test]");
+    fault(
+        "So.{{claim nobody-tests-me}}",
+        "add a #[test] fn nobody_tests_me to tests/claims",
+    );
+    fault(
+        "So.{{claim ignored-claim}}",
+        "the test ignored_claim is ignored (tests/claims/main.rs:10)",
+    );
+    fault(
+        "So.{{claim helper}}",
+        "the function helper (tests/claims/main.rs:15) lacks #[test]",
+    );
     // A test of an equation is no test of a claim.
     fault("So.{{claim elbo-gap}}", "add a #[test] fn elbo_gap to tests/claims");
     fault("{{claim}}", "a claim names its test");
@@ -130,14 +197,24 @@ fn a_claim_without_a_test_that_runs_is_refused() {
     fixture.edit("book/src/equations.md", "{{#claims}}", "");
     let problems = fixture.problems();
     assert_eq!(problems.len(), 2, "{problems:#?}");
-    assert!(problems.iter().all(|problem| problem.contains("no page lists the claims; add {{#claims}}")));
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.contains("no page lists the claims; add {{#claims}}"))
+    );
 }
 
 #[test]
 fn a_dead_link_or_fragment_is_refused() {
     fault("See [that](ch07.md).", "leads nowhere: the book has no ch07.html");
-    fault("See [that](ch01_latent.md#no-such-heading).", "no heading or element with the id no-such-heading");
-    fault("See [that](#no-such-heading).", "no heading or element with the id no-such-heading");
+    fault(
+        "See [that](ch01_latent.md#no-such-heading).",
+        "no heading or element with the id no-such-heading",
+    );
+    fault(
+        "See [that](#no-such-heading).",
+        "no heading or element with the id no-such-heading",
+    );
 }
 
 #[test]
@@ -146,10 +223,16 @@ fn a_figure_needs_alt_text_a_caption_and_its_file() {
     fault("![The loss.](figure:ch02_elbo/loss2.svg \"Loss.\")", "too short");
     let alt = "A curve that falls from left to right.";
     fault(&format!("![{alt}](figure:ch02_elbo/loss2.svg)"), "no caption");
-    fault(&format!("![{alt}](figure:ch02_elbo/lost.svg \"Loss.\")"), "wrote no lost.svg; it wrote loss.svg");
+    fault(
+        &format!("![{alt}](figure:ch02_elbo/lost.svg \"Loss.\")"),
+        "wrote no lost.svg; it wrote loss.svg",
+    );
     fault(&format!("![{alt}](figure:ch09/loss.svg \"Loss.\")"), "no chapter program");
     fault(&format!("![{alt}](figure:ch02_elbo/loss.svg \"Loss.\")"), "already stands at");
-    fault(&format!("Before ![{alt}](figure:ch02_elbo/loss2.svg \"Loss.\")"), "lines of its own");
+    fault(
+        &format!("Before ![{alt}](figure:ch02_elbo/loss2.svg \"Loss.\")"),
+        "lines of its own",
+    );
     fault(&format!("![{alt} $x$](figure:ch02_elbo/loss2.svg \"Loss.\")"), "read aloud");
 }
 
@@ -221,7 +304,10 @@ fn what_mdbook_only_warns_of_is_a_fault() {
     let fixture = Fixture::new();
     fixture.add("<div>\n\nNever closed.");
     let problems = fixture.problems();
-    assert!(problems.len() == 1 && problems[0].contains("unclosed HTML tag `<div>`"), "{problems:#?}");
+    assert!(
+        problems.len() == 1 && problems[0].contains("unclosed HTML tag `<div>`"),
+        "{problems:#?}"
+    );
 }
 
 #[test]
@@ -231,7 +317,10 @@ fn a_page_outside_the_summary_is_a_fault() {
     one(&fixture, "book/src/lost.md:1: ", "SUMMARY.md");
     fixture.edit("book/src/SUMMARY.md", "(preface.md)", "(prefaces.md)");
     let problems = fixture.problems();
-    assert!(problems.len() == 1 && problems[0].contains("cannot load the book"), "{problems:#?}");
+    assert!(
+        problems.len() == 1 && problems[0].contains("cannot load the book"),
+        "{problems:#?}"
+    );
 }
 
 #[test]
@@ -243,29 +332,39 @@ fn a_page_that_is_too_large_is_a_fault() {
 
 #[test]
 fn a_ladder_that_is_missing_faulty_or_older_than_its_picture_is_refused() {
-    let shown = "![Every model of the small book on one axis.](figure:ladder.svg \"The ladder.\")";
+    let shown =
+        "![Every model of the small book on one axis.](figure:ladder.svg \"The ladder.\")";
     fault(shown, "there is no ladder to draw; mend book/ladder.toml");
-    let plan =
-        "axis = [1.8, 2.5]\n[[rung]]\nname = \"Small\"\nkind = \"bound\"\nvalue = \"ch02_elbo:The bound:test bound\"\n";
+    let plan = "axis = [1.8, 2.5]\n[[rung]]\nname = \"Small\"\nkind = \"bound\"\nvalue = \"ch02_elbo:The bound:test bound\"\n";
     let fixture = Fixture::new();
-    let write = |file: &str, text: &str| fs::write(fixture.root().join(file), text).expect("a writable copy");
+    let write = |file: &str, text: &str| {
+        fs::write(fixture.root().join(file), text).expect("a writable copy")
+    };
     fixture.add(shown);
     write("book/ladder.toml", plan);
     let old = "older than the reports; draw it with cargo run -p book -- pictures";
     one(&fixture, "book/pictures/ladder.svg:1: ", old);
     fs::create_dir(fixture.root().join("book/pictures")).expect("a folder");
-    write("book/pictures/ladder.svg", &crate::pictures::drawn_ladder(&fixture.root()).expect("a ladder"));
+    write(
+        "book/pictures/ladder.svg",
+        &crate::pictures::drawn_ladder(&fixture.root()).expect("a ladder"),
+    );
     assert_eq!(fixture.problems(), Vec::<String>::new());
     let page = fixture.page("ch02_elbo.html");
-    assert!(page.contains("aria-label=\"Every model of the small book on one axis. Small at most 2.098.\""));
-    fixture.edit("tests/snapshots/ch02_elbo.snap", "test bound            2.098", "test bound            2.099");
+    assert!(page.contains(
+        "aria-label=\"Every model of the small book on one axis. Small at most 2.098.\""
+    ));
+    fixture.edit(
+        "tests/snapshots/ch02_elbo.snap",
+        "test bound            2.098",
+        "test bound            2.099",
+    );
     one(&fixture, "book/pictures/ladder.svg:1: ", old);
     write("book/ladder.toml", &plan.replace("test bound", "tset bound"));
     let problems = fixture.problems();
     assert!(
-        problems
-            .iter()
-            .any(|problem| problem.starts_with("book/ladder.toml:5: ") && problem.contains("no row \"tset bound\"")),
+        problems.iter().any(|problem| problem.starts_with("book/ladder.toml:5: ")
+            && problem.contains("no row \"tset bound\"")),
         "{problems:#?}"
     );
 }

@@ -1,4 +1,5 @@
-//! Builds the fixture book (book/tests/fixture) end to end, right and with every fault that an author can make.
+//! Builds the fixture book (book/tests/fixture) end to end, right and with every fault that
+//! an author can make.
 
 mod faults;
 
@@ -65,12 +66,14 @@ impl Fixture {
 
     fn problems(&self) -> Vec<String> {
         let site = self.folder.path().join("site");
-        let problems = book::build(&self.layout(), &self.scripts(), &self.cache(), &site).expect("a readable book");
+        let problems = book::build(&self.layout(), &self.scripts(), &self.cache(), &site)
+            .expect("a readable book");
         problems.into_iter().map(|problem| problem.to_string()).collect()
     }
 
     fn page(&self, name: &str) -> String {
-        fs::read_to_string(self.folder.path().join("site").join(name)).expect("a page of the site")
+        fs::read_to_string(self.folder.path().join("site").join(name))
+            .expect("a page of the site")
     }
 }
 
@@ -81,7 +84,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder of the fixture") {
         let path = entry.expect("an entry").path();
         let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(|_| ()).expect("a file") }
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            fs::copy(&path, &target).map(|_| ()).expect("a file")
+        }
     }
 }
 
@@ -92,7 +99,14 @@ fn select<'a>(document: &'a Html, selector: &str) -> Vec<scraper::ElementRef<'a>
 fn texts(document: &Html, selector: &str) -> Vec<String> {
     select(document, selector)
         .iter()
-        .map(|element| element.text().collect::<String>().split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(|element| {
+            element
+                .text()
+                .collect::<String>()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
         .collect()
 }
 
@@ -110,10 +124,15 @@ fn equations_are_numbered_by_chapter_and_marked() {
     assert_eq!(texts(&page, ".equation-number"), ["(2.1)", "(2.2)", "(2.3)"]);
     assert_eq!(texts(&page, ".mark"), ["definition", "tested as printed", "tested"]);
     let mark = select(&page, "#eq-elbo-gap a.mark")[0];
-    assert_eq!(mark.attr("href"), Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11"));
+    assert_eq!(
+        mark.attr("href"),
+        Some("https://example.org/small-book/blob/main/tests/equations/ch02.rs#L3-L11")
+    );
     assert_eq!(
         mark.attr("title"),
-        Some("cargo test --test equations elbo_gap (closed form), within 1e-10; it reads this formula")
+        Some(
+            "cargo test --test equations elbo_gap (closed form), within 1e-10; it reads this formula"
+        )
     );
     assert_eq!(select(&page, "annotation").len(), 0);
     // Every formula is there for the eye and for the ear.
@@ -127,7 +146,8 @@ fn equations_are_numbered_by_chapter_and_marked() {
 fn references_lead_across_chapters_and_carry_their_preview() {
     let (_fixture, page) = right("ch01_latent.html");
     let links = select(&page, "a.eqref");
-    let target = |index: usize| (links[index].attr("href"), links[index].text().collect::<String>());
+    let target =
+        |index: usize| (links[index].attr("href"), links[index].text().collect::<String>());
     assert_eq!(target(0), (Some("ch02_elbo.html#eq-elbo"), "(2.1)".to_owned()));
     assert_eq!(target(1), (Some("#eq-chain-rule"), "(1.2)".to_owned()));
     // Only the equation of the other page comes along, for its preview.
@@ -141,8 +161,14 @@ fn listings_outputs_and_values_come_from_their_files() {
     let (_fixture, page) = right("ch02_elbo.html");
     assert_eq!(texts(&page, ".value"), ["2.098 ± 0.020", "2.11 bits/dim"]);
     let output = select(&page, ".output pre code")[0].text().collect::<String>();
-    assert!(output.starts_with("test bound            2.098 ± 0.020 bits/dim\n  reconstruction"), "{output}");
-    assert!(texts(&page, ".output figcaption")[0].contains("cargo run --example ch02_elbo"));
+    assert!(
+        output
+            .starts_with("test bound            2.098 ± 0.020 bits/dim\n  reconstruction"),
+        "{output}"
+    );
+    assert!(
+        texts(&page, ".output figcaption")[0].contains("cargo run --example ch02_elbo")
+    );
     let page = Html::parse_document(&_fixture.page("ch01_latent.html"));
     let listings = select(&page, ".listing pre code.language-rust");
     assert_eq!(listings.len(), 2);
@@ -150,7 +176,10 @@ fn listings_outputs_and_values_come_from_their_files() {
     assert!(code.starts_with("// One latent per observation.\nlet z"), "{code}");
     assert!(!code.contains("ANCHOR"), "{code}");
     let source = select(&page, ".listing figcaption a")[0].attr("href");
-    assert_eq!(source, Some("https://example.org/small-book/blob/main/chapters/ch01_latent.rs#L5-L11"));
+    assert_eq!(
+        source,
+        Some("https://example.org/small-book/blob/main/chapters/ch01_latent.rs#L5-L11")
+    );
     assert_eq!(texts(&page, ".value"), ["1.25"]);
 }
 
@@ -164,16 +193,25 @@ fn a_figure_is_inline_numbered_and_described() {
     assert!(caption.starts_with("Figure 2.1 Training loss"), "{caption}");
     assert!(select(&page, ".figure figcaption .katex").len() == 1);
     let link = select(&page, "a.figref")[0];
-    assert_eq!((link.attr("href"), texts(&page, "a.figref")[0].as_str()), (Some("#fig-ch02-elbo-loss"), "Figure 2.1"));
+    assert_eq!(
+        (link.attr("href"), texts(&page, "a.figref")[0].as_str()),
+        (Some("#fig-ch02-elbo-loss"), "Figure 2.1")
+    );
 }
 
 #[test]
 fn an_edited_chapter_brings_its_new_figure() {
     let (fixture, page) = right("ch02_elbo.html");
-    let label = |page: &Html| texts(page, "figure.figure svg text").contains(&"loss in nats".to_owned());
+    let label = |page: &Html| {
+        texts(page, "figure.figure svg text").contains(&"loss in nats".to_owned())
+    };
     assert!(!label(&page));
     // What the program reads without saying so is not noticed; an edited program is.
-    fixture.edit("programs/ch02_elbo.sh", "cp programs/loss.svg", "sed s,bits/dim,nats, programs/loss.svg >");
+    fixture.edit(
+        "programs/ch02_elbo.sh",
+        "cp programs/loss.svg",
+        "sed s,bits/dim,nats, programs/loss.svg >",
+    );
     assert_eq!(fixture.problems(), Vec::<String>::new());
     assert!(label(&Html::parse_document(&fixture.page("ch02_elbo.html"))));
 }
@@ -181,12 +219,21 @@ fn an_edited_chapter_brings_its_new_figure() {
 #[test]
 fn citations_lead_to_the_cited_works_alone() {
     let (fixture, page) = right("ch02_elbo.html");
-    assert_eq!(texts(&page, ".citation"), ["Luo (2022)", "Kingma et al. (2021, eq. 12)", "Luo (2022)"]);
-    assert_eq!(select(&page, ".citation")[0].attr("href"), Some("bibliography.html#ref-luo2022"));
+    assert_eq!(
+        texts(&page, ".citation"),
+        ["Luo (2022)", "Kingma et al. (2021, eq. 12)", "Luo (2022)"]
+    );
+    assert_eq!(
+        select(&page, ".citation")[0].attr("href"),
+        Some("bibliography.html#ref-luo2022")
+    );
     let bibliography = Html::parse_document(&fixture.page("bibliography.html"));
     let works = texts(&bibliography, ".bibliography li");
     assert_eq!(works.len(), 2, "{works:?}");
-    assert!(works[0].starts_with("Kingma, D. P., Salimans, T., Poole, B. and Ho, J. (2021)."), "{works:?}");
+    assert!(
+        works[0].starts_with("Kingma, D. P., Salimans, T., Poole, B. and Ho, J. (2021)."),
+        "{works:?}"
+    );
     assert!(works[0].ends_with("Cited in The evidence lower bound."), "{works:?}");
 }
 
@@ -209,11 +256,16 @@ fn the_appendix_lists_and_maps_every_equation() {
     assert_eq!(rows.len(), 5);
     let gap = rows.iter().find(|row| row.contains("elbo-gap")).expect("a row");
     assert_eq!(gap, "(2.2)elbo-gapclosed formwithin 1e-10as printed");
-    assert!(rows.iter().any(|row| row.contains("Monte Carlowithin 5.0 standard errorsby digest")), "{rows:?}");
+    assert!(
+        rows.iter()
+            .any(|row| row.contains("Monte Carlowithin 5.0 standard errorsby digest")),
+        "{rows:?}"
+    );
     let nodes = texts(&page, ".map-body li");
     assert_eq!(nodes.len(), 5);
     assert_eq!(nodes[3], "(2.2) elbo-gap from (2.1) (1.2)");
-    // One arc inside each chapter's chain; the premise of chapter 1 is named beside its row.
+    // One arc inside each chapter's chain; the premise of chapter 1 is named beside its
+    // row.
     assert_eq!(select(&page, ".map-body path.head").len(), 3);
 }
 
@@ -221,7 +273,9 @@ fn the_appendix_lists_and_maps_every_equation() {
 fn claims_are_marked_behind_their_sentences_and_listed() {
     let (fixture, page) = right("ch02_elbo.html");
     let marks = select(&page, "p > a.claim");
-    let attributes = |name: &str| marks.iter().map(|mark| mark.attr(name).unwrap_or_default()).collect::<Vec<_>>();
+    let attributes = |name: &str| {
+        marks.iter().map(|mark| mark.attr(name).unwrap_or_default()).collect::<Vec<_>>()
+    };
     assert_eq!(attributes("id"), ["claim-2-1", "claim-2-2", "claim-2-3"]);
     let lines = "https://example.org/small-book/blob/main/tests/claims/main.rs#L3-L8";
     assert_eq!(attributes("href"), ["equations.html#claim-2-1-checked", lines, lines]);
@@ -229,7 +283,10 @@ fn claims_are_marked_behind_their_sentences_and_listed() {
     let test = "Checked. The gap of any bound is positive, or zero. cargo test --test claims gap_is_positive";
     assert_eq!(attributes("title"), [relation, test, test]);
     assert_eq!(attributes("aria-label"), [relation, test, test]);
-    assert!(marks.iter().all(|mark| mark.text().next().is_none()), "the sign is the stylesheet's");
+    assert!(
+        marks.iter().all(|mark| mark.text().next().is_none()),
+        "the sign is the stylesheet's"
+    );
     assert_eq!(
         texts(&page, ".checked"),
         [
@@ -246,12 +303,17 @@ fn claims_are_marked_behind_their_sentences_and_listed() {
             "2.3testThe gap of any bound is positive, or zero. gap_is_positive",
         ]
     );
-    assert_eq!(select(&appendix, "tr#claim-2-1-checked a")[0].attr("href"), Some("ch02_elbo.html#claim-2-1"));
+    assert_eq!(
+        select(&appendix, "tr#claim-2-1-checked a")[0].attr("href"),
+        Some("ch02_elbo.html#claim-2-1")
+    );
     assert!(select(&appendix, ".checked").is_empty(), "only chapters count");
     let other = Html::parse_document(&fixture.page("ch01_latent.html"));
     assert_eq!(
         texts(&other, ".checked"),
-        ["Checked in this chapter: 1 number taken from tested output, 1 equation with its test, 1 definition."]
+        [
+            "Checked in this chapter: 1 number taken from tested output, 1 equation with its test, 1 definition."
+        ]
     );
 }
 
@@ -271,12 +333,17 @@ fn pages_carry_numbers_kickers_edit_links_and_the_licence() {
     assert_eq!(texts(&page, ".kicker"), ["Chapter 2"]);
     assert!(texts(&page, ".book-footer")[0].contains("CC BY 4.0"));
     let edit = select(&page, "a[rel=edit]")[0].attr("href");
-    assert_eq!(edit, Some("https://example.org/small-book/edit/main/book/src/ch02_elbo.md"));
+    assert_eq!(
+        edit,
+        Some("https://example.org/small-book/edit/main/book/src/ch02_elbo.md")
+    );
     let appendix = Html::parse_document(&fixture.page("equations.html"));
     assert_eq!(texts(&appendix, ".kicker"), ["Appendix A"]);
     assert!(fixture.page("404.html").contains("<base href=\"/small-book/\">"));
     assert!(!fixture.page("ch02_elbo.html").contains("playground\""));
-    assert!(fixture.page("preface.html").contains("It costs <span class=\"dollar\">$</span>5"));
+    assert!(
+        fixture.page("preface.html").contains("It costs <span class=\"dollar\">$</span>5")
+    );
 }
 
 #[test]
@@ -289,7 +356,10 @@ fn search_knows_labels_and_words_but_no_markup_of_formulas() {
         .expect("a search index");
     let index = fs::read_to_string(index).expect("the search index");
     assert!(index.contains("elbo-gap (2.2)"), "labels are indexed with their numbers");
-    assert!(index.contains("latent z from a prior"), "formulas are indexed as their symbols");
+    assert!(
+        index.contains("latent z from a prior"),
+        "formulas are indexed as their symbols"
+    );
     for markup in [
         "is greater than",
         "gap_is_positive",
@@ -321,7 +391,9 @@ fn the_print_page_holds_every_chapter_and_no_previews() {
 fn two_builds_are_the_same_bytes() {
     let (first, _) = right("preface.html");
     let (second, _) = right("preface.html");
-    for name in ["ch01_latent.html", "ch02_elbo.html", "equations.html", "print.html", "404.html"] {
+    for name in
+        ["ch01_latent.html", "ch02_elbo.html", "equations.html", "print.html", "404.html"]
+    {
         assert!(first.page(name) == second.page(name), "{name} differs between two builds");
     }
 }
@@ -329,8 +401,10 @@ fn two_builds_are_the_same_bytes() {
 #[test]
 fn a_faulty_book_leaves_the_published_site_alone() {
     let fixture = Fixture::new();
-    let publish =
-        || publish::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache()).expect("a readable book");
+    let publish = || {
+        publish::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache())
+            .expect("a readable book")
+    };
     assert_eq!(publish(), []);
     let page = fixture.root().join("book/book/ch02_elbo.html");
     let good = fs::read_to_string(&page).expect("the published page");
@@ -359,19 +433,31 @@ fn the_book_is_found_from_its_own_folder_too() {
 #[test]
 fn figures_keep_their_contrast_on_every_theme() {
     let css =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("theme/pages.css")).expect("the stylesheet");
-    let themes = ["\n.light,", "\n.rust {", "\n.coal {", "\n.navy {", "\n.ayu {", "\n    html {"];
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("theme/pages.css"))
+            .expect("the stylesheet");
+    let themes =
+        ["\n.light,", "\n.rust {", "\n.coal {", "\n.navy {", "\n.ayu {", "\n    html {"];
     for theme in themes {
-        let block = css.split_once(theme).and_then(|(_, rest)| rest.split_once('}')).expect(theme).0;
+        let block = css
+            .split_once(theme)
+            .and_then(|(_, rest)| rest.split_once('}'))
+            .expect(theme)
+            .0;
         let colour = |name: &str| {
-            let value = block.split_once(&format!("--{name}: #")).unwrap_or_else(|| panic!("{theme} {name}")).1;
+            let value = block
+                .split_once(&format!("--{name}: #"))
+                .unwrap_or_else(|| panic!("{theme} {name}"))
+                .1;
             u32::from_str_radix(&value[..6], 16).expect("a colour")
         };
         let paper = luminance(colour("fig-paper"));
         let check = |name: &str, least: f64| {
             let other = luminance(colour(name));
             let contrast = (paper.max(other) + 0.05) / (paper.min(other) + 0.05);
-            assert!(contrast >= least, "{theme} {name}: {contrast:.2} is less than {least}");
+            assert!(
+                contrast >= least,
+                "{theme} {name}: {contrast:.2} is less than {least}"
+            );
         };
         for text in ["fig-ink", "fig-muted", "ink-muted", "links", "tested"] {
             check(text, 4.5);

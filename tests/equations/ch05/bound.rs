@@ -3,11 +3,15 @@
 use std::f64::consts::TAU;
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
-use elbo_to_diffusion::oracle::{DiffusionBound, Error, Estimate, Gaussian, LinearGaussian, Process, matrix, vector};
+use elbo_to_diffusion::oracle::{
+    DiffusionBound, Error, Estimate, Gaussian, LinearGaussian, Process, matrix, vector,
+};
 use rand::RngExt;
 
 use super::{Powers, Reverse, linear_abar, processes};
-use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng};
+use crate::support::{
+    Outcome, assert_close, assert_estimates, assert_relative, normal, normals, rng,
+};
 use crate::tex::{Values, digest, tex};
 
 /// KL(N(m1, v1) || N(m2, v2)) averaged over a difference of means with this second moment.
@@ -52,16 +56,20 @@ pub(crate) fn consistency(powers: &Powers, p: &Reverse, x: f64, t: usize) -> f64
     let next = powers.alpha[t + 1];
     // z_t - a z_{t+1} - b = (1 - a sqrt(alpha)) z_t - a sqrt(1 - alpha) eps - b.
     let keep = 1.0 - a * next.sqrt();
-    let squares =
-        (keep * powers.abar[t].sqrt() * x - b).powi(2) + keep * keep * (1.0 - powers.abar[t]) + a * a * (1.0 - next);
+    let squares = (keep * powers.abar[t].sqrt() * x - b).powi(2)
+        + keep * keep * (1.0 - powers.abar[t])
+        + a * a * (1.0 - next);
     let log_p = -0.5 * ((TAU * c).ln() + squares / c);
     let log_q = -0.5 * ((TAU * (1.0 - powers.alpha[t])).ln() + 1.0);
     log_p - log_q
 }
 
-/// Runs `compare(process, reverse, x, exact ELBO)` over random reverse chains: T = 1 to 100 on three
-/// schedules, and DDPM's T = 1000.
-fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outcome) -> Outcome {
+/// Runs `compare(process, reverse, x, exact ELBO)` over random reverse chains: T = 1 to 100
+/// on three schedules, and DDPM's T = 1000.
+fn over_chains(
+    seed: u64,
+    compare: impl Fn(&Process, &Reverse, f64, f64) -> Outcome,
+) -> Outcome {
     let mut rng = rng(seed);
     let mut cases = processes()?;
     cases.push(Process::linear_gamma(-2.0, 1.0, 1)?);
@@ -77,9 +85,9 @@ fn over_chains(seed: u64, compare: impl Fn(&Process, &Reverse, f64, f64) -> Outc
     Ok(())
 }
 
-/// Reconstruction - consistency prior + the sum of the log-ratio terms, each written out, against
-/// E_q log p(x, z_{1:T}) + H(q) from the covariance of the whole chain; T = 1, 2, 5, 20, 100, 1000.
-/// Kind: closed form.
+/// Reconstruction - consistency prior + the sum of the log-ratio terms, each written out,
+/// against E_q log p(x, z_{1:T}) + H(q) from the covariance of the whole chain; T = 1, 2,
+/// 5, 20, 100, 1000. Kind: closed form.
 #[test]
 fn elbo_consistency() -> Outcome {
     digest("elbo-consistency", "ab9b3c8b8ec0");
@@ -87,7 +95,8 @@ fn elbo_consistency() -> Outcome {
     over_chains(511, |process, reverse, x, exact| {
         let (powers, last) = (Powers::of(process), process.step_count());
         let sum: f64 = (1..last).map(|t| consistency(&powers, reverse, x, t)).sum();
-        let elbo = reconstruction(&powers, reverse, x) - expected_prior_kl(&powers, x) + sum;
+        let elbo =
+            reconstruction(&powers, reverse, x) - expected_prior_kl(&powers, x) + sum;
         assert_close(elbo, exact, TOLERANCE);
         let bound = DiffusionBound::new(process, &reverse.chain()?, &vector(&[x]))?;
         assert_close(bound.consistency_elbo(), exact, TOLERANCE);
@@ -95,8 +104,8 @@ fn elbo_consistency() -> Outcome {
     })
 }
 
-/// Reconstruction - prior - the sum of the denoising KLs, each written out, against
-/// E_q log p(x, z_{1:T}) + H(q) from the covariance of the whole chain; T = 1, 2, 5, 20, 100, 1000.
+/// Reconstruction - prior - the sum of the denoising KLs, each written out, against E_q log
+/// p(x, z_{1:T}) + H(q) from the covariance of the whole chain; T = 1, 2, 5, 20, 100, 1000.
 /// Kind: closed form.
 #[test]
 fn elbo_denoising() -> Outcome {
@@ -113,9 +122,8 @@ fn elbo_denoising() -> Outcome {
     })
 }
 
-/// With T = 1 both decompositions, against the ELBO of the linear-Gaussian VAE with the same
-/// decoder and the encoder q(z_1|x).
-/// Kind: closed form.
+/// With T = 1 both decompositions, against the ELBO of the linear-Gaussian VAE with the
+/// same decoder and the encoder q(z_1|x). Kind: closed form.
 #[test]
 fn vdm_one_level() -> Outcome {
     digest("vdm-one-level", "e2589dd090ab");
@@ -125,7 +133,8 @@ fn vdm_one_level() -> Outcome {
         let process = Process::linear_gamma(gamma, gamma, 1)?;
         let (powers, x) = (Powers::of(&process), normal(&mut rng));
         let p = Reverse::near_exact(&process, 0.3, &mut rng);
-        let vae = LinearGaussian::standard(matrix(&[&[p.a[1]]])?, vector(&[p.b[1]]), p.c[1])?;
+        let vae =
+            LinearGaussian::standard(matrix(&[&[p.a[1]]])?, vector(&[p.b[1]]), p.c[1])?;
         let q = Gaussian::scalar(powers.abar[1].sqrt() * x, 1.0 - powers.abar[1])?;
         let elbo = vae.elbo(&vector(&[x]), &q)?;
         let first = reconstruction(&powers, &p, x);
@@ -135,9 +144,9 @@ fn vdm_one_level() -> Outcome {
     Ok(())
 }
 
-/// (1/2)[abar_T |x|^2 - d abar_T - d ln(1 - abar_T)] against the KL of the oracle's Gaussians; and
-/// abar_T |x|^2/2 + d abar_T^2/4, which it approaches as abar_T -> 0.
-/// Kind: closed form.
+/// (1/2)[abar_T |x|^2 - d abar_T - d ln(1 - abar_T)] against the KL of the oracle's
+/// Gaussians; and abar_T |x|^2/2 + d abar_T^2/4, which it approaches as abar_T -> 0. Kind:
+/// closed form.
 #[test]
 fn prior_kl() -> Outcome {
     const TOLERANCE: f64 = 1e-13;
@@ -177,16 +186,18 @@ fn equal_covariance_kl() -> Outcome {
             .number(r"\sigma^2", variance)
             .vector(r"\mu_q", mu_q.as_slice())
             .vector(r"\mu_\theta", mu.as_slice());
-        let exact = Gaussian::isotropic(mu_q, variance)?.kl(&Gaussian::isotropic(mu, variance)?)?;
-        let values = values.number(r"\KL{\N{\mu_q}{\sigma^2 \I}}{\N{\mu_\theta}{\sigma^2 \I}}", exact);
+        let exact =
+            Gaussian::isotropic(mu_q, variance)?.kl(&Gaussian::isotropic(mu, variance)?)?;
+        let values = values
+            .number(r"\KL{\N{\mu_q}{\sigma^2 \I}}{\N{\mu_\theta}{\sigma^2 \I}}", exact);
         let sides = page.sides(&values);
         assert_relative(sides[1], sides[0], TOLERANCE);
     }
     Ok(())
 }
 
-/// abar_{t-1}(1-alpha_t)^2 / (2 sigma_q^2 (1-abar_t)^2) |x - x_hat|^2, against the KL between the
-/// posteriors that conditioning the joint covariance gives for x and for x_hat.
+/// abar_{t-1}(1-alpha_t)^2 / (2 sigma_q^2 (1-abar_t)^2) |x - x_hat|^2, against the KL
+/// between the posteriors that conditioning the joint covariance gives for x and for x_hat.
 /// Kind: closed form.
 #[test]
 fn denoising_kl_x() -> Outcome {
@@ -196,7 +207,8 @@ fn denoising_kl_x() -> Outcome {
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let Powers { alpha, abar } = Powers::of(&process);
     let (x, x_hat) = (normals(&mut rng, 2), normals(&mut rng, 2));
-    let (joint, joint_hat) = (process.forward(&x)?.joint()?, process.forward(&x_hat)?.joint()?);
+    let (joint, joint_hat) =
+        (process.forward(&x)?.joint()?, process.forward(&x_hat)?.joint()?);
     for t in 2..=20 {
         let sigma_q2 = (1.0 - alpha[t]) * (1.0 - abar[t - 1]) / (1.0 - abar[t]);
         let z_t = normals(&mut rng, 2);
@@ -217,8 +229,8 @@ fn denoising_kl_x() -> Outcome {
     Ok(())
 }
 
-/// (T - 1) times the KL at one random t in 2..T and one random z_t, averaged, against the sum of
-/// the denoising terms that the exact ELBO leaves: reconstruction - prior - ELBO.
+/// (T - 1) times the KL at one random t in 2..T and one random z_t, averaged, against the
+/// sum of the denoising terms that the exact ELBO leaves: reconstruction - prior - ELBO.
 /// Kind: Monte Carlo.
 #[test]
 fn sampled_time() -> Result<(), Error> {
@@ -233,7 +245,8 @@ fn sampled_time() -> Result<(), Error> {
     let steps = process.steps();
     let estimate = Estimate::of(200_000, || {
         let t = rng.random_range(2..=30);
-        let z = powers.abar[t].sqrt() * x + (1.0 - powers.abar[t]).sqrt() * normal(&mut rng);
+        let z =
+            powers.abar[t].sqrt() * x + (1.0 - powers.abar[t]).sqrt() * normal(&mut rng);
         let step = steps[t - 1];
         let difference = step.posterior_mean(z, x) - p.a[t] * z - p.b[t];
         29.0 * kl(step.posterior_variance(), p.c[t], difference * difference)

@@ -17,15 +17,15 @@ fn levels(count: usize) -> Vec<f64> {
 /// log p(x_k|z) for every level: the log-softmax of -(1/2) e^-gamma (z/sqrt(abar) - x_k)^2.
 fn log_decoder(z: f64, gamma: f64, levels: &[f64]) -> Vec<f64> {
     let scaled = z / sigmoid(-gamma).sqrt();
-    let logits: Vec<f64> = levels.iter().map(|x| -0.5 * (-gamma).exp() * (scaled - x).powi(2)).collect();
+    let logits: Vec<f64> =
+        levels.iter().map(|x| -0.5 * (-gamma).exp() * (scaled - x).powi(2)).collect();
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let normalizer = logits.iter().map(|l| (l - largest).exp()).sum::<f64>().ln() + largest;
     logits.iter().map(|l| l - normalizer).collect()
 }
 
-/// p(x_i|z_{1,i}) over the levels: it sums to 1, and is q(z_1|x) divided by its sum over the
-/// levels, with q(z_1|x) as a density.
-/// Kind: closed form.
+/// p(x_i|z_{1,i}) over the levels: it sums to 1, and is q(z_1|x) divided by its sum over
+/// the levels, with q(z_1|x) as a density. Kind: closed form.
 #[test]
 fn decoder_normalised() {
     const TOLERANCE: f64 = 1e-12;
@@ -36,7 +36,8 @@ fn decoder_normalised() {
         for _ in 0..20 {
             let (abar, noise) = (sigmoid(-gamma), sigmoid(gamma));
             let z = abar.sqrt() * levels[count / 3] + noise.sqrt() * 2.0 * normal(&mut rng);
-            let p: Vec<f64> = log_decoder(z, gamma, &levels).iter().map(|l| l.exp()).collect();
+            let p: Vec<f64> =
+                log_decoder(z, gamma, &levels).iter().map(|l| l.exp()).collect();
             assert_close(p.iter().sum(), 1.0, TOLERANCE);
             for k in (0..count).step_by(count / 4) {
                 let values = Values::default()
@@ -55,14 +56,14 @@ fn decoder_normalised() {
 }
 
 /// The reconstruction cost E -log2 p(x|z_1) of a pixel that is uniform over its levels, by
-/// quadrature over the noise, against log2 V minus the mutual information of x and z_1 from the
-/// entropy of the mixture q(z_1); and against a table of two digits.
-/// Kind: quadrature.
+/// quadrature over the noise, against log2 V minus the mutual information of x and z_1 from
+/// the entropy of the mixture q(z_1); and against a table of two digits. Kind: quadrature.
 #[test]
 fn reconstruction_cost() -> Outcome {
     digest("reconstruction-cost", "f3393a6771c1");
     const TOLERANCE: f64 = 1e-11;
-    // Published with two digits; quadrature gives 0.0052, 0.0087, 0.184, 0.760, 0.0104, 0.417, 1.108.
+    // Published with two digits; quadrature gives 0.0052, 0.0087, 0.184, 0.760, 0.0104,
+    // 0.417, 1.108.
     const PRINTED: f64 = 0.01;
     let table = [
         (17, -8.0, 0.0051),
@@ -89,7 +90,8 @@ fn reconstruction_cost() -> Outcome {
         // H(x|z) = H(x) - (h(z) - h(z|x)); one panel of the integral per level.
         let weights = vec![1.0 / count as f64; count];
         let means: Vec<f64> = levels.iter().map(|x| signal * x).collect();
-        let mixture = ScalarMixture::new(&weights, &means, &vec![deviation * deviation; count])?;
+        let mixture =
+            ScalarMixture::new(&weights, &means, &vec![deviation * deviation; count])?;
         let half = signal / count as f64;
         let mut entropy = 0.0;
         let negative_log = |z: f64| {
@@ -97,7 +99,8 @@ fn reconstruction_cost() -> Outcome {
             -log_p * log_p.exp()
         };
         for mean in &means {
-            entropy += Rule::gauss_legendre(80, mean - half, mean + half).integrate(negative_log);
+            entropy +=
+                Rule::gauss_legendre(80, mean - half, mean + half).integrate(negative_log);
         }
         for (edge, sign) in [(means[0] - half, -1.0), (means[count - 1] + half, 1.0)] {
             let tail = Rule::gauss_legendre(100, 0.0, 9.0 * deviation);

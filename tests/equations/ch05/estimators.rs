@@ -1,4 +1,5 @@
-//! How much the estimators of the ELBO vary, at one x, with a reverse chain that is slightly wrong.
+//! How much the estimators of the ELBO vary, at one x, with a reverse chain that is
+//! slightly wrong.
 
 use elbo_to_diffusion::oracle::bound::exact_elbo;
 use elbo_to_diffusion::oracle::{Error, Estimate, Estimator, Estimators, Process, vector};
@@ -11,7 +12,8 @@ use crate::tex::digest;
 
 const X: f64 = 0.8;
 
-/// DDPM's betas stretched to T steps, and the exact reverse of N(0, 1) data with b_t = shift c_t.
+/// DDPM's betas stretched to T steps, and the exact reverse of N(0, 1) data with b_t =
+/// shift c_t.
 struct Setting {
     process: Process,
     powers: Powers,
@@ -41,12 +43,16 @@ impl Setting {
         )
     }
 
-    /// The mean and variance of r = z_{t-1} - a_t z_t - b_t given x, and its covariance with the
-    /// noise of q(z_{t-1}|z_t, x).
+    /// The mean and variance of r = z_{t-1} - a_t z_t - b_t given x, and its covariance
+    /// with the noise of q(z_{t-1}|z_t, x).
     fn residual(&self, t: usize) -> (f64, f64, f64) {
         let (a, bx, sigma_q2) = self.posterior(t);
         let (keep, abar) = (a - self.p.a[t], self.powers.abar[t]);
-        (keep * abar.sqrt() * X + bx - self.p.b[t], keep * keep * (1.0 - abar) + sigma_q2, sigma_q2.sqrt())
+        (
+            keep * abar.sqrt() * X + bx - self.p.b[t],
+            keep * keep * (1.0 - abar) + sigma_q2,
+            sigma_q2.sqrt(),
+        )
     }
 
     fn reconstruction_variance(&self) -> f64 {
@@ -75,17 +81,19 @@ impl Setting {
         log_ratio_variance(mean, variance - sigma_q2, self.p.c[t], None)
     }
 
-    /// The variance of n term(t) at a random t, from the mean and the variance of each term.
+    /// The variance of n term(t) at a random t, from the mean and the variance of each
+    /// term.
     fn random_time(&self, terms: &[(f64, f64)]) -> f64 {
         let n = terms.len() as f64;
-        let second_moment: f64 = terms.iter().map(|(mean, variance)| mean * mean + variance).sum();
+        let second_moment: f64 =
+            terms.iter().map(|(mean, variance)| mean * mean + variance).sum();
         let mean: f64 = terms.iter().map(|(mean, _)| mean).sum();
         n * second_moment - mean * mean
     }
 }
 
-/// Var(-r^2/(2c) + n^2/2) for r ~ N(mean, variance), n ~ N(0, 1) and Cov(r, n) = shared; without
-/// the second square where `shared` is none.
+/// Var(-r^2/(2c) + n^2/2) for r ~ N(mean, variance), n ~ N(0, 1) and Cov(r, n) = shared;
+/// without the second square where `shared` is none.
 fn log_ratio_variance(mean: f64, variance: f64, c: f64, shared: Option<f64>) -> f64 {
     let square = (2.0 * variance * variance + 4.0 * mean * mean * variance) / (4.0 * c * c);
     square + shared.map_or(0.0, |k| 0.5 - k * k / c)
@@ -110,13 +118,13 @@ fn check(
     assert_estimates(&squares, variance, standard_errors);
 }
 
-/// Six estimators of one ELBO with b_t = c_t/2 and T = 100, 300, 1000: every mean against the exact
-/// ELBO from the covariance of the chain, every variance against its closed form (a variance of
-/// quadratics in Gaussians). From the exact variances: independent triples of the consistency form
-/// grow like T and exceed the denoising form with analytic KLs by more than T/4; one random t with
-/// the consistency form grows like T^2. But on a whole path both forms are the same number, and its
-/// variance does not grow: it is zero where the reverse chain is exact.
-/// Kind: Monte Carlo, closed form, negative.
+/// Six estimators of one ELBO with b_t = c_t/2 and T = 100, 300, 1000: every mean against
+/// the exact ELBO from the covariance of the chain, every variance against its closed form
+/// (a variance of quadratics in Gaussians). From the exact variances: independent triples
+/// of the consistency form grow like T and exceed the denoising form with analytic KLs by
+/// more than T/4; one random t with the consistency form grows like T^2. But on a whole
+/// path both forms are the same number, and its variance does not grow: it is zero where
+/// the reverse chain is exact. Kind: Monte Carlo, closed form, negative.
 #[test]
 fn estimator_variance() -> Outcome {
     digest("estimator-variance", "5fc03934700e");
@@ -130,7 +138,14 @@ fn estimator_variance() -> Outcome {
         let elbo = exact_elbo(&setting.process, &setting.p.chain()?, &vector(&[X]))?;
         let (powers, p, last) = (&setting.powers, &setting.p, steps);
         let mut check = |estimator, draws, variance| {
-            check(&estimators, estimator, draws, (elbo, variance), STANDARD_ERRORS, &mut rng);
+            check(
+                &estimators,
+                estimator,
+                draws,
+                (elbo, variance),
+                STANDARD_ERRORS,
+                &mut rng,
+            );
         };
 
         // The whole path. With a_t and c_t exact, only b_t makes the log ratio vary: it is
@@ -145,29 +160,33 @@ fn estimator_variance() -> Outcome {
         check(Estimator::WholePath, draws, path_variance);
 
         // The consistency form, independent triples; the last pair for the prior term.
-        let consistency_terms: Vec<(f64, f64)> =
-            (1..last).map(|t| (consistency(powers, p, X, t), setting.consistency_variance(t))).collect();
+        let consistency_terms: Vec<(f64, f64)> = (1..last)
+            .map(|t| (consistency(powers, p, X, t), setting.consistency_variance(t)))
+            .collect();
         let end = powers.abar[last];
         let last_noise = (1.0 - powers.alpha[last]).sqrt();
-        let rest =
-            setting.reconstruction_variance() + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
-        let consistency_variance = rest + consistency_terms.iter().map(|(_, variance)| variance).sum::<f64>();
+        let rest = setting.reconstruction_variance()
+            + log_ratio_variance(end.sqrt() * X, 1.0 - end, 1.0, Some(last_noise));
+        let consistency_variance =
+            rest + consistency_terms.iter().map(|(_, variance)| variance).sum::<f64>();
         check(Estimator::ConsistencyTriples, draws, consistency_variance);
 
         // The denoising form: a sampled pair per t, then the KL in closed form per t.
-        let pair_variance =
-            setting.reconstruction_variance() + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
+        let pair_variance = setting.reconstruction_variance()
+            + (2..=last).map(|t| setting.pair_variance(t)).sum::<f64>();
         check(Estimator::DenoisingPairs, draws, pair_variance);
-        let denoising_terms: Vec<(f64, f64)> =
-            (2..=last).map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t))).collect();
-        let denoising_variance =
-            setting.reconstruction_variance() + denoising_terms.iter().map(|(_, variance)| variance).sum::<f64>();
+        let denoising_terms: Vec<(f64, f64)> = (2..=last)
+            .map(|t| (-denoising(powers, p, X, t), setting.analytic_variance(t)))
+            .collect();
+        let denoising_variance = setting.reconstruction_variance()
+            + denoising_terms.iter().map(|(_, variance)| variance).sum::<f64>();
         check(Estimator::DenoisingKl, draws, denoising_variance);
 
         // One random t, times the number of terms.
         let one_consistency = rest + setting.random_time(&consistency_terms);
         check(Estimator::ConsistencyOneTime, 100_000, one_consistency);
-        let one_denoising = setting.reconstruction_variance() + setting.random_time(&denoising_terms);
+        let one_denoising =
+            setting.reconstruction_variance() + setting.random_time(&denoising_terms);
         check(Estimator::DenoisingOneTime, 100_000, one_denoising);
 
         let t = steps as f64;
@@ -178,10 +197,12 @@ fn estimator_variance() -> Outcome {
     // Ten times the steps change the variance of a whole path by less than a tenth.
     assert!((path_variances[2] / path_variances[0] - 1.0).abs() < 0.1);
 
-    // Three steps and a reverse chain that is wrong in every coefficient, where a wrong factor or index would show.
+    // Three steps and a reverse chain that is wrong in every coefficient, where a wrong
+    // factor or index would show.
     let process = Process::linear_gamma(-2.0, 1.0, 3)?;
     let p = Reverse::near_exact(&process, 0.3, &mut rng).chain()?;
-    let (estimators, elbo) = (Estimators::new(&process, &p, X)?, exact_elbo(&process, &p, &vector(&[X]))?);
+    let (estimators, elbo) =
+        (Estimators::new(&process, &p, X)?, exact_elbo(&process, &p, &vector(&[X]))?);
     assert_close(estimators.elbo(), elbo, TOLERANCE);
     for estimator in [
         Estimator::WholePath,
@@ -195,12 +216,22 @@ fn estimator_variance() -> Outcome {
         assert_estimates(&values, elbo, STANDARD_ERRORS);
     }
 
-    // On one path the two forms telescope to one number; with the exact reverse it is log p(x).
-    let (moved, exact) = (Setting::new(100, 0.5)?.estimators()?, Setting::new(100, 0.0)?.estimators()?);
+    // On one path the two forms telescope to one number; with the exact reverse it is log
+    // p(x).
+    let (moved, exact) =
+        (Setting::new(100, 0.5)?.estimators()?, Setting::new(100, 0.0)?.estimators()?);
     for _ in 0..100 {
         let path = moved.path(&mut rng);
-        assert_close(moved.consistency_along(&path), moved.denoising_along(&path), TOLERANCE);
-        assert_close(exact.draw(Estimator::WholePath, &mut rng), log_normal(X, 0.0, 1.0), TOLERANCE);
+        assert_close(
+            moved.consistency_along(&path),
+            moved.denoising_along(&path),
+            TOLERANCE,
+        );
+        assert_close(
+            exact.draw(Estimator::WholePath, &mut rng),
+            log_normal(X, 0.0, 1.0),
+            TOLERANCE,
+        );
     }
     Ok(())
 }

@@ -6,9 +6,9 @@ use super::{Powers, processes};
 use crate::support::{Outcome, assert_close, log_normal, normal, normals, rng};
 use crate::tex::{Values, digest, tex};
 
-/// alpha_t (1 - alpha_{t-1}) + (1 - alpha_t) against 1 - alpha_t alpha_{t-1}, and both against the
-/// variance of z_t given z_{t-2} from the covariance of a two-step chain.
-/// Kind: closed form.
+/// alpha_t (1 - alpha_{t-1}) + (1 - alpha_t) against 1 - alpha_t alpha_{t-1}, and both
+/// against the variance of z_t given z_{t-2} from the covariance of a two-step chain. Kind:
+/// closed form.
 #[test]
 fn noise_merging() -> Outcome {
     const TOLERANCE: f64 = 1e-14;
@@ -20,7 +20,9 @@ fn noise_merging() -> Outcome {
             vec![LinearConditional::scalar(alpha.sqrt(), 0.0, 1.0 - alpha)?],
         )?;
         let merged = chain.joint()?.marginal(&[1])?.covariance()[(0, 0)];
-        let values = Values::default().number(r"\alpha_t", alpha).number(r"\alpha_{t-1}", alpha_before);
+        let values = Values::default()
+            .number(r"\alpha_t", alpha)
+            .number(r"\alpha_{t-1}", alpha_before);
         for side in page.sides(&values) {
             assert_close(side, merged, TOLERANCE);
         }
@@ -28,9 +30,8 @@ fn noise_merging() -> Outcome {
     Ok(())
 }
 
-/// N(sqrt(abar_t) x, (1 - abar_t) I) with abar_t = prod alpha_i, against the marginals of the joint
-/// law that the chain of one-step conditionals builds.
-/// Kind: closed form.
+/// N(sqrt(abar_t) x, (1 - abar_t) I) with abar_t = prod alpha_i, against the marginals of
+/// the joint law that the chain of one-step conditionals builds. Kind: closed form.
 #[test]
 fn forward_marginal() -> Outcome {
     digest("forward-marginal", "95805568a886");
@@ -51,9 +52,9 @@ fn forward_marginal() -> Outcome {
     Ok(())
 }
 
-/// q(z_t|z_s) = N(sqrt(abar_t/abar_s) z_s, 1 - abar_t/abar_s), against conditioning the joint
-/// covariance of the chain on z_s, for every s < t; and s -> u -> t composed (Chapman-Kolmogorov).
-/// Kind: closed form.
+/// q(z_t|z_s) = N(sqrt(abar_t/abar_s) z_s, 1 - abar_t/abar_s), against conditioning the
+/// joint covariance of the chain on z_s, for every s < t; and s -> u -> t composed
+/// (Chapman-Kolmogorov). Kind: closed form.
 #[test]
 fn forward_between() -> Outcome {
     digest("forward-between", "cfee07855c74");
@@ -78,9 +79,9 @@ fn forward_between() -> Outcome {
     Ok(())
 }
 
-/// Var z_t = abar_t Var x + 1 - abar_t, against the covariance of the chain started from Gaussian
-/// data: it stays at Var x exactly when Var x = 1, and moves when it is not.
-/// Kind: closed form.
+/// Var z_t = abar_t Var x + 1 - abar_t, against the covariance of the chain started from
+/// Gaussian data: it stays at Var x exactly when Var x = 1, and moves when it is not. Kind:
+/// closed form.
 #[test]
 fn variance_preserved() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
@@ -92,7 +93,9 @@ fn variance_preserved() -> Outcome {
         let joint = Chain::new(data, process.conditionals(1)?)?.joint()?;
         for (t, abar_t) in abar.iter().enumerate().skip(1) {
             let variance = joint.covariance()[(t, t)];
-            let values = Values::default().number(r"\abar_t", *abar_t).number(r"\Var x", data_variance);
+            let values = Values::default()
+                .number(r"\abar_t", *abar_t)
+                .number(r"\Var x", data_variance);
             let sides = page.sides(&values.number(r"\Var z_t", variance));
             assert_close(sides[0], sides[1], TOLERANCE);
             let preserved = (variance - data_variance).abs() < TOLERANCE;
@@ -102,9 +105,9 @@ fn variance_preserved() -> Outcome {
     Ok(())
 }
 
-/// log q(z_t|z_{t-1}) against log q(z_{t-1}|z_t, x) + log q(z_t|x) - log q(z_{t-1}|x) at random
-/// points, with the posterior from conditioning the joint covariance.
-/// Kind: closed form.
+/// log q(z_t|z_{t-1}) against log q(z_{t-1}|z_t, x) + log q(z_t|x) - log q(z_{t-1}|x) at
+/// random points, with the posterior from conditioning the joint covariance. Kind: closed
+/// form.
 #[test]
 fn bayes_step() -> Outcome {
     digest("bayes-step", "1ae7f58f8edb");
@@ -116,11 +119,17 @@ fn bayes_step() -> Outcome {
     for t in 2..=20 {
         let posterior = joint.regression(&[t - 2], &[t - 1])?;
         for _ in 0..10 {
-            let before = abar[t - 1].sqrt() * x + (1.0 - abar[t - 1]).sqrt() * normal(&mut rng);
-            let after = alpha[t].sqrt() * before + (1.0 - alpha[t]).sqrt() * normal(&mut rng);
+            let before =
+                abar[t - 1].sqrt() * x + (1.0 - abar[t - 1]).sqrt() * normal(&mut rng);
+            let after =
+                alpha[t].sqrt() * before + (1.0 - alpha[t]).sqrt() * normal(&mut rng);
             let step = log_normal(after, alpha[t].sqrt() * before, 1.0 - alpha[t]);
             let back = posterior.given(&vector(&[after]))?.log_prob(&vector(&[before]))?;
-            assert_close(step, back + marginal(after, t) - marginal(before, t - 1), TOLERANCE);
+            assert_close(
+                step,
+                back + marginal(after, t) - marginal(before, t - 1),
+                TOLERANCE,
+            );
         }
     }
     Ok(())
@@ -166,7 +175,11 @@ fn forward_posterior() -> Outcome {
             assert_close(a * a * (1.0 - abar[t]) + variance, 1.0 - abar[t - 1], TOLERANCE);
 
             let step = process.steps()[t - 1];
-            assert_close(step.posterior_mean(z_t[0], x[0]), a * z_t[0] + b * x[0], TOLERANCE);
+            assert_close(
+                step.posterior_mean(z_t[0], x[0]),
+                a * z_t[0] + b * x[0],
+                TOLERANCE,
+            );
             assert_close(step.posterior_variance(), variance, TOLERANCE);
         }
     }
@@ -174,10 +187,9 @@ fn forward_posterior() -> Outcome {
 }
 
 /// Completing the square: the precision alpha_t/(1-alpha_t) + 1/(1-abar_{t-1}), also as
-/// (1-abar_t)/((1-alpha_t)(1-abar_{t-1})), and the linear term
-/// sqrt(alpha_t) z_t/(1-alpha_t) + sqrt(abar_{t-1}) x/(1-abar_{t-1}), against 1/variance and
-/// mean/variance from conditioning the joint covariance.
-/// Kind: closed form.
+/// (1-abar_t)/((1-alpha_t)(1-abar_{t-1})), and the linear term sqrt(alpha_t)
+/// z_t/(1-alpha_t) + sqrt(abar_{t-1}) x/(1-abar_{t-1}), against 1/variance and
+/// mean/variance from conditioning the joint covariance. Kind: closed form.
 #[test]
 fn posterior_precision() -> Outcome {
     // Relative to the precision, which reaches 1e4 at the least noise.
@@ -224,7 +236,8 @@ fn telescoping() -> Outcome {
     for _ in 0..20 {
         let path = chain.sample(&mut rng);
         // path[t - 1] is z_t.
-        let log_q = |t: usize| log_normal(path[t - 1][0], abar[t].sqrt() * x[0], 1.0 - abar[t]);
+        let log_q =
+            |t: usize| log_normal(path[t - 1][0], abar[t].sqrt() * x[0], 1.0 - abar[t]);
         let sum: f64 = (2..=100).map(|t| log_q(t - 1) - log_q(t)).sum();
         let first = joint.marginal(&[0])?.log_prob(&path[0])?;
         let last = joint.marginal(&[99])?.log_prob(&path[99])?;
@@ -234,9 +247,9 @@ fn telescoping() -> Outcome {
 }
 
 /// Var(z_{t-1}|z_t) = sigma_q^2 + B^2 Var(x|z_t) for Gaussian data of variance v, against
-/// conditioning the covariance of the chain. It is sigma_q^2 for v = 0, beta_t for v = 1, and more
-/// than beta_t for v > 1: with alpha = 0.9, abar_{t-1} = 0.6 they are 0.0870, 0.1000 and 0.1069.
-/// Kind: closed form.
+/// conditioning the covariance of the chain. It is sigma_q^2 for v = 0, beta_t for v = 1,
+/// and more than beta_t for v > 1: with alpha = 0.9, abar_{t-1} = 0.6 they are 0.0870,
+/// 0.1000 and 0.1069. Kind: closed form.
 #[test]
 fn reverse_variance() -> Outcome {
     const TOLERANCE: f64 = 1e-14;

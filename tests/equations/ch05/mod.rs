@@ -30,8 +30,8 @@ impl Powers {
     }
 }
 
-/// The one-dimensional reverse chain p(z_T) = N(0, 1), p(z_{t-1}|z_t) = N(a_t z_t + b_t, c_t) for
-/// t = T..1, of which t = 1 is the decoder p(x|z_1). Entry 0 is not used.
+/// The one-dimensional reverse chain p(z_T) = N(0, 1), p(z_{t-1}|z_t) = N(a_t z_t + b_t,
+/// c_t) for t = T..1, of which t = 1 is the decoder p(x|z_1). Entry 0 is not used.
 pub(crate) struct Reverse {
     pub(crate) a: Vec<f64>,
     pub(crate) b: Vec<f64>,
@@ -39,8 +39,8 @@ pub(crate) struct Reverse {
 }
 
 impl Reverse {
-    /// The exact reverse of N(0, 1) data, a_t = sqrt(alpha_t), b_t = 0, c_t = 1 - alpha_t, with
-    /// every coefficient moved at random by about this much.
+    /// The exact reverse of N(0, 1) data, a_t = sqrt(alpha_t), b_t = 0, c_t = 1 - alpha_t,
+    /// with every coefficient moved at random by about this much.
     pub(crate) fn near_exact(process: &Process, by: f64, rng: &mut ChaCha8Rng) -> Self {
         let (mut a, mut b, mut c) = (vec![f64::NAN], vec![f64::NAN], vec![f64::NAN]);
         for step in process.steps() {
@@ -53,14 +53,19 @@ impl Reverse {
 
     pub(crate) fn chain(&self) -> Result<Chain, Error> {
         let steps = (1..self.a.len()).rev();
-        let steps = steps.map(|t| LinearConditional::scalar(self.a[t], self.b[t], self.c[t]));
+        let steps =
+            steps.map(|t| LinearConditional::scalar(self.a[t], self.b[t], self.c[t]));
         Chain::new(Gaussian::standard(1)?, steps.collect::<Result<_, _>>()?)
     }
 }
 
-/// The forward processes on which the tests run: gamma linear from -8 to 5, T = 2, 5, 20, 100.
+/// The forward processes on which the tests run: gamma linear from -8 to 5, T = 2, 5, 20,
+/// 100.
 pub(crate) fn processes() -> Result<Vec<Process>, Error> {
-    [2, 5, 20, 100].into_iter().map(|steps| Process::linear_gamma(-8.0, 5.0, steps)).collect()
+    [2, 5, 20, 100]
+        .into_iter()
+        .map(|steps| Process::linear_gamma(-8.0, 5.0, steps))
+        .collect()
 }
 
 /// The schedule abar_t = 1 - t/(T + 1), for which alpha_t = (T + 1 - t)/(T + 2 - t).

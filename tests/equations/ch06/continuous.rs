@@ -1,4 +1,5 @@
-//! Continuous time: the limit of many steps, its invariance, and the exact likelihood behind it.
+//! Continuous time: the limit of many steps, its invariance, and the exact likelihood
+//! behind it.
 
 use std::f64::consts::{E, PI};
 
@@ -8,10 +9,9 @@ use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
 use crate::support::{Outcome, assert_close, assert_relative, log_normal};
 use crate::tex::{Values, digest, tex};
 
-/// L_T = sum (SNR(s) - SNR(t))/2 E|x - x_hat(z_t)|^2 over T equal steps of gamma with the ideal
-/// denoiser, against L_inf by Gauss-Legendre: the excess falls with every doubling of T, and from
-/// T = 256 on it halves (ratio 1.9 to 2.1).
-/// Kind: quadrature.
+/// L_T = sum (SNR(s) - SNR(t))/2 E|x - x_hat(z_t)|^2 over T equal steps of gamma with the
+/// ideal denoiser, against L_inf by Gauss-Legendre: the excess falls with every doubling of
+/// T, and from T = 256 on it halves (ratio 1.9 to 2.1). Kind: quadrature.
 #[test]
 fn continuous_limit() -> Outcome {
     digest("continuous-limit", "ff9b9a370192");
@@ -22,7 +22,8 @@ fn continuous_limit() -> Outcome {
         * Rule::gauss_legendre(300, GAMMA_MIN, GAMMA_MAX)
             .integrate(|gamma| (-gamma).exp() * mmse(&data, gamma, &hermite));
     let excess = |steps: u32| -> f64 {
-        let gamma = |i: u32| GAMMA_MIN + (GAMMA_MAX - GAMMA_MIN) * f64::from(i) / f64::from(steps);
+        let gamma =
+            |i: u32| GAMMA_MIN + (GAMMA_MAX - GAMMA_MIN) * f64::from(i) / f64::from(steps);
         let loss: f64 = (1..=steps)
             .map(|i| {
                 let weight = 0.5 * ((-gamma(i - 1)).exp() - (-gamma(i)).exp());
@@ -41,9 +42,9 @@ fn continuous_limit() -> Outcome {
     Ok(())
 }
 
-/// Three forms of L_inf at one x, for a denoiser that is NOT the ideal one:
-/// -(1/2) int SNR'(t) E|x - x_hat|^2 dt with a cubic gamma(t); (1/2) int E|x - x_hat|^2 dv over
-/// v = SNR, panel by panel; and (1/2) int gamma'(t) E|eps - eps_hat|^2 dt with a tanh gamma(t).
+/// Three forms of L_inf at one x, for a denoiser that is NOT the ideal one: -(1/2) int
+/// SNR'(t) E|x - x_hat|^2 dt with a cubic gamma(t); (1/2) int E|x - x_hat|^2 dv over v =
+/// SNR, panel by panel; and (1/2) int gamma'(t) E|eps - eps_hat|^2 dt with a tanh gamma(t).
 /// Kind: quadrature.
 #[test]
 fn continuous_loss() -> Outcome {
@@ -61,7 +62,8 @@ fn continuous_loss() -> Outcome {
         let level = NoiseLevel::new(gamma);
         hermite.integrate(|eps| {
             let z = level.noised(x, eps);
-            let eps_hat = (z - level.abar().sqrt() * x_hat(z, gamma)) / level.noise().sqrt();
+            let eps_hat =
+                (z - level.abar().sqrt() * x_hat(z, gamma)) / level.noise().sqrt();
             (eps - eps_hat).powi(2)
         })
     };
@@ -70,7 +72,8 @@ fn continuous_loss() -> Outcome {
     let (tanh, tanh_slope) = SCHEDULES[2];
     let unit = Rule::gauss_legendre(200, 0.0, 1.0);
     // SNR'(t) = -gamma'(t) e^-gamma(t).
-    let by_time = 0.5 * unit.integrate(|t| cubic_slope(t) * (-cubic(t)).exp() * x_error(cubic(t)));
+    let by_time =
+        0.5 * unit.integrate(|t| cubic_slope(t) * (-cubic(t)).exp() * x_error(cubic(t)));
     let by_noise = 0.5 * unit.integrate(|t| tanh_slope(t) * eps_error(tanh(t)));
     let by_snr: f64 = (0..13)
         .map(|i| {
@@ -83,9 +86,9 @@ fn continuous_loss() -> Outcome {
     Ok(())
 }
 
-/// (1/2) int gamma'(t) SNR(gamma(t)) mmse dt for a linear, a cubic and a tanh schedule, each
-/// against (1/2) int mmse dv over the SNR: only the end points matter.
-/// Kind: quadrature.
+/// (1/2) int gamma'(t) SNR(gamma(t)) mmse dt for a linear, a cubic and a tanh schedule,
+/// each against (1/2) int mmse dv over the SNR: only the end points matter. Kind:
+/// quadrature.
 #[test]
 fn schedule_invariance() -> Outcome {
     digest("schedule-invariance", "efb7d0fdfde5");
@@ -95,14 +98,18 @@ fn schedule_invariance() -> Outcome {
         .map(|i| {
             let low = (0.5 * f64::from(i) - 5.0).exp();
             let high = (0.5 * f64::from(i) - 4.5).exp();
-            0.5 * Rule::gauss_legendre(12, low, high).integrate(|v| mmse(&data, -v.ln(), &hermite))
+            0.5 * Rule::gauss_legendre(12, low, high)
+                .integrate(|v| mmse(&data, -v.ln(), &hermite))
         })
         .sum();
     let unit = Rule::gauss_legendre(250, 0.0, 1.0);
     for (gamma, slope) in SCHEDULES {
         assert_close(gamma(0.0), GAMMA_MIN, TOLERANCE);
         assert_close(gamma(1.0), GAMMA_MAX, TOLERANCE);
-        let loss = 0.5 * unit.integrate(|t| slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite));
+        let loss = 0.5
+            * unit.integrate(|t| {
+                slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite)
+            });
         assert_close(loss, by_snr, TOLERANCE);
     }
     Ok(())
@@ -115,7 +122,8 @@ fn schedule_invariance() -> Outcome {
 fn gaussian_limit() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
     let page = tex("gaussian-limit");
-    let (data, hermite) = (ScalarMixture::new(&[1.0], &[0.0], &[1.0])?, Rule::gauss_hermite(10));
+    let (data, hermite) =
+        (ScalarMixture::new(&[1.0], &[0.0], &[1.0])?, Rule::gauss_hermite(10));
     for (gamma_min, gamma_max) in [(-8.0_f64, 5.0_f64), (-13.3, 5.0), (-2.0, 1.0)] {
         let loss = 0.5
             * Rule::gauss_legendre(200, gamma_min, gamma_max)
@@ -134,10 +142,10 @@ fn gaussian_limit() -> Outcome {
 /// A function of t.
 type Function<'a> = &'a dyn Fn(f64) -> f64;
 
-/// Times t_i = mod(u + i/k, 1) with one uniform u. The mean over u of (1/k) sum f(t_i) against the
-/// integral of f: unbiased. Its variance against (f(1) - f(0))^2/(12 k^2), which it approaches, and
-/// against Var f(t)/k of independent times: lower by more than k/2.
-/// Kind: quadrature, inequality.
+/// Times t_i = mod(u + i/k, 1) with one uniform u. The mean over u of (1/k) sum f(t_i)
+/// against the integral of f: unbiased. Its variance against (f(1) - f(0))^2/(12 k^2),
+/// which it approaches, and against Var f(t)/k of independent times: lower by more than
+/// k/2. Kind: quadrature, inequality.
 #[test]
 fn low_discrepancy() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
@@ -145,7 +153,8 @@ fn low_discrepancy() -> Outcome {
     let page = tex("low-discrepancy");
     let (data, hermite) = (data()?, Rule::gauss_hermite(80));
     let (gamma, slope) = SCHEDULES[0];
-    let loss = |t: f64| 0.5 * slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite);
+    let loss =
+        |t: f64| 0.5 * slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite);
     let functions: [(Function, [u32; 2]); 2] = [(&f64::exp, [8, 128]), (&loss, [16, 64])];
     for (f, batches) in functions {
         let unit = Rule::gauss_legendre(200, 0.0, 1.0);
@@ -161,7 +170,11 @@ fn low_discrepancy() -> Outcome {
             let expectation = f64::from(k) * panel.integrate(average);
             let variance = f64::from(k) * panel.integrate(|u| (average(u) - mean).powi(2));
             assert_close(expectation, mean, TOLERANCE);
-            assert_close(average(0.3 / f64::from(k)), average(1.3 / f64::from(k)), TOLERANCE);
+            assert_close(
+                average(0.3 / f64::from(k)),
+                average(1.3 / f64::from(k)),
+                TOLERANCE,
+            );
             let values = Values::default()
                 .function("f", |t| f(t[0]))
                 .number("k", f64::from(k))
@@ -179,10 +192,10 @@ fn low_discrepancy() -> Outcome {
     Ok(())
 }
 
-/// The ideal x_hat(z, SNR) of a variance-preserving process, z = sqrt(abar) x + sqrt(1-abar) eps,
-/// against that of the variance-exploding one at the same SNR, z' = x + eps/sqrt(SNR), with
-/// z' = z/sqrt(abar): the latter by quadrature of the posterior.
-/// Kind: quadrature.
+/// The ideal x_hat(z, SNR) of a variance-preserving process, z = sqrt(abar) x +
+/// sqrt(1-abar) eps, against that of the variance-exploding one at the same SNR, z' = x +
+/// eps/sqrt(SNR), with z' = z/sqrt(abar): the latter by quadrature of the posterior. Kind:
+/// quadrature.
 #[test]
 fn variance_exploding() -> Outcome {
     digest("variance-exploding", "cf795d72674a");
@@ -194,7 +207,9 @@ fn variance_exploding() -> Outcome {
         for z in [-1.5, -0.2, 0.6, 2.0] {
             let preserving = data.posterior(z, level).mean();
             let exploding = z / level.abar().sqrt();
-            let weight = |x: f64| (data.log_prob(x) + log_normal(exploding, x, 1.0 / level.snr())).exp();
+            let weight = |x: f64| {
+                (data.log_prob(x) + log_normal(exploding, x, 1.0 / level.snr())).exp()
+            };
             let mean = rule.integrate(|x| x * weight(x)) / rule.integrate(weight);
             assert_close(preserving, mean, TOLERANCE);
         }

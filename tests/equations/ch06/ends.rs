@@ -1,4 +1,5 @@
-//! The end points of the schedule: how the bound changes with them, and why neither has a best place.
+//! The end points of the schedule: how the bound changes with them, and why neither has a
+//! best place.
 
 use elbo_to_diffusion::oracle::{Error, NoiseLevel, Rule, ScalarMixture, log_sum_exp};
 
@@ -42,15 +43,16 @@ fn h(data: &ScalarMixture, gamma: f64, hermite: &Rule) -> f64 {
     0.5 * (-gamma).exp() * mmse(data, gamma, hermite)
 }
 
-/// The slopes of the whole bound, reconstruction + (1/2) int gamma' SNR |x - x_hat|^2 dt + prior with
-/// a cubic gamma(t), in its end points by finite differences, against the slope of the reconstruction
-/// less h(gamma_min), and the slope of the prior plus h(gamma_max).
+/// The slopes of the whole bound, reconstruction + (1/2) int gamma' SNR |x - x_hat|^2 dt +
+/// prior with a cubic gamma(t), in its end points by finite differences, against the slope
+/// of the reconstruction less h(gamma_min), and the slope of the prior plus h(gamma_max).
 /// Kind: quadrature, finite differences.
 #[test]
 fn end_point_slopes() -> Outcome {
     digest("end-point-slopes", "d4bcfef694ba");
     const TOLERANCE: f64 = 1e-8;
-    let (data, hermite, unit) = (levels()?, Rule::gauss_hermite(150), Rule::gauss_legendre(120, 0.0, 1.0));
+    let (data, hermite, unit) =
+        (levels()?, Rule::gauss_hermite(150), Rule::gauss_legendre(120, 0.0, 1.0));
     let bound = |gamma_min: f64, gamma_max: f64| {
         let width = gamma_max - gamma_min;
         let diffusion = unit.integrate(|t| {
@@ -60,30 +62,42 @@ fn end_point_slopes() -> Outcome {
         reconstruction(gamma_min, &hermite) + diffusion + prior(gamma_max)
     };
     for (gamma_min, gamma_max) in [(-3.0, 2.0), (-1.5, 4.0)] {
-        let at_min = derivative(|gamma| reconstruction(gamma, &hermite), gamma_min) - h(&data, gamma_min, &hermite);
+        let at_min = derivative(|gamma| reconstruction(gamma, &hermite), gamma_min)
+            - h(&data, gamma_min, &hermite);
         let at_max = derivative(prior, gamma_max) + h(&data, gamma_max, &hermite);
-        assert_close(at_min, derivative(|gamma| bound(gamma, gamma_max), gamma_min), TOLERANCE);
-        assert_close(at_max, derivative(|gamma| bound(gamma_min, gamma), gamma_max), TOLERANCE);
+        assert_close(
+            at_min,
+            derivative(|gamma| bound(gamma, gamma_max), gamma_min),
+            TOLERANCE,
+        );
+        assert_close(
+            at_max,
+            derivative(|gamma| bound(gamma_min, gamma), gamma_max),
+            TOLERANCE,
+        );
     }
     Ok(())
 }
 
-/// With the ideal denoiser: the slope in gamma_min against that of E KL(q(x|z) || p(x|z)), and the
-/// slope in gamma_max against that of KL(q(z) || N(0, 1)), both by quadrature over z from the density
-/// of the mixture; the first is above zero and the second below, at every gamma.
-/// Kind: quadrature, finite differences, inequality.
+/// With the ideal denoiser: the slope in gamma_min against that of E KL(q(x|z) || p(x|z)),
+/// and the slope in gamma_max against that of KL(q(z) || N(0, 1)), both by quadrature over
+/// z from the density of the mixture; the first is above zero and the second below, at
+/// every gamma. Kind: quadrature, finite differences, inequality.
 #[test]
 fn end_point_kl() -> Outcome {
     digest("end-point-kl", "be390137065b");
     const TOLERANCE: f64 = 1e-7;
-    let (data, hermite, line) = (levels()?, Rule::gauss_hermite(150), Rule::gauss_legendre(400, -9.0, 9.0));
+    let (data, hermite, line) =
+        (levels()?, Rule::gauss_hermite(150), Rule::gauss_legendre(400, -9.0, 9.0));
     let decoder_gap = |gamma: f64| {
         let level = NoiseLevel::new(gamma);
         line.integrate(|z| {
             let model = log_likelihoods(z, level);
             let joint: Vec<f64> = (0..3).map(|k| WEIGHTS[k].ln() + model[k]).collect();
             let (log_q, log_p) = (log_sum_exp(&joint), log_sum_exp(&model));
-            (0..3).map(|k| joint[k].exp() * ((joint[k] - log_q) - (model[k] - log_p))).sum::<f64>()
+            (0..3)
+                .map(|k| joint[k].exp() * ((joint[k] - log_q) - (model[k] - log_p)))
+                .sum::<f64>()
         })
     };
     let prior_gap = |gamma: f64| {
@@ -94,7 +108,8 @@ fn end_point_kl() -> Outcome {
         })
     };
     for gamma in [-3.0, -1.0, 0.5, 2.0, 5.0] {
-        let at_min = derivative(|gamma| reconstruction(gamma, &hermite), gamma) - h(&data, gamma, &hermite);
+        let at_min = derivative(|gamma| reconstruction(gamma, &hermite), gamma)
+            - h(&data, gamma, &hermite);
         let at_max = derivative(prior, gamma) + h(&data, gamma, &hermite);
         assert_close(at_min, derivative(decoder_gap, gamma), TOLERANCE);
         assert_close(at_max, derivative(prior_gap, gamma), TOLERANCE);

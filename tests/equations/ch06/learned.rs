@@ -2,23 +2,18 @@
 
 use elbo_to_diffusion::oracle::process::sigmoid;
 use elbo_to_diffusion::oracle::{Estimate, NoiseLevel, Rule, ScalarMixture};
-use elbo_to_diffusion::vdm::{Monotone, Schedule, schedule::SigmoidStep};
+use elbo_to_diffusion::vdm::{Monotone, Schedule};
 use rand::RngExt;
 
 use super::{GAMMA_MAX, GAMMA_MIN, SCHEDULES, data, mmse};
-use crate::support::{Outcome, assert_close, assert_estimates, assert_relative, derivative, normal, rng};
+use crate::support::{
+    Outcome, assert_close, assert_estimates, assert_relative, derivative, normal, rng,
+};
 use crate::tex::{Values, digest, tex};
 
-/// The sigmoid steps with these heights, rates and offsets.
-fn steps(heights: &[f64], rates: &[f64], offsets: &[f64]) -> Vec<SigmoidStep> {
-    let steps = heights.iter().zip(rates).zip(offsets);
-    steps.map(|((&height, &rate), &offset)| SigmoidStep { height, rate, offset }).collect()
-}
-
 /// gamma'(t) of the monotone network as the page writes it, against central differences of
-/// gamma(t), for random parameters of every sign; above zero on 2001 points; and gamma(0), gamma(1)
-/// are the end points bit for bit.
-/// Kind: finite differences.
+/// gamma(t), for random parameters of every sign; above zero on 2001 points; and gamma(0),
+/// gamma(1) are the end points bit for bit. Kind: finite differences.
 #[test]
 fn monotone_derivative() -> Outcome {
     const TOLERANCE: f64 = 1e-8;
@@ -26,11 +21,22 @@ fn monotone_derivative() -> Outcome {
     let mut rng = rng(611);
     for gammas in [(-13.3, 5.0), (-8.0, 5.0), (0.1, 0.3)] {
         for _ in 0..5 {
-            let mut draw = |scale: f64| -> Vec<f64> { (0..8).map(|_| scale * normal(&mut rng)).collect() };
+            let mut draw = |scale: f64| -> Vec<f64> {
+                (0..8).map(|_| scale * normal(&mut rng)).collect()
+            };
             let (a, b, c, w) = (draw(1.0), draw(5.0), draw(3.0), -0.4_f64);
-            let network = Monotone { gamma_min: gammas.0, gamma_max: gammas.1, slope: w, steps: steps(&a, &b, &c) };
+            let network = Monotone {
+                gamma_min: gammas.0,
+                gamma_max: gammas.1,
+                slope: w,
+                heights: a.clone(),
+                rates: b.clone(),
+                offsets: c.clone(),
+            };
             let hidden = |f: &dyn Fn(f64) -> f64, t: f64, power: i32| -> f64 {
-                (0..8).map(|j| a[j].abs() * b[j].abs().powi(power) * f(b[j].abs() * t + c[j])).sum()
+                (0..8)
+                    .map(|j| a[j].abs() * b[j].abs().powi(power) * f(b[j].abs() * t + c[j]))
+                    .sum()
             };
             let g = |t: f64| w.abs() * t + hidden(&sigmoid, t, 0);
             let slope = |t: f64| {
@@ -50,14 +56,18 @@ fn monotone_derivative() -> Outcome {
                         .number("w", w)
                         .function("a", |j| a[j[0] as usize])
                         .function("b", |j| b[j[0] as usize])
-                        .function("s", |j| sigmoid(b[j[0] as usize].abs() * t + c[j[0] as usize]))
+                        .function("s", |j| {
+                            sigmoid(b[j[0] as usize].abs() * t + c[j[0] as usize])
+                        })
                         .function("c", |j| c[j[0] as usize])
                         .number("t", t)
                         .number("j", 3.0)
                         .range("j", 0, 7);
                     let step = page.part(1, &values);
                     assert_relative(step[1], step[0], TOLERANCE);
-                    let [exact, formula, zero] = page.part(0, &values)[..] else { panic!("three sides") };
+                    let [exact, formula, zero] = page.part(0, &values)[..] else {
+                        panic!("three sides")
+                    };
                     assert_relative(formula, exact, TOLERANCE);
                     assert_eq!(zero, 0.0);
                     assert_relative(network.slope(t), slope(t), TOLERANCE);
@@ -69,12 +79,16 @@ fn monotone_derivative() -> Outcome {
     Ok(())
 }
 
-/// E |eps - eps_hat|^4 of the ideal denoiser at this gamma: SNR^2 times the fourth central moment
-/// of q(x|z), averaged over z.
+/// E |eps - eps_hat|^4 of the ideal denoiser at this gamma: SNR^2 times the fourth central
+/// moment of q(x|z), averaged over z.
 fn fourth_moment(data: &ScalarMixture, gamma: f64, rule: &Rule) -> f64 {
     let level = NoiseLevel::new(gamma);
     let moment = |z: f64| data.posterior(z, level).central_moments().1;
-    let average: f64 = data.marginal(level).components().map(|(w, m, v)| w * rule.normal(m, v.sqrt(), moment)).sum();
+    let average: f64 = data
+        .marginal(level)
+        .components()
+        .map(|(w, m, v)| w * rule.normal(m, v.sqrt(), moment))
+        .sum();
     level.snr().powi(2) * average
 }
 
@@ -92,11 +106,11 @@ fn draw(
     0.5 * slope(t) * level.snr() * (x - x_hat).powi(2)
 }
 
-/// The variance of one draw, (1/4) int gamma'(t)^2 E|eps - eps_hat|^4 dt - L_inf^2, against the
-/// sample variance for three schedules: the mean is one number, the variance is not. A monotone
-/// network trained by gradient descent on the variance keeps the mean and comes within 10 % of the
-/// least second moment, ((1/2) int sqrt(E|eps - eps_hat|^4) dgamma)^2, which it cannot pass.
-/// Kind: Monte Carlo, quadrature, gradient descent.
+/// The variance of one draw, (1/4) int gamma'(t)^2 E|eps - eps_hat|^4 dt - L_inf^2, against
+/// the sample variance for three schedules: the mean is one number, the variance is not. A
+/// monotone network trained by gradient descent on the variance keeps the mean and comes
+/// within 10 % of the least second moment, ((1/2) int sqrt(E|eps - eps_hat|^4) dgamma)^2,
+/// which it cannot pass. Kind: Monte Carlo, quadrature, gradient descent.
 #[test]
 fn schedule_variance() -> Outcome {
     digest("schedule-variance", "eb292dad422b");
@@ -107,7 +121,8 @@ fn schedule_variance() -> Outcome {
     let mean = 0.5 * gamma_rule.integrate(|g| (-g).exp() * mmse(&data, g, &hermite));
     let unit = Rule::gauss_legendre(100, 0.0, 1.0);
     let second_moment = |gamma: &dyn Fn(f64) -> f64, slope: &dyn Fn(f64) -> f64| -> f64 {
-        0.25 * unit.integrate(|t| slope(t).powi(2) * fourth_moment(&data, gamma(t), &hermite))
+        0.25 * unit
+            .integrate(|t| slope(t).powi(2) * fourth_moment(&data, gamma(t), &hermite))
     };
     let mut variances = Vec::new();
     for (gamma, slope) in SCHEDULES {
@@ -124,20 +139,30 @@ fn schedule_variance() -> Outcome {
     }
 
     // Training reads the fourth moment from a table, 0.02 apart in gamma.
-    let table: Vec<f64> = (0..=650).map(|i| fourth_moment(&data, GAMMA_MIN + 0.02 * f64::from(i), &hermite)).collect();
+    let table: Vec<f64> = (0..=650)
+        .map(|i| fourth_moment(&data, GAMMA_MIN + 0.02 * f64::from(i), &hermite))
+        .collect();
     let lookup = |gamma: f64| {
         let place = ((gamma - GAMMA_MIN) / 0.02).clamp(0.0, 649.999);
         let (i, part) = (place as usize, place.fract());
         table[i] * (1.0 - part) + table[i + 1] * part
     };
     let network = |p: &[f64]| {
-        let steps = steps(&p[1..7], &p[7..13], &p[13..19]);
-        Monotone { gamma_min: GAMMA_MIN, gamma_max: GAMMA_MAX, slope: p[0], steps }
+        let [heights, rates, offsets] = [1, 7, 13].map(|i| p[i..i + 6].to_vec());
+        Monotone {
+            gamma_min: GAMMA_MIN,
+            gamma_max: GAMMA_MAX,
+            slope: p[0],
+            heights,
+            rates,
+            offsets,
+        }
     };
     let coarse = Rule::gauss_legendre(60, 0.0, 1.0);
     let objective = |p: &[f64]| -> f64 {
         let network = network(p);
-        let squares = coarse.integrate(|t| network.slope(t).powi(2) * lookup(network.gamma(t)));
+        let squares =
+            coarse.integrate(|t| network.slope(t).powi(2) * lookup(network.gamma(t)));
         (0.25 * squares).ln()
     };
     let mut parameters = vec![1.0];
@@ -161,7 +186,8 @@ fn schedule_variance() -> Outcome {
     }
     let trained = network(&parameters);
     let (gamma, slope) = (|t| trained.gamma(t), |t| trained.slope(t));
-    let least = (0.5 * gamma_rule.integrate(|g| fourth_moment(&data, g, &hermite).sqrt())).powi(2);
+    let least =
+        (0.5 * gamma_rule.integrate(|g| fourth_moment(&data, g, &hermite).sqrt())).powi(2);
     let reached = second_moment(&gamma, &slope);
     assert!(reached > least * (1.0 - 1e-6));
     assert_relative(reached, least, TRAINED_TOLERANCE);
@@ -172,10 +198,10 @@ fn schedule_variance() -> Outcome {
     Ok(())
 }
 
-/// E[2 L_MC dL_MC/deta] along each path (t, x, eps), by quadrature, against the slope of Var L_MC
-/// in eta, by finite differences of the fourth moment of the posterior: multiplying the gradient by
-/// 2 L trains the variance. And E[dL_MC/deta] = 0: the mean does not depend on eta.
-/// Kind: quadrature, finite differences.
+/// E[2 L_MC dL_MC/deta] along each path (t, x, eps), by quadrature, against the slope of
+/// Var L_MC in eta, by finite differences of the fourth moment of the posterior:
+/// multiplying the gradient by 2 L trains the variance. And E[dL_MC/deta] = 0: the mean
+/// does not depend on eta. Kind: quadrature, finite differences.
 #[test]
 fn variance_gradient() -> Outcome {
     digest("variance-gradient", "97e327da4f82");
@@ -210,8 +236,13 @@ fn variance_gradient() -> Outcome {
     }
     let fine = Rule::gauss_hermite(80);
     let variance = |eta: f64| -> f64 {
-        let mean = 0.5 * unit.integrate(|t| slope(eta, t) * (-gamma(eta, t)).exp() * mmse(&data, gamma(eta, t), &fine));
-        0.25 * unit.integrate(|t| slope(eta, t).powi(2) * fourth_moment(&data, gamma(eta, t), &fine)) - mean * mean
+        let mean = 0.5
+            * unit.integrate(|t| {
+                slope(eta, t) * (-gamma(eta, t)).exp() * mmse(&data, gamma(eta, t), &fine)
+            });
+        0.25 * unit.integrate(|t| {
+            slope(eta, t).powi(2) * fourth_moment(&data, gamma(eta, t), &fine)
+        }) - mean * mean
     };
     assert_close(drift, 0.0, TOLERANCE);
     assert_close(pathwise, derivative(variance, eta), TOLERANCE);

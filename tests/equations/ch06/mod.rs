@@ -26,7 +26,10 @@ fn stretch(u: f64) -> f64 {
 /// Three schedules with the same end points: linear, cubic and tanh.
 const SCHEDULES: [Schedule; 3] = [
     (stretch, |_| GAMMA_MAX - GAMMA_MIN),
-    (|t| stretch(t * t * (3.0 - 2.0 * t)), |t| (GAMMA_MAX - GAMMA_MIN) * 6.0 * t * (1.0 - t)),
+    (
+        |t| stretch(t * t * (3.0 - 2.0 * t)),
+        |t| (GAMMA_MAX - GAMMA_MIN) * 6.0 * t * (1.0 - t),
+    ),
     (
         |t| stretch(0.5 + 0.5 * (4.0 * t - 2.0).tanh() / f64::tanh(2.0)),
         |t| {

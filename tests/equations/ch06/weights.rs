@@ -1,12 +1,13 @@
-//! The weight of a step, in alpha, in SNR and in gamma; and what f32 makes of the naive forms.
+//! The weight of a step, in alpha, in SNR and in gamma; and what f32 makes of the naive
+//! forms.
 
 use elbo_to_diffusion::oracle::{Error, Gaussian, Process, Step, vector};
 
 use crate::support::{Outcome, assert_close, assert_relative, normal, rng};
 use crate::tex::{Values, digest, tex};
 
-/// KL(q(z_s|z_t, x) || q(z_s|z_t, x_hat)) with both posteriors from conditioning the covariance of
-/// (z_{t-1}, z_t) given the data.
+/// KL(q(z_s|z_t, x) || q(z_s|z_t, x_hat)) with both posteriors from conditioning the
+/// covariance of (z_{t-1}, z_t) given the data.
 fn step_kl(process: &Process, t: usize, z: f64, x: f64, x_hat: f64) -> Result<f64, Error> {
     let posterior = |x: f64| -> Result<Gaussian, Error> {
         let chain = process.forward(&vector(&[x]))?;
@@ -16,10 +17,9 @@ fn step_kl(process: &Process, t: usize, z: f64, x: f64, x_hat: f64) -> Result<f6
     posterior(x)?.kl(&posterior(x_hat)?)
 }
 
-/// (SNR(t-1) - SNR(t))/2 with SNR = abar/(1 - abar), against
-/// abar_{t-1}(1-alpha_t)^2 / (2 sigma_q^2 (1-abar_t)^2), and against the KL of the conditioned
-/// posteriors divided by |x - x_hat|^2.
-/// Kind: closed form.
+/// (SNR(t-1) - SNR(t))/2 with SNR = abar/(1 - abar), against abar_{t-1}(1-alpha_t)^2 / (2
+/// sigma_q^2 (1-abar_t)^2), and against the KL of the conditioned posteriors divided by |x
+/// - x_hat|^2. Kind: closed form.
 #[test]
 fn snr_weight() -> Outcome {
     const TOLERANCE: f64 = 1e-12;
@@ -31,7 +31,8 @@ fn snr_weight() -> Outcome {
     for (i, step) in process.steps().iter().enumerate().skip(1) {
         let (before, alpha) = (step.s.abar(), step.alpha());
         let sigma_q2 = (1.0 - alpha) * step.s.noise() / step.t.noise();
-        let fraction = before * (1.0 - alpha).powi(2) / (2.0 * sigma_q2 * step.t.noise().powi(2));
+        let fraction =
+            before * (1.0 - alpha).powi(2) / (2.0 * sigma_q2 * step.t.noise().powi(2));
         assert_relative(step.x_weight(), fraction, TOLERANCE);
         let kl = step_kl(&process, i + 1, normal(&mut rng), x, x_hat)?;
         let values = Values::default()
@@ -47,8 +48,8 @@ fn snr_weight() -> Outcome {
     Ok(())
 }
 
-/// sigmoid(-gamma), sigmoid(gamma) and e^-gamma against abar, 1 - abar and abar/(1 - abar), with
-/// abar = prod alpha_i multiplied out over DDPM's 1000 steps and gamma = -ln SNR.
+/// sigmoid(-gamma), sigmoid(gamma) and e^-gamma against abar, 1 - abar and abar/(1 - abar),
+/// with abar = prod alpha_i multiplied out over DDPM's 1000 steps and gamma = -ln SNR.
 /// Kind: closed form.
 #[test]
 fn abar_sigmoid() {
@@ -59,7 +60,10 @@ fn abar_sigmoid() {
         abar *= 1.0 - (1e-4 + (0.02 - 1e-4) * f64::from(i) / 999.0);
         let snr = abar / (1.0 - abar);
         let gamma = -snr.ln();
-        let values = Values::default().number(r"\abar_t", abar).number(r"\gamma_\eta(t)", gamma).number("a", gamma);
+        let values = Values::default()
+            .number(r"\abar_t", abar)
+            .number(r"\gamma_\eta(t)", gamma)
+            .number("a", gamma);
         for part in 0..3 {
             let sides = page.part(part, &values);
             assert_close(sides[0], sides[1], TOLERANCE);
@@ -99,10 +103,10 @@ fn snr_trap() {
     assert!(error(stable, exact) < 10.0 * TOLERANCE);
 }
 
-/// (1 - abar_{t-1})(1 - e^(gamma_{t-1} - gamma_t)) against (1-alpha_t)(1-abar_{t-1})/(1-abar_t) and
-/// against the conditioned covariance; at t = 1, where z_0 is the data, it is 0 and the weight of
-/// the KL is infinite, so the sum starts at t = 2.
-/// Kind: closed form.
+/// (1 - abar_{t-1})(1 - e^(gamma_{t-1} - gamma_t)) against
+/// (1-alpha_t)(1-abar_{t-1})/(1-abar_t) and against the conditioned covariance; at t = 1,
+/// where z_0 is the data, it is 0 and the weight of the KL is infinite, so the sum starts
+/// at t = 2. Kind: closed form.
 #[test]
 fn posterior_variance_gamma() -> Outcome {
     const TOLERANCE: f64 = 1e-12;

@@ -80,51 +80,68 @@ impl Expression {
     }
 
     /// Its entries: one for a number. `indices` are those of the sums around.
-    pub fn value(&self, values: &Values, indices: &mut Vec<(Vec<String>, f64)>) -> Vec<f64> {
+    pub fn value(
+        &self,
+        values: &Values,
+        indices: &mut Vec<(Vec<String>, f64)>,
+    ) -> Vec<f64> {
         match self {
             Self::Entries(entries) => entries.clone(),
             Self::Index(name) => {
                 let index = indices.iter().rev().find(|(known, _)| known == name);
                 vec![index.unwrap_or_else(|| panic!("{} has no value", name.concat())).1]
             }
-            Self::Negative(inner) => inner.value(values, indices).iter().map(|entry| -entry).collect(),
+            Self::Negative(inner) => {
+                inner.value(values, indices).iter().map(|entry| -entry).collect()
+            }
             Self::Sum(terms) => {
-                let terms: Vec<Vec<f64>> = terms.iter().map(|term| term.value(values, indices)).collect();
-                assert!(terms.iter().all(|term| term.len() == terms[0].len()), "a number is added to a vector");
-                (0..terms[0].len()).map(|i| terms.iter().map(|term| term[i]).sum()).collect()
+                let terms: Vec<Vec<f64>> =
+                    terms.iter().map(|term| term.value(values, indices)).collect();
+                assert!(
+                    terms.iter().all(|term| term.len() == terms[0].len()),
+                    "a number is added to a vector"
+                );
+                (0..terms[0].len())
+                    .map(|i| terms.iter().map(|term| term[i]).sum())
+                    .collect()
             }
-            Self::Product(factors) => {
-                factors.iter().map(|factor| factor.value(values, indices)).fold(vec![1.0], |left, right| {
-                    match (left.len(), right.len()) {
-                        (1, _) => right.iter().map(|entry| left[0] * entry).collect(),
-                        (_, 1) => left.iter().map(|entry| entry * right[0]).collect(),
-                        _ => panic!("two vectors stand side by side"),
-                    }
-                })
-            }
+            Self::Product(factors) => factors
+                .iter()
+                .map(|factor| factor.value(values, indices))
+                .fold(vec![1.0], |left, right| match (left.len(), right.len()) {
+                    (1, _) => right.iter().map(|entry| left[0] * entry).collect(),
+                    (_, 1) => left.iter().map(|entry| entry * right[0]).collect(),
+                    _ => panic!("two vectors stand side by side"),
+                }),
             Self::Quotient(above, below) => {
                 let divisor = below.number(values, indices);
                 above.value(values, indices).iter().map(|entry| entry / divisor).collect()
             }
             Self::Power(base, exponent) => {
-                let (base, exponent) = (base.number(values, indices), exponent.number(values, indices));
+                let (base, exponent) =
+                    (base.number(values, indices), exponent.number(values, indices));
                 let whole = exponent.fract() == 0.0 && exponent.abs() < 64.0;
                 vec![if whole { base.powi(exponent as i32) } else { base.powf(exponent) }]
             }
             Self::Norm(inner) => {
-                let squares: f64 = inner.value(values, indices).iter().map(|entry| entry * entry).sum();
+                let squares: f64 =
+                    inner.value(values, indices).iter().map(|entry| entry * entry).sum();
                 vec![squares.sqrt()]
             }
             Self::Applied(function, inner) => vec![function(inner.number(values, indices))],
             Self::Function(place, arguments) => {
-                let arguments: Vec<f64> = arguments.iter().map(|one| one.number(values, indices)).collect();
+                let arguments: Vec<f64> =
+                    arguments.iter().map(|one| one.number(values, indices)).collect();
                 match &values.0[*place].1 {
                     Meaning::Function(function) => vec![function(&arguments)],
                     _ => panic!("no function is bound there"),
                 }
             }
             Self::Over { product, index, from, to, body } => {
-                let (first, last) = (from.number(values, indices) as i32, to.number(values, indices) as i32);
+                let (first, last) = (
+                    from.number(values, indices) as i32,
+                    to.number(values, indices) as i32,
+                );
                 let mut each = |i: i32| {
                     indices.push((index.clone(), f64::from(i)));
                     let value = body.number(values, indices);

@@ -1,13 +1,16 @@
-//! The formulas of the pages as they are printed: read by label, and evaluated with what a test binds.
+//! The formulas of the pages as they are printed: read by label, and evaluated with what a
+//! test binds.
 //!
-//! A test calls [`tex`] where the sides of its equation are closed forms: it binds numbers and functions to the symbols of
-//! the page and compares the sides. Any other test calls [`digest`] with a digest of the formula that it was written for,
-//! and fails when the formula changes, until somebody has looked again.
+//! A test calls [`tex`] where the sides of its equation are closed forms: it binds numbers
+//! and functions to the symbols of the page and compares the sides. Any other test calls
+//! [`digest`] with a digest of the formula that it was written for, and fails when the
+//! formula changes, until somebody has looked again.
 //!
-//! Read are sums, products, fractions, powers, roots, absolute values and norms, `\exp`, `\log`, `\ln`, `\tanh`,
-//! `\operatorname{sigmoid}` and `expm1`, `\sum` and `\prod` over an index, `\underbrace`, and the macros of
-//! `book/macros.tex`. Everything else is a symbol that the test binds, as it stands on the page: `\Var z_t`,
-//! `\sigma_q^2(t)`, `\KL{q(z)}{p(z)}`.
+//! Read are sums, products, fractions, powers, roots, absolute values and norms, `\exp`,
+//! `\log`, `\ln`, `\tanh`, `\operatorname{sigmoid}` and `expm1`, `\sum` and `\prod` over an
+//! index, `\underbrace`, and the macros of `book/macros.tex`. Everything else is a symbol
+//! that the test binds, as it stands on the page: `\Var z_t`, `\sigma_q^2(t)`,
+//! `\KL{q(z)}{p(z)}`.
 
 mod expression;
 mod parser;
@@ -42,7 +45,8 @@ pub fn digest(label: &str, expected: &str) {
     );
 }
 
-/// The first 12 hexadecimal digits of the SHA-256 of a formula, in which all white space counts the same.
+/// The first 12 hexadecimal digits of the SHA-256 of a formula, in which all white space
+/// counts the same.
 fn digest_of(tex: &str) -> String {
     let words: Vec<&str> = tex.split_whitespace().collect();
     let hash = Sha256::digest(words.join(" "));
@@ -69,10 +73,15 @@ fn labelled(page: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (at, mark) in page.match_indices("{#eq:") {
         let rest = &page[at + mark.len()..];
-        let label: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
-        let formula = page[..at].trim_end().strip_suffix("$$").and_then(|before| before.rsplit_once("$$"));
+        let label: String =
+            rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let formula = page[..at]
+            .trim_end()
+            .strip_suffix("$$")
+            .and_then(|before| before.rsplit_once("$$"));
         if let Some((_, formula)) = formula {
-            let lines = formula.lines().map(|line| line.trim_start_matches([' ', '\t', '>']));
+            let lines =
+                formula.lines().map(|line| line.trim_start_matches([' ', '\t', '>']));
             found.push((label, lines.collect::<Vec<_>>().join("\n")));
         }
     }
@@ -121,12 +130,17 @@ impl Formula {
     /// The sides of a formula without a comma, from left to right.
     #[track_caller]
     pub fn sides(&self, values: &Values) -> Vec<f64> {
-        assert_eq!(self.parts.len(), 1, "the formula has several parts; name one with `part`");
+        assert_eq!(
+            self.parts.len(),
+            1,
+            "the formula has several parts; name one with `part`"
+        );
         self.part(0, values)
     }
 
-    /// The sides of the part at `index`, counted from 0. Fails where an inequality between them does not hold; whether
-    /// they are equal is for the test to say, which knows how exactly.
+    /// The sides of the part at `index`, counted from 0. Fails where an inequality between
+    /// them does not hold; whether they are equal is for the test to say, which knows how
+    /// exactly.
     #[track_caller]
     pub fn part(&self, index: usize, values: &Values) -> Vec<f64> {
         let part = &self.parts[index];
@@ -138,7 +152,9 @@ impl Formula {
                 r"\le" => pair[0] <= pair[1],
                 r"\ge" => pair[0] >= pair[1],
                 "=" | r"\simeq" | r"\approx" => true,
-                _ => panic!("{relation} says nothing about two numbers; write the formula down with `digest`"),
+                _ => panic!(
+                    "{relation} says nothing about two numbers; write the formula down with `digest`"
+                ),
             };
             assert!(holds, "{:e} {relation} {:e} does not hold", pair[0], pair[1]);
         }
@@ -149,9 +165,15 @@ impl Formula {
     /// Fails unless the part at `index`, which is no matter of numbers, is this one.
     #[track_caller]
     pub fn words(&self, index: usize, tex: &str) {
-        let whole = |part: &Part| part.iter().map(|(relation, side)| relation.clone() + &side.concat()).collect();
+        let whole = |part: &Part| {
+            part.iter().map(|(relation, side)| relation.clone() + &side.concat()).collect()
+        };
         let found: String = whole(&self.parts[index]);
-        assert_eq!(found, tokens(tex).concat(), "the page no longer says what this test was written for");
+        assert_eq!(
+            found,
+            tokens(tex).concat(),
+            "the page no longer says what this test was written for"
+        );
         self.read.borrow_mut()[index] = true;
     }
 }

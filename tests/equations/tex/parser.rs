@@ -4,17 +4,27 @@ use super::expression::{Expression, Meaning, Values};
 use super::tokens::closing;
 
 /// What stands between two sides.
-pub const RELATIONS: [&str; 9] = ["=", "<", ">", r"\le", r"\ge", r"\ne", r"\simeq", r"\approx", r"\to"];
+pub const RELATIONS: [&str; 9] =
+    ["=", "<", ">", r"\le", r"\ge", r"\ne", r"\simeq", r"\approx", r"\to"];
 
 /// The value of an expression, which is a number.
 #[track_caller]
 pub fn evaluate(tokens: &[String], values: &Values) -> f64 {
     let mut parser = Parser { tokens, at: 0, values, indices: Vec::new(), bars: 0 };
     let expression = parser.sum();
-    assert!(parser.at == tokens.len(), "{} is left over in {}", tokens[parser.at..].concat(), tokens.concat());
+    assert!(
+        parser.at == tokens.len(),
+        "{} is left over in {}",
+        tokens[parser.at..].concat(),
+        tokens.concat()
+    );
     match expression.value(values, &mut Vec::new())[..] {
         [number] => number,
-        ref entries => panic!("{} is a vector of {} entries, no number", tokens.concat(), entries.len()),
+        ref entries => panic!(
+            "{} is a vector of {} entries, no number",
+            tokens.concat(),
+            entries.len()
+        ),
     }
 }
 
@@ -42,7 +52,12 @@ impl Parser<'_> {
     #[track_caller]
     fn expect(&mut self, token: &str) {
         let found = self.take(token);
-        assert!(found, "{token} is missing before {} in {}", self.tokens[self.at..].concat(), self.tokens.concat());
+        assert!(
+            found,
+            "{token} is missing before {} in {}",
+            self.tokens[self.at..].concat(),
+            self.tokens.concat()
+        );
     }
 
     fn sum(&mut self) -> Expression {
@@ -76,7 +91,8 @@ impl Parser<'_> {
 
     fn begins_factor(&self) -> bool {
         match self.next() {
-            "" | "+" | "-" | "/" | ")" | "]" | "}" | "," | ";" | "_" | "^" | r"\mid" | r"\text" => false,
+            "" | "+" | "-" | "/" | ")" | "]" | "}" | "," | ";" | "_" | "^" | r"\mid"
+            | r"\text" => false,
             "|" | r"\|" => self.bars == 0,
             token => !RELATIONS.contains(&token),
         }
@@ -110,7 +126,8 @@ impl Parser<'_> {
         self.atom()
     }
 
-    /// The longest name that the test bound and that stands here: its place, and its length.
+    /// The longest name that the test bound and that stands here: its place, and its
+    /// length.
     fn bound(&self) -> Option<(usize, usize)> {
         let rest = &self.tokens[self.at..];
         let fits = |name: &[String], meaning: &Meaning| {
@@ -122,8 +139,15 @@ impl Parser<'_> {
                     Meaning::Range(..) => false,
                 }
         };
-        let named = self.values.0.iter().enumerate().filter(|(_, (name, meaning))| fits(name, meaning));
-        named.map(|(place, (name, _))| (place, name.len())).max_by_key(|(_, length)| *length)
+        let named = self
+            .values
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, (name, meaning))| fits(name, meaning));
+        named
+            .map(|(place, (name, _))| (place, name.len()))
+            .max_by_key(|(_, length)| *length)
     }
 
     fn atom(&mut self) -> Expression {
@@ -140,7 +164,8 @@ impl Parser<'_> {
             return match &self.values.0[place].1 {
                 Meaning::Entries(entries) => Expression::Entries(entries.clone()),
                 _ if self.take("_") => {
-                    let arguments = if self.take("{") { self.list("}") } else { vec![self.argument()] };
+                    let arguments =
+                        if self.take("{") { self.list("}") } else { vec![self.argument()] };
                     Expression::Function(place, arguments)
                 }
                 _ => {
@@ -150,7 +175,11 @@ impl Parser<'_> {
             };
         }
         let token = self.next().to_owned();
-        assert!(!token.is_empty(), "something is missing at the end of {}", self.tokens.concat());
+        assert!(
+            !token.is_empty(),
+            "something is missing at the end of {}",
+            self.tokens.concat()
+        );
         self.at += 1;
         match token.as_str() {
             "(" => self.inside(")"),
@@ -196,7 +225,9 @@ impl Parser<'_> {
                     number.push_str(&self.tokens[self.at]);
                     self.at += 1;
                 }
-                Expression::Entries(vec![number.parse().unwrap_or_else(|error| panic!("{number}: {error}"))])
+                Expression::Entries(vec![
+                    number.parse().unwrap_or_else(|error| panic!("{number}: {error}")),
+                ])
             }
             _ => panic!(
                 "nothing is bound to what begins with {token}{} in {}",
@@ -209,7 +240,8 @@ impl Parser<'_> {
     /// An expression up to `end`, which is taken too.
     fn inside(&mut self, end: &str) -> Expression {
         // A bar inside brackets opens anew.
-        let bars = if end.ends_with('|') { self.bars } else { std::mem::take(&mut self.bars) };
+        let bars =
+            if end.ends_with('|') { self.bars } else { std::mem::take(&mut self.bars) };
         let inner = self.sum();
         self.expect(end);
         self.bars = bars;
@@ -230,9 +262,16 @@ impl Parser<'_> {
 
     /// A function of what stands in brackets, or of the next factor.
     fn applied(&mut self, function: fn(f64) -> f64) -> Expression {
-        assert!(self.next() != "^", "a power of a function is not read; write it behind brackets");
-        let argument = if ["(", "["].contains(&self.next()) { self.atom() } else { self.power() };
-        assert!(self.next() != "^", "does the power belong to the function or to its argument? write brackets");
+        assert!(
+            self.next() != "^",
+            "a power of a function is not read; write it behind brackets"
+        );
+        let argument =
+            if ["(", "["].contains(&self.next()) { self.atom() } else { self.power() };
+        assert!(
+            self.next() != "^",
+            "does the power belong to the function or to its argument? write brackets"
+        );
         Expression::Applied(function, Box::new(argument))
     }
 
@@ -261,12 +300,22 @@ impl Parser<'_> {
                 Meaning::Range(first, last) if *name == index => Some((*first, *last)),
                 _ => None,
             });
-            let (first, last) = range.unwrap_or_else(|| panic!("{} has no range", index.concat()));
-            (Expression::Entries(vec![f64::from(first)]), Expression::Entries(vec![f64::from(last)]))
+            let (first, last) =
+                range.unwrap_or_else(|| panic!("{} has no range", index.concat()));
+            (
+                Expression::Entries(vec![f64::from(first)]),
+                Expression::Entries(vec![f64::from(last)]),
+            )
         };
         self.indices.push(index.clone());
         let body = self.product();
         self.indices.pop();
-        Expression::Over { product, index, from: Box::new(from), to: Box::new(to), body: Box::new(body) }
+        Expression::Over {
+            product,
+            index,
+            from: Box::new(from),
+            to: Box::new(to),
+            body: Box::new(body),
+        }
     }
 }

@@ -78,14 +78,21 @@ fn symbols_mean_what_the_test_binds() {
         (r"\sum_{j} \abar_{j}", 25.0 / 12.0),
         (r"\prod_{i=1}^t \abar_i", 1.0 / 6.0),
     ] {
-        assert!((value(tex, &values) - number).abs() < 1e-14, "{tex} is {}", value(tex, &values));
+        assert!(
+            (value(tex, &values) - number).abs() < 1e-14,
+            "{tex} is {}",
+            value(tex, &values)
+        );
     }
 }
 
 #[test]
 fn a_formula_has_parts_and_sides() {
-    let formula = Formula::parse("\\begin{gathered}\na = f(1, 2) + 1, \\\\\n\\qquad b \\le 2 \\end{gathered} .");
-    let values = Values::default().number("a", 4.0).number("b", 1.0).function("f", |a| a[0] + a[1]);
+    let formula = Formula::parse(
+        "\\begin{gathered}\na = f(1, 2) + 1, \\\\\n\\qquad b \\le 2 \\end{gathered} .",
+    );
+    let values =
+        Values::default().number("a", 4.0).number("b", 1.0).function("f", |a| a[0] + a[1]);
     assert_eq!(formula.part(0, &values), [4.0, 4.0]);
     assert_eq!(formula.part(1, &values), [1.0, 2.0]);
     assert_eq!(Formula::parse("1 = 2 = 3").sides(&values), [1.0, 2.0, 3.0]);
@@ -105,16 +112,21 @@ fn every_part_is_read_and_its_inequalities_hold() {
         (r"1 \ne 2", true),
         ("1 = 1, 2 = 2", true),
     ] {
-        let read = std::panic::catch_unwind(|| drop(Formula::parse(tex).part(0, &Values::default())));
+        let read = std::panic::catch_unwind(|| {
+            drop(Formula::parse(tex).part(0, &Values::default()))
+        });
         assert_eq!(read.is_err(), fails, "{tex}");
     }
-    assert!(std::panic::catch_unwind(|| Formula::parse("a = b").words(0, "a = c")).is_err());
+    assert!(
+        std::panic::catch_unwind(|| Formula::parse("a = b").words(0, "a = c")).is_err()
+    );
 }
 
 /// What cannot be read is no number: the test that asks for it fails.
 #[test]
 fn what_nobody_bound_is_refused() {
-    let values = Values::default().number("a", 1.0).vector("v", &[1.0, 2.0]).function("f", |a| a[0]);
+    let values =
+        Values::default().number("a", 1.0).vector("v", &[1.0, 2.0]).function("f", |a| a[0]);
     for tex in [
         "b",
         "a_t",
@@ -131,7 +143,8 @@ fn what_nobody_bound_is_refused() {
         "",
         r"\sum_k k",
     ] {
-        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| value(tex, &values)));
+        let read =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| value(tex, &values)));
         assert!(read.is_err(), "{tex} is {read:?}");
     }
 }

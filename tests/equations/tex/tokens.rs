@@ -5,12 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// The tokens of some TeX: macros expanded, without what only sets space, and without braces around one token.
+/// The tokens of some TeX: macros expanded, without what only sets space, and without
+/// braces around one token.
 pub fn tokens(tex: &str) -> Vec<String> {
-    const SPACING: &str =
-        r"\, \; \: \! \\ \quad \qquad \left \right \middle \bigl \bigr \Bigl \Bigr \big \Big \displaystyle & ~";
+    const SPACING: &str = r"\, \; \: \! \\ \quad \qquad \left \right \middle \bigl \bigr \Bigl \Bigr \big \Big \displaystyle & ~";
     let mut tokens = expanded(split(tex));
-    tokens.retain(|token| token != r"\ " && !SPACING.split(' ').any(|spacing| spacing == token));
+    tokens.retain(|token| {
+        token != r"\ " && !SPACING.split(' ').any(|spacing| spacing == token)
+    });
     let mut at = 0;
     while at < tokens.len() {
         if [r"\begin", r"\end"].contains(&tokens[at].as_str()) {
@@ -22,7 +24,9 @@ pub fn tokens(tex: &str) -> Vec<String> {
     }
     loop {
         let empty = tokens.windows(2).position(|pair| pair == ["{", "}"]);
-        let single = tokens.windows(3).position(|three| three[0] == "{" && three[2] == "}" && three[1] != "}");
+        let single = tokens
+            .windows(3)
+            .position(|three| three[0] == "{" && three[2] == "}" && three[1] != "}");
         match (empty, single) {
             (Some(at), _) => drop(tokens.drain(at..at + 2)),
             (None, Some(at)) => {
@@ -38,7 +42,8 @@ fn split(tex: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut rest = tex.trim_start();
     while let Some(first) = rest.chars().next() {
-        let letters = |text: &str| text.chars().take_while(char::is_ascii_alphabetic).count();
+        let letters =
+            |text: &str| text.chars().take_while(char::is_ascii_alphabetic).count();
         let length = match first {
             '\\' => (1 + letters(&rest[1..])).max(2.min(rest.len())),
             '#' => 2,
@@ -56,17 +61,22 @@ fn split(tex: &str) -> Vec<String> {
 static MACROS: LazyLock<BTreeMap<String, (usize, Vec<String>)>> = LazyLock::new(|| {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("book/macros.tex");
     let text = fs::read_to_string(file).expect("the macros");
-    let definitions = text.lines().filter_map(|line| line.trim().strip_prefix(r"\newcommand{"));
+    let definitions =
+        text.lines().filter_map(|line| line.trim().strip_prefix(r"\newcommand{"));
     let read = |line: &str| -> Option<(String, (usize, Vec<String>))> {
         let (name, rest) = line.split_once('}')?;
         let (count, rest) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']').map(|(count, rest)| (count.parse().ok(), rest))?,
+            Some(rest) => {
+                rest.split_once(']').map(|(count, rest)| (count.parse().ok(), rest))?
+            }
             None => (Some(0), rest),
         };
         let body = rest.strip_prefix('{')?.strip_suffix('}')?;
         Some((name.to_owned(), (count?, split(body))))
     };
-    definitions.map(|line| read(line).unwrap_or_else(|| panic!("no macro: {line}"))).collect()
+    definitions
+        .map(|line| read(line).unwrap_or_else(|| panic!("no macro: {line}")))
+        .collect()
 });
 
 fn expanded(tokens: Vec<String>) -> Vec<String> {
@@ -77,7 +87,8 @@ fn expanded(tokens: Vec<String>) -> Vec<String> {
             out.push(token);
             continue;
         };
-        let arguments: Vec<Vec<String>> = (0..*count).map(|_| argument(&mut open)).collect();
+        let arguments: Vec<Vec<String>> =
+            (0..*count).map(|_| argument(&mut open)).collect();
         for part in body.iter().rev() {
             match part.strip_prefix('#').and_then(|number| number.parse::<usize>().ok()) {
                 Some(number) => open.extend(arguments[number - 1].iter().rev().cloned()),
