@@ -37,8 +37,12 @@ def read_safetensors(path):
     tensors = {}
     for name, entry in header.items():
         begin, end = (8 + length + offset for offset in entry["data_offsets"])
-        tensors[name] = np.frombuffer(data[begin:end], "<f4").reshape(entry["shape"]).astype(np.float64)
+        tensors[name] = (
+            np.frombuffer(data[begin:end], "<f4").reshape(entry["shape"]).astype(np.float64)
+        )
     return program, tensors
+
+
 # ANCHOR_END: read
 
 
@@ -51,7 +55,10 @@ def test_digits():
 def mean_and_error(passes):
     """Mean over passes and images, and its standard error over the noise."""
     passes = np.stack(passes)
-    return passes.mean(), math.sqrt((passes.var(0, ddof=1) / len(passes)).sum()) / passes.shape[1]
+    return (
+        passes.mean(),
+        math.sqrt((passes.var(0, ddof=1) / len(passes)).sum()) / passes.shape[1],
+    )
 
 
 def sigmoid(a):
@@ -79,7 +86,12 @@ def linear(w, name, h):
 def network(w, name, u):
     """The output, [B, outputs], of a residual network for u, [B, inputs]."""
     h = linear(w, name + ".input", u)
-    for i in range(sum(tensor.startswith(name + ".blocks.") and tensor.endswith(".inner.weight") for tensor in w)):
+    for i in range(
+        sum(
+            tensor.startswith(name + ".blocks.") and tensor.endswith(".inner.weight")
+            for tensor in w
+        )
+    ):
         inner = silu(linear(w, f"{name}.blocks.{i}.inner", rms_norm(silu(h))))
         h = h + linear(w, f"{name}.blocks.{i}.outer", inner)
     return linear(w, name + ".output", rms_norm(silu(h)))
@@ -92,11 +104,14 @@ def gaussian(w, name, u):
 
 
 def log_density(z, mean, log_var):
-    return -0.5 * ((z - mean) ** 2 * np.exp(-log_var) + log_var + math.log(2 * math.pi)).sum(1)
+    return -0.5 * (
+        (z - mean) ** 2 * np.exp(-log_var) + log_var + math.log(2 * math.pi)
+    ).sum(1)
 
 
 def autoencoder(levels, w, noise):
-    """The bound of chapters 3 and 4: -log p(x|z_1), and log q(z_t|z_{t-1}) - log p(z_t|z_{t+1}) for each level."""
+    """The bound of chapters 3 and 4: -log p(x|z_1), and for each level of latents
+    log q(z_t|z_{t-1}) - log p(z_t|z_{t+1})."""
     depth = sum(name.startswith("encoders.") and name.endswith(".mean.bias") for name in w)
     encoders = [f"encoders.{t}" for t in range(depth)] or ["encoder"]
 
@@ -110,12 +125,16 @@ def autoencoder(levels, w, noise):
                 p = softmax(mix @ w["decoder.curves"] + w["decoder.bias"])
                 total -= np.log(np.take_along_axis(p, levels[:, :, None], 2)).sum((1, 2))
             else:
-                total += log_density(below, *q) - log_density(below, *gaussian(w, f"priors.{t - 1}", z))
+                total += log_density(below, *q) - log_density(
+                    below, *gaussian(w, f"priors.{t - 1}", z)
+                )
             q = mean, log_var
         mean, log_var = q
         return total + 0.5 * (mean**2 + np.exp(log_var) - log_var - 1).sum(1)
 
     return mean_and_error([one_pass() for _ in range(DRAWS)])
+
+
 # ANCHOR_END: autoencoder
 
 
@@ -138,20 +157,31 @@ def denoise(w, z, gamma):
     else:
         # The residual network.
         h = linear(w, "trunk.input", np.concatenate([mean, deviation, time], 1))
-        for i in range(sum(name.startswith("trunk.blocks.") and name.endswith(".inner.weight") for name in w)):
+        for i in range(
+            sum(
+                name.startswith("trunk.blocks.") and name.endswith(".inner.weight")
+                for name in w
+            )
+        ):
             block = f"trunk.blocks.{i}."
-            inner = silu(linear(w, block + "inner", rms_norm(silu(h))) + linear(w, block + "time", time))
+            inner = silu(
+                linear(w, block + "inner", rms_norm(silu(h)))
+                + linear(w, block + "time", time)
+            )
             h = h + linear(w, block + "outer", inner)
         h = rms_norm(silu(h))
     mix = linear(w, "output", h)
     f = mix.reshape(*z.shape, 2) @ w["curves"] + w["bias"]
     return softmax(alone + f) @ LEVELS
+
+
 # ANCHOR_END: denoise
 
 
 # ANCHOR: convolutions
 def convolutions(w, mean, deviation, time):
-    """The hidden units of each pixel, [B, 64, c], of `--preset full`. Here the channels are the last index."""
+    """The hidden units of each pixel, [B, 64, c], of `--preset full`. Here the channels are
+    the last index."""
 
     def convolution(name, h):
         weight = w[name + ".weight"]  # outputs x inputs x k x k
@@ -161,32 +191,54 @@ def convolutions(w, mean, deviation, time):
         y = w[name + ".bias"]
         for row in range(k):
             for column in range(k):
-                y = y + padded[:, row : row + 8, column : column + 8] @ weight[:, :, row, column].T
+                y = (
+                    y
+                    + padded[:, row : row + 8, column : column + 8]
+                    @ weight[:, :, row, column].T
+                )
         return y
 
     image = np.stack([mean, deviation], 2).reshape(-1, 8, 8, 2)
     h = convolution("trunk.input", image) + w["trunk.position"][0].transpose(1, 2, 0)
-    for i in range(sum(name.endswith(".inner.bias") and "global" not in name for name in w)):
+    for i in range(
+        sum(name.endswith(".inner.bias") and "global" not in name for name in w)
+    ):
         block = f"trunk.down.0.blocks.{i}."
         # All pixels at once. The numbers are ordered channel after channel.
-        seen = convolution(block + "global.gather", h).transpose(0, 3, 1, 2).reshape(len(h), -1)
-        told = linear(w, block + "global.outer", silu(linear(w, block + "global.inner", rms_norm(seen))))
+        seen = (
+            convolution(block + "global.gather", h)
+            .transpose(0, 3, 1, 2)
+            .reshape(len(h), -1)
+        )
+        told = linear(
+            w,
+            block + "global.outer",
+            silu(linear(w, block + "global.inner", rms_norm(seen))),
+        )
         told = silu(rms_norm(told)).reshape(len(h), 4, 8, 8).transpose(0, 2, 3, 1)
-        inner = convolution(block + "inner", rms_norm(silu(h))) + linear(w, block + "time", time)[:, None, None]
+        inner = (
+            convolution(block + "inner", rms_norm(silu(h)))
+            + linear(w, block + "time", time)[:, None, None]
+        )
         inner = inner + convolution(block + "global.spread", told)
         h = h + convolution(block + "outer", silu(inner))
     return rms_norm(silu(h)).reshape(len(h), 64, -1)
+
+
 # ANCHOR_END: convolutions
 
 
 # ANCHOR: bound
 def bound(levels, denoising_terms, noise):
-    """Mean over images of reconstruction + prior + denoising, and its standard error over the noise, in nats."""
+    """Mean over images of reconstruction + prior + denoising, and its standard error over the
+    noise, in nats."""
     x = LEVELS[levels]
 
     def diffuse(gamma):
         g = np.reshape(gamma, (-1, 1))
-        return np.sqrt(sigmoid(-g)) * x + np.sqrt(sigmoid(g)) * noise.standard_normal(x.shape)
+        return np.sqrt(sigmoid(-g)) * x + np.sqrt(sigmoid(g)) * noise.standard_normal(
+            x.shape
+        )
 
     def one_pass():
         z = diffuse(GAMMA_MIN)
@@ -198,6 +250,8 @@ def bound(levels, denoising_terms, noise):
         return total + denoising_terms(x, diffuse)
 
     return mean_and_error([one_pass() for _ in range(PASSES)])
+
+
 # ANCHOR_END: bound
 
 
@@ -209,15 +263,20 @@ def discrete(w):
         total = np.zeros(len(x))
         for before, gamma in zip(gammas, gammas[1:]):
             x_hat = denoise(w, diffuse(gamma), np.full(len(x), gamma))
-            total += 0.5 * (math.exp(-before) - math.exp(-gamma)) * ((x - x_hat) ** 2).sum(1)
+            total += (
+                0.5 * (math.exp(-before) - math.exp(-gamma)) * ((x - x_hat) ** 2).sum(1)
+            )
         return total
 
     return terms
 
 
 def continuous(w, noise):
-    """Chapter 6: one time from each of 64 parts of [0, 1], weight gamma'(t) SNR(t) / 2, with the schedule in the file."""
-    line, rates, heights, offsets = (w["schedule." + name] for name in ["slope", "rates", "heights", "offsets"])
+    """Chapter 6: one time from each of 64 parts of [0, 1], weight gamma'(t) SNR(t) / 2, with
+    the schedule in the file."""
+    line, rates, heights, offsets = (
+        w["schedule." + name] for name in ["slope", "rates", "heights", "offsets"]
+    )
 
     def raw(t):
         step = sigmoid(np.abs(rates) * t[:, None] + offsets)
@@ -246,7 +305,9 @@ def main():
     program, weights = read_safetensors(sys.argv[1])
     metrics = json.loads(Path(sys.argv[2]).read_text())
     if metrics["chapter"] != program:
-        sys.exit(f"the weights are of {program}, the metrics of {metrics['chapter']}; give those of one run")
+        sys.exit(
+            f"the weights are of {program}, the metrics of {metrics['chapter']}; give those of one run"
+        )
     noise = np.random.default_rng()
     images = test_digits()
     kinds = {
@@ -256,7 +317,9 @@ def main():
         "ch06_learned_snr": lambda: bound(images, continuous(weights, noise), noise),
     }
     if program not in kinds:
-        sys.exit(f"{sys.argv[1]} holds weights of {program}; this program reads those of {', '.join(kinds)}")
+        sys.exit(
+            f"{sys.argv[1]} holds weights of {program}; this program reads those of {', '.join(kinds)}"
+        )
     nats, error = kinds[program]()
     unit = 64 * math.log(2)
     here, here_error = nats / unit, error / unit
@@ -264,7 +327,9 @@ def main():
     there_error = metrics["metrics"]["test_bits_per_dim_stderr"]
     apart = abs(here - there) / math.hypot(here_error, there_error)
     print(f"{program}: {there:.4f} +- {there_error:.4f} bits/dim")
-    print(f"here: {here:.4f} +- {here_error:.4f} bits/dim, {apart:.1f} standard errors apart")
+    print(
+        f"here: {here:.4f} +- {here_error:.4f} bits/dim, {apart:.1f} standard errors apart"
+    )
     sys.exit(int(apart > 3))
 
 

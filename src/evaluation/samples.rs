@@ -42,9 +42,9 @@ fn check(samples: &Images, images: &Images, least: usize) -> Result<()> {
 }
 
 // ANCHOR: energy_distance
-/// The energy distance of the laws of samples X and images Y: twice the mean |X - Y|, less the mean
-/// distance of two samples and that of two images, which estimates it without bias. It is zero for
-/// one law, else above. Szekely and Rizzo (2013), eq. 5.
+/// The energy distance of the laws of samples X and images Y: twice the mean |X - Y|, less
+/// the mean distance of two samples and that of two images, which estimates it without
+/// bias. It is zero for one law, else above. Szekely and Rizzo (2013), eq. 5.
 ///
 /// Fails with a sentence for images of different sizes, and for fewer than two.
 pub fn energy_distance(samples: &Images, images: &Images) -> Result<Measured> {
