@@ -210,3 +210,20 @@ fn errors_of_the_test_set() {
         assert!(test_set > 3.5 * noise);
     }
 }
+
+/// Training steps in the record of the other processor, here and in PyTorch: a third as it was, and
+/// with subnormal numbers flushed about twice as many.
+#[test]
+fn another_processor() {
+    const RECORD: &str = include_str!("../../benches/recorded/subnormals.txt");
+    let row = |name: &str| -> Vec<f64> {
+        let line = RECORD.lines().find(|line| line.starts_with(name)).expect("a row");
+        line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    };
+    let (as_it_was, flushed) = (row("as it was"), row("flushed"));
+    let ratio = as_it_was[0] / as_it_was[1];
+    assert!((ratio - 1.0 / 3.0).abs() < 0.02, "{ratio}");
+    // The least of one over the greatest of the other, and the other way round.
+    let [least, greatest] = [flushed[0] / flushed[3], flushed[1] / flushed[2]];
+    assert!(least > 1.6 && greatest < 2.4 && least * greatest > 3.0, "{least} {greatest}");
+}
