@@ -230,8 +230,8 @@ def convolutions(w, mean, deviation, time):
 
 # ANCHOR: bound
 def bound(levels, denoising_terms, noise):
-    """Mean over images of reconstruction + prior + denoising, and its standard error over the
-    noise, in nats."""
+    """Mean over images of reconstruction + prior + denoising, and its standard error over
+    the noise, in nats."""
     x = LEVELS[levels]
 
     def diffuse(gamma):
