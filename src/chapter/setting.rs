@@ -1,8 +1,8 @@
 //! What `--preset` and `--data` choose in the diffusion chapters.
 
 use super::{
-    Chapter,
     args::{DataChoice, Preset},
+    program::Chapter,
 };
 use crate::{
     network::{Layers, TrunkConfig},

@@ -10,7 +10,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Chapter, interrupt, progress::Progress, terminal::say};
+use super::{interrupt, program::Chapter, progress::Progress, terminal::say};
 use crate::{
     error::{Error, Result},
     progress::Listener,

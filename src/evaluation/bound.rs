@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Draws, in_groups};
+use super::groups::{Draws, in_groups};
 use crate::{
     data::Images,
     error::{Error, Result},

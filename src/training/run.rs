@@ -8,7 +8,11 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
-use super::{Shard, Shards, State, Training};
+use super::{
+    settings::Training,
+    shard::{Shard, Shards},
+    state::State,
+};
 use crate::error::Result;
 
 /// Steps between two times that the losses are read back, which waits until the device has

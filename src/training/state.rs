@@ -6,7 +6,7 @@ use burn::{
     tensor::{Bytes, Tensor},
 };
 
-use super::Training;
+use super::settings::Training;
 use crate::{
     error::{Error, Result},
     host::download,

@@ -6,7 +6,11 @@ use burn::{
     tensor::Tensor,
 };
 
-use super::{Shard, Shards, State, Training};
+use super::{
+    settings::Training,
+    shard::{Shard, Shards},
+    state::State,
+};
 use crate::error::{Error, Result};
 
 impl Training {
