@@ -130,7 +130,7 @@ impl Chapter {
             args,
             checkpoints,
             device,
-            report: Report::new(true),
+            report: Report::new(),
             spec,
             device_name,
             out,

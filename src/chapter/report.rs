@@ -58,25 +58,22 @@ impl fmt::Display for Number {
     }
 }
 
-/// Writes the report, and keeps a copy of its text.
+/// Writes the report to stdout.
 pub struct Report {
-    text: String,
-    to_stdout: bool,
+    /// True after the first line.
+    begun: bool,
+    /// False once nobody reads it any more.
+    read: bool,
 }
 
 impl Report {
-    pub(super) fn new(to_stdout: bool) -> Self {
-        Self { text: String::new(), to_stdout }
-    }
-
-    /// The text so far.
-    pub fn text(&self) -> &str {
-        &self.text
+    pub(super) fn new() -> Self {
+        Self { begun: false, read: true }
     }
 
     /// Starts a section.
     pub fn section(&mut self, heading: &str) {
-        if !self.text.is_empty() {
+        if self.begun {
             self.line("");
         }
         self.line(&format!("## {heading}"));
@@ -85,14 +82,12 @@ impl Report {
     /// A line of text.
     pub fn line(&mut self, line: &str) {
         let line = line.trim_end();
-        self.text.push_str(line);
-        self.text.push('\n');
-        if self.to_stdout {
+        self.begun = true;
+        if self.read {
             // A reader that closes the pipe early (`| head`) is not an error of the
             // program.
             let mut stdout = std::io::stdout().lock();
-            self.to_stdout =
-                writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok();
+            self.read = writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok();
         }
     }
 
