@@ -53,6 +53,11 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
 }
 
+/// x^2, or zero where x is so small that its square would be subnormal. The shape of the result is that of `x`.
+pub fn square<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_square(x.into_dispatch()))
+}
+
 /// softmax over the last dimension. The shape of the result is that of `logits`.
 pub fn softmax<const D: usize>(logits: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_softmax(logits.into_dispatch()))
@@ -205,6 +210,12 @@ pub trait Kernels: Backend {
         grad: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         composed::silu_backward::<Self>(x, grad)
+    }
+
+    /// x^2; see [`square`].
+    #[fusion(default)]
+    fn fast_square(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::square::<Self>(x)
     }
 
     /// softmax over the last dimension.

@@ -162,7 +162,7 @@ impl<B: Backend> GreyPosterior<B> {
     }
 }
 
-fn square<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn square<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_mul(x.clone(), x)
 }
 

@@ -110,7 +110,7 @@ impl Kernels for Flex {
             |grad, _| {
                 for (grad, &x) in grad.iter_mut().zip(x) {
                     let s = sigmoid(x);
-                    *grad = flush(*grad * (s * (1.0 + x - x * s)));
+                    *grad *= s * (1.0 + x - x * s);
                 }
             },
         )
@@ -154,6 +154,23 @@ impl Kernels for Flex {
         )
     }
 
+    fn fast_square(x: FlexTensor) -> FlexTensor {
+        watch("square", [&x]);
+        if x.dtype() != DType::F32 {
+            return composed::square::<Self>(x);
+        }
+        in_place(
+            x,
+            #[inline(always)]
+            |x, _| {
+                for x in x {
+                    let flushed = flush(*x);
+                    *x = flushed * flushed;
+                }
+            },
+        )
+    }
+
     fn fast_softmax(logits: FlexTensor) -> FlexTensor {
         watch("softmax", [&logits]);
         if logits.dtype() != DType::F32 {
@@ -190,7 +207,6 @@ impl Kernels for Flex {
                 for (grad, p) in
                     grad.chunks_exact_mut(width).zip(output.chunks_exact(width))
                 {
-                    grad.iter_mut().for_each(|g| *g = flush(*g));
                     let total: f32 = grad.iter().zip(p).map(|(g, p)| g * p).sum();
                     grad.iter_mut().zip(p).for_each(|(g, p)| *g = flush(p * (*g - total)));
                 }

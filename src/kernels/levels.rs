@@ -165,8 +165,6 @@ impl<'a> GreyLoop<'a> {
         if grad.len() != images * 2 * d {
             return None;
         }
-        // The slope of a loss that has come to its minimum may be anything.
-        let grad: Vec<f32> = grad.iter().map(|grad| flush(*grad)).collect();
         let sums = [images * d, images, d * k, images * d * j, j * k].map(|n| vec![0.0; n]);
         let [of_seen, of_precision, of_base, of_mix, of_curves] =
             Arch::new().dispatch(

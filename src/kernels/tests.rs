@@ -83,6 +83,17 @@ fn rms_norm_agrees_with_burn() {
 }
 
 #[test]
+fn squares_are_those_of_burn_but_for_the_smallest() {
+    let x = inputs();
+    assert_eq!(square(x.clone()).into_data(), x.square().into_data());
+    let x = Tensor::<1>::from_floats([1e-18, 1e-16, -3.0], &Device::flex());
+    assert_eq!(
+        square(x).into_data().iter::<f32>().collect::<Vec<_>>(),
+        [0.0, 1e-16 * 1e-16, 9.0]
+    );
+}
+
+#[test]
 fn gradients_agree_with_burn() {
     let weights =
         normal([5, 7, 17], &mut rng(2, Stream::Evaluation, 0), &Device::flex().autodiff());

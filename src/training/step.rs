@@ -11,7 +11,10 @@ use super::{
     shard::{Shard, Shards},
     state::State,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    kernels::square,
+};
 
 impl Training {
     // ANCHOR: step
@@ -73,7 +76,7 @@ fn clip<M: Module>(
     impl ModuleVisitor for SquaredNorm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.0.get::<D>(param.id) {
-                let squared = gradient.square().sum();
+                let squared = square(gradient).sum();
                 self.1 = Some(self.1.take().map_or(squared.clone(), |sum| sum + squared));
             }
         }
