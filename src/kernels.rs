@@ -5,16 +5,15 @@
 //! loop or a product of matrices, on every other backend the plain composition of Burn's
 //! operations. The tests compare both with Burn's own (appendix "Where the time goes").
 
-use burn::{
-    backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor},
-    tensor::Tensor,
-};
+use burn::{backend::Dispatch, tensor::Tensor};
 
 mod adamw;
 mod composed;
 mod convolution;
 mod cpu;
+mod extension;
 mod levels;
+mod odds;
 mod product;
 #[cfg(test)]
 mod subnormals;
@@ -23,7 +22,8 @@ mod tape;
 mod tests;
 mod vector;
 
-pub use self::adamw::AdamWStep;
+pub use self::adamw::{AdamWState, AdamWStep};
+use self::extension::Kernels;
 
 /// x W + b: `[B, m]` from x, `[B, n]`, the weights, `[n, m]`, and the biases, `[m]`.
 pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
@@ -106,208 +106,19 @@ pub fn level_moments(odds: GreyOdds) -> Tensor<2> {
     Tensor::from_dispatch(moments)
 }
 
-/// One step of AdamW, Loshchilov and Hutter (2019), algorithm 2, and of the average of the
-/// weights.
+/// One step of AdamW, Loshchilov and Hutter (2019), algorithm 2, and of the average of the weights.
 ///
-/// Takes weights, their gradients, the running means of gradients and of their squares, and
-/// the average of the weights, all of one shape, and a factor, `[1]`, for all gradients.
-/// Returns weights, both means, and the average.
+/// The gradient has the shape of the weight; it is multiplied by `factor`, `[1]`.
 pub fn adamw<const D: usize>(
-    [weight, gradient, first, second, average]: [Tensor<D>; 5],
+    state: AdamWState<Tensor<D>>,
+    gradient: Tensor<D>,
     factor: Tensor<1>,
     step: AdamWStep,
-) -> [Tensor<D>; 4] {
+) -> AdamWState<Tensor<D>> {
+    let AdamWState { weight, first, second, average } = state.map(Tensor::into_dispatch);
+    let gradient = gradient.into_dispatch();
     let factor = factor.reshape([1; D]).into_dispatch();
-    let [weight, gradient, first, second, average] =
-        [weight, gradient, first, second, average].map(Tensor::into_dispatch);
     let (weight, first, second, average) =
         Dispatch::fast_adamw(weight, gradient, first, second, average, factor, step);
-    [weight, first, second, average].map(Tensor::from_dispatch)
+    AdamWState { weight, first, second, average }.map(Tensor::from_dispatch)
 }
-
-/// The backend operations behind this module's functions.
-#[backend_extension(
-    Flex,
-    NdArray: cfg(feature = "ndarray"),
-    Cube: cfg(any(feature = "wgpu", feature = "cuda")),
-    Fusion: cfg(any(feature = "wgpu", feature = "cuda")),
-    Remote: cfg(feature = "remote"),
-    Autodiff
-)]
-pub trait Kernels: Backend {
-    /// x W + b; see [`linear`].
-    #[fusion(default)]
-    fn fast_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::linear::<Self>(x, weight, bias)
-    }
-
-    /// a b for two matrices.
-    #[fusion(default)]
-    fn fast_product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::product::<Self>(a, b)
-    }
-
-    /// A convolution that keeps the size of the images; see [`convolution`].
-    #[fusion(default)]
-    fn fast_convolution(
-        images: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::convolution::<Self>(images, weight, bias)
-    }
-
-    /// The gradient of the images from images, weights and the gradient of the convolution.
-    #[fusion(default)]
-    fn fast_convolution_images(
-        images: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::convolution_images::<Self>(images, weight, grad)
-    }
-
-    /// The gradient of the weights from images, weights and the gradient of the
-    /// convolution.
-    #[fusion(default)]
-    fn fast_convolution_weights(
-        images: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::convolution_weights::<Self>(images, weight, grad)
-    }
-
-    /// h / sqrt(mean(h^2) + 1e-5) over the last dimension.
-    #[fusion(default)]
-    fn fast_rms_norm(h: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::rms_norm::<Self>(h)
-    }
-
-    /// The gradient of h from h and the gradient of rms_norm(h).
-    #[fusion(default)]
-    fn fast_rms_norm_backward(
-        h: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::rms_norm_backward::<Self>(h, grad)
-    }
-
-    /// x sigmoid(x).
-    #[fusion(default)]
-    fn fast_silu(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::silu::<Self>(x)
-    }
-
-    /// The gradient of x from x and the gradient of silu(x).
-    #[fusion(default)]
-    fn fast_silu_backward(
-        x: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::silu_backward::<Self>(x, grad)
-    }
-
-    /// x^2; see [`square`].
-    #[fusion(default)]
-    fn fast_square(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::square::<Self>(x)
-    }
-
-    /// softmax over the last dimension.
-    #[fusion(default)]
-    fn fast_softmax(logits: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::softmax::<Self>(logits)
-    }
-
-    /// The gradient of the logits from softmax(logits) and its gradient.
-    #[fusion(default)]
-    fn fast_softmax_backward(
-        output: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::softmax_backward::<Self>(output, grad)
-    }
-
-    /// log(softmax) over the last dimension.
-    #[fusion(default)]
-    fn fast_log_softmax(logits: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::log_softmax::<Self>(logits)
-    }
-
-    /// The gradient of the logits from log(softmax(logits)) and its gradient.
-    #[fusion(default)]
-    fn fast_log_softmax_backward(
-        output: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::log_softmax_backward::<Self>(output, grad)
-    }
-
-    /// Mean and variance of each pixel's value; see [`level_moments`].
-    #[fusion(default)]
-    fn fast_level_moments(
-        seen: FloatTensor<Self>,
-        precision: FloatTensor<Self>,
-        base: FloatTensor<Self>,
-        mix: FloatTensor<Self>,
-        curves: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        composed::level_moments::<Self>([seen, precision, base, mix, curves, values])
-    }
-
-    /// The gradients of seen, precision, base, mix and curves from these, the levels and
-    /// the gradient of the moments.
-    // The macro understands tuples of tensors, and no name for one.
-    #[allow(clippy::type_complexity)]
-    #[fusion(default)]
-    fn fast_level_moments_backward(
-        seen: FloatTensor<Self>,
-        precision: FloatTensor<Self>,
-        base: FloatTensor<Self>,
-        mix: FloatTensor<Self>,
-        curves: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-    ) -> (
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-        FloatTensor<Self>,
-    ) {
-        let [seen, precision, base, mix, curves] = composed::level_moments_backward::<Self>(
-            [seen, precision, base, mix, curves, values],
-            grad,
-        );
-        (seen, precision, base, mix, curves)
-    }
-
-    /// One step of AdamW and of the average of the weights; see [`adamw`].
-    #[fusion(default)]
-    fn fast_adamw(
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        first: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        average: FloatTensor<Self>,
-        factor: FloatTensor<Self>,
-        step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        composed::adamw::<Self>([weight, gradient, first, second, average], factor, step)
-    }
-}
-
-#[cfg(feature = "ndarray")]
-impl Kernels for burn::backend::NdArray {}
-
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-impl Kernels for burn::backend::Cube {}
-
-#[cfg(feature = "remote")]
-impl Kernels for burn::backend::Remote {}

@@ -6,7 +6,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::kernels::{AdamWStep, adamw};
+use crate::kernels::{AdamWState, AdamWStep, adamw};
 
 /// Decay of the mean of the gradients.
 const BETA_1: f64 = 0.9;
@@ -116,15 +116,17 @@ impl ModuleMapper for Step<'_> {
         let Optimizer { first, second, average } = &mut *self.optimizer;
         param.map(|weight| {
             let weight = weight.inner();
-            let m = first.remove::<D>(id).unwrap_or_else(|| gradient.zeros_like());
-            let v = second.remove::<D>(id).unwrap_or_else(|| gradient.zeros_like());
-            let mean = average.remove::<D>(id).unwrap_or_else(|| weight.clone());
-            let [weight, m, v, mean] =
-                adamw([weight, gradient, m, v, mean], self.factor.clone(), self.step);
-            first.register(id, m);
-            second.register(id, v);
-            average.register(id, mean);
-            Tensor::from_inner(weight).require_grad()
+            let state = AdamWState {
+                first: first.remove::<D>(id).unwrap_or_else(|| gradient.zeros_like()),
+                second: second.remove::<D>(id).unwrap_or_else(|| gradient.zeros_like()),
+                average: average.remove::<D>(id).unwrap_or_else(|| weight.clone()),
+                weight,
+            };
+            let state = adamw(state, gradient, self.factor.clone(), self.step);
+            first.register(id, state.first);
+            second.register(id, state.second);
+            average.register(id, state.average);
+            Tensor::from_inner(state.weight).require_grad()
         })
     }
 }

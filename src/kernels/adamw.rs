@@ -1,4 +1,29 @@
-//! The numbers of a step of AdamW.
+//! What a step of AdamW takes.
+
+/// A weight and what is kept of its past: tensors of one shape.
+#[derive(Clone, Debug)]
+pub struct AdamWState<T> {
+    /// The weight.
+    pub weight: T,
+    /// Running mean of its gradients.
+    pub first: T,
+    /// Running mean of their squares.
+    pub second: T,
+    /// Running mean of the weight.
+    pub average: T,
+}
+
+impl<T> AdamWState<T> {
+    pub(super) fn map<U>(self, f: impl Fn(T) -> U) -> AdamWState<U> {
+        let Self { weight, first, second, average } = self;
+        AdamWState {
+            weight: f(weight),
+            first: f(first),
+            second: f(second),
+            average: f(average),
+        }
+    }
+}
 
 /// The numbers of one step of [`super::adamw`].
 #[derive(Clone, Copy, Debug, PartialEq)]

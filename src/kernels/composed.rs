@@ -5,7 +5,10 @@ use burn::{
     tensor::{Shape, Slice, ops::ConvOptions},
 };
 
-use super::adamw::AdamWStep;
+use super::{
+    adamw::{AdamWState, AdamWStep},
+    odds::{Odds, OddsGradients},
+};
 
 /// What is added to the mean square of a row, so that a row of zeros stays one.
 pub(super) const RMS_EPSILON: f64 = 1e-5;
@@ -139,23 +142,24 @@ struct GreyPosterior<B: Backend> {
 }
 
 impl<B: Backend> GreyPosterior<B> {
-    fn of([seen, precision, base, mix, curves, levels]: [FloatTensor<B>; 6]) -> Self {
-        let (shape, k) = (mix.shape(), levels.shape()[0]);
+    fn of(odds: Odds<FloatTensor<B>>) -> Self {
+        let Odds { seen, precision, base, mix, curves, values } = odds;
+        let (shape, v) = (mix.shape(), values.shape()[0]);
         let (b, d, j) = (shape[0], shape[1], shape[2]);
         let reshape =
             |tensor, shape: [usize; 3]| B::float_reshape(tensor, Shape::new(shape));
-        let levels = reshape(levels, [1, 1, k]);
-        let gap = B::float_sub(reshape(seen, [b, d, 1]), levels.clone());
+        let values = reshape(values, [1, 1, v]);
+        let gap = B::float_sub(reshape(seen, [b, d, 1]), values.clone());
         let misfit =
             B::float_mul(reshape(precision, [b, 1, 1]), B::float_mul(gap.clone(), gap));
         let mixed = B::float_matmul(B::float_reshape(mix, Shape::new([b * d, j])), curves);
         let logits = B::float_add(
-            B::float_sub(reshape(base, [1, d, k]), misfit),
-            reshape(mixed, [b, d, k]),
+            B::float_sub(reshape(base, [1, d, v]), misfit),
+            reshape(mixed, [b, d, v]),
         );
         let p = B::softmax(logits, 2);
-        let mean = B::float_sum_dim(B::float_mul(p.clone(), levels.clone()), 2);
-        let centred = B::float_sub(levels, mean.clone());
+        let mean = B::float_sum_dim(B::float_mul(p.clone(), values.clone()), 2);
+        let centred = B::float_sub(values, mean.clone());
         let variance =
             B::float_sum_dim(B::float_mul(p.clone(), square::<B>(centred.clone())), 2);
         Self { p, centred, mean, variance }
@@ -166,9 +170,9 @@ pub(super) fn square<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_mul(x.clone(), x)
 }
 
-pub(super) fn level_moments<B: Backend>(tensors: [FloatTensor<B>; 6]) -> FloatTensor<B> {
-    let shape = tensors[0].shape();
-    let GreyPosterior { mean, variance, .. } = GreyPosterior::<B>::of(tensors);
+pub(super) fn level_moments<B: Backend>(odds: Odds<FloatTensor<B>>) -> FloatTensor<B> {
+    let shape = odds.seen.shape();
+    let GreyPosterior { mean, variance, .. } = GreyPosterior::<B>::of(odds);
     let rows = |tensor| B::float_reshape(tensor, shape.clone());
     B::float_cat(vec![rows(mean), rows(variance)], 1)
 }
@@ -176,14 +180,13 @@ pub(super) fn level_moments<B: Backend>(tensors: [FloatTensor<B>; 6]) -> FloatTe
 /// d loss / d logit_k = p_k (g (x_k - mean) + h ((x_k - mean)^2 - variance)), with the
 /// gradients g of the mean and h of the variance; these sum to zero over k.
 pub(super) fn level_moments_backward<B: Backend>(
-    [seen, precision, base, mix, curves, levels]: [FloatTensor<B>; 6],
+    odds: Odds<FloatTensor<B>>,
     grad: FloatTensor<B>,
-) -> [FloatTensor<B>; 5] {
+) -> OddsGradients<FloatTensor<B>> {
+    let GreyPosterior { p, centred, mean, variance } = GreyPosterior::<B>::of(odds.clone());
+    let Odds { seen, precision, mix, curves, values, .. } = odds;
     let shape = mix.shape();
-    let (b, d, j, k) = (shape[0], shape[1], shape[2], levels.shape()[0]);
-    let inputs =
-        [seen.clone(), precision.clone(), base, mix.clone(), curves.clone(), levels];
-    let GreyPosterior { p, centred, mean, variance } = GreyPosterior::<B>::of(inputs);
+    let (b, d, j, v) = (shape[0], shape[1], shape[2], values.shape()[0]);
     let column = |tensor: FloatTensor<B>| B::float_reshape(tensor, Shape::new([b, d, 1]));
     let half = |from| {
         column(B::float_slice(
@@ -206,26 +209,28 @@ pub(super) fn level_moments_backward<B: Backend>(
     let moved = B::float_mul(twice(B::float_sub(column(seen), mean)), along);
     let of_precision = B::float_sum_dim(B::float_sub(moved, across), 1);
     let of_base = B::float_sum_dim(logits.clone(), 0);
-    let rows = B::float_reshape(logits, Shape::new([b * d, k]));
+    let rows = B::float_reshape(logits, Shape::new([b * d, v]));
     let of_mix = B::float_matmul(rows.clone(), B::float_transpose(curves));
     let of_curves = B::float_matmul(
         B::float_transpose(B::float_reshape(mix, Shape::new([b * d, j]))),
         rows,
     );
-    [
-        B::float_reshape(of_seen, Shape::new([b, d])),
-        B::float_reshape(of_precision, Shape::new([b])),
-        B::float_reshape(of_base, Shape::new([d, k])),
-        B::float_reshape(of_mix, Shape::new([b, d, j])),
-        of_curves,
-    ]
+    OddsGradients {
+        seen: B::float_reshape(of_seen, Shape::new([b, d])),
+        precision: B::float_reshape(of_precision, Shape::new([b])),
+        base: B::float_reshape(of_base, Shape::new([d, v])),
+        mix: B::float_reshape(of_mix, Shape::new([b, d, j])),
+        curves: of_curves,
+    }
 }
 
 pub(super) fn adamw<B: Backend>(
-    [weight, gradient, first, second, average]: [FloatTensor<B>; 5],
+    state: AdamWState<FloatTensor<B>>,
+    gradient: FloatTensor<B>,
     factor: FloatTensor<B>,
     step: AdamWStep,
-) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+) -> AdamWState<FloatTensor<B>> {
+    let AdamWState { weight, first, second, average } = state;
     let times = |x: FloatTensor<B>, factor: f32| B::float_mul_scalar(x, factor.into());
     let mean =
         |old, new, decay: f32| B::float_add(times(old, decay), times(new, 1.0 - decay));
@@ -240,5 +245,5 @@ pub(super) fn adamw<B: Backend>(
         times(direction, step.rate * step.correction_1),
     );
     let average = mean(average, weight.clone(), step.average_decay);
-    (weight, first, second, average)
+    AdamWState { weight, first, second, average }
 }

@@ -9,11 +9,12 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{
-    Kernels,
-    adamw::AdamWStep,
+    adamw::{AdamWState, AdamWStep},
     composed,
     convolution::Sizes,
+    extension::Kernels,
     levels::GreyLoop,
+    odds::{Odds, OddsGradients},
     product::product,
     vector::{LEAST, exp, flush, inverse_norm, sigmoid, sum},
 };
@@ -262,7 +263,7 @@ impl Kernels for Flex {
                         totals.fill(grad.iter().sum());
                     }
                     for ((g, y), total) in grad.iter_mut().zip(output).zip(&totals) {
-                        *g = flush(*g - exp(*y) * total);
+                        *g -= exp(*y) * total;
                     }
                 }
             },
@@ -275,13 +276,13 @@ impl Kernels for Flex {
         base: FlexTensor,
         mix: FlexTensor,
         curves: FlexTensor,
-        levels: FlexTensor,
+        values: FlexTensor,
     ) -> FlexTensor {
-        watch("level_moments", [&seen, &precision, &base, &mix, &curves, &levels]);
-        let tensors = [seen, precision, base, mix, curves, levels].map(contiguous);
-        match GreyLoop::of(tensors.each_ref()) {
-            Some(posterior) => posterior.moments(),
-            None => composed::level_moments::<Self>(tensors),
+        watch("level_moments", [&seen, &precision, &base, &mix, &curves, &values]);
+        let odds = Odds { seen, precision, base, mix, curves, values }.map(contiguous);
+        match GreyLoop::of(&odds) {
+            Some(pixels) => pixels.moments(),
+            None => composed::level_moments::<Self>(odds),
         }
     }
 
@@ -291,23 +292,21 @@ impl Kernels for Flex {
         base: FlexTensor,
         mix: FlexTensor,
         curves: FlexTensor,
-        levels: FlexTensor,
+        values: FlexTensor,
         grad: FlexTensor,
     ) -> (FlexTensor, FlexTensor, FlexTensor, FlexTensor, FlexTensor) {
         watch(
             "level_moments_backward",
-            [&seen, &precision, &base, &mix, &curves, &levels, &grad],
+            [&seen, &precision, &base, &mix, &curves, &values, &grad],
         );
-        let tensors = [seen, precision, base, mix, curves, levels].map(contiguous);
+        let odds = Odds { seen, precision, base, mix, curves, values }.map(contiguous);
         let grad = contiguous(grad);
-        let gradients = match GreyLoop::of(tensors.each_ref()) {
-            Some(posterior) if grad.dtype() == DType::F32 => {
-                posterior.gradients(grad.storage())
-            }
+        let gradients = match GreyLoop::of(&odds) {
+            Some(pixels) if grad.dtype() == DType::F32 => pixels.gradients(grad.storage()),
             _ => None,
         };
-        let [seen, precision, base, mix, curves] = gradients
-            .unwrap_or_else(|| composed::level_moments_backward::<Self>(tensors, grad));
+        let OddsGradients { seen, precision, base, mix, curves } = gradients
+            .unwrap_or_else(|| composed::level_moments_backward::<Self>(odds, grad));
         (seen, precision, base, mix, curves)
     }
 
@@ -323,11 +322,10 @@ impl Kernels for Flex {
         watch("adamw", [&weight, &gradient, &first, &second, &average, &factor]);
         let tensors = [&weight, &gradient, &first, &second, &average, &factor];
         if tensors.into_iter().any(|tensor| tensor.dtype() != DType::F32) {
-            return composed::adamw::<Self>(
-                [weight, gradient, first, second, average],
-                factor,
-                step,
-            );
+            let state = AdamWState { weight, first, second, average };
+            let AdamWState { weight, first, second, average } =
+                composed::adamw::<Self>(state, gradient, factor, step);
+            return (weight, first, second, average);
         }
         let [gradient, factor] = [gradient, factor].map(contiguous);
         let factor = factor.storage().first().copied().unwrap_or(1.0);

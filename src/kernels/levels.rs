@@ -1,7 +1,7 @@
-//! The posterior of each pixel's level on the CPU, in one loop over the levels.
+//! The posterior of each pixel's grey level on the CPU, in one loop over the grey levels.
 //!
-//! As tensors, the probabilities of all levels of all pixels are [B, d, K]. With 256
-//! levels, going through such tensors for each operation took longer than all layers of the
+//! As tensors, the probabilities of all grey levels of all pixels are [B, d, V]. With 256
+//! of them, going through such tensors for each operation took longer than all layers of the
 //! network (appendix "Where the time goes").
 
 use burn::{
@@ -11,6 +11,7 @@ use burn::{
 use pulp::Arch;
 
 use super::{
+    odds::{Odds, OddsGradients},
     product::tensor,
     vector::{dot, exp, flush},
 };
@@ -29,37 +30,44 @@ pub(super) struct GreyLoop<'a> {
     precision: &'a [f32],
     base: &'a [f32],
     mix: &'a [f32],
-    /// Transposed, [K, J].
+    /// Transposed, [V, J].
     curves: Vec<f32>,
-    levels: &'a [f32],
-    /// [B, d, J, K].
+    values: &'a [f32],
+    /// [B, d, J, V].
     sizes: [usize; 4],
 }
 
 impl<'a> GreyLoop<'a> {
-    /// From seen, [B, d], precision, [B], base, [d, K], mix, [B, d, J], curves, [J, K], and
-    /// levels, [K], all in one piece.
-    ///
-    /// `None` if they do not hold f32 or do not fit together.
-    pub(super) fn of(tensors: [&'a FlexTensor; 6]) -> Option<Self> {
-        let shapes = tensors.map(|tensor| tensor.shape());
-        let [seen, precision, base, mix, curves, levels] =
-            shapes.each_ref().map(Shape::as_slice);
-        let (&[b, d], &[j, k]) = (seen, curves) else { return None };
-        let fits = precision == [b] && base == [d, k] && mix == [b, d, j] && levels == [k];
-        if !fits
-            || b * d * j * k == 0
-            || tensors.iter().any(|tensor| tensor.dtype() != DType::F32)
-        {
+    /// From odds that lie in one piece each. `None` if they do not hold f32 or do not fit
+    /// together.
+    pub(super) fn of(odds: &'a Odds<FlexTensor>) -> Option<Self> {
+        let Odds { seen, precision, base, mix, curves, values } = odds;
+        let (&[b, d], &[j, v]) = (seen.shape().as_slice(), curves.shape().as_slice())
+        else {
+            return None;
+        };
+        let is = |tensor: &FlexTensor, shape: &[usize]| tensor.shape().as_slice() == shape;
+        let fits = is(precision, &[b])
+            && is(base, &[d, v])
+            && is(mix, &[b, d, j])
+            && is(values, &[v]);
+        let all_f32 = odds.all().iter().all(|tensor| tensor.dtype() == DType::F32);
+        if !fits || !all_f32 || b * d * j * v == 0 {
             return None;
         }
-        let [seen, precision, base, mix, curves, levels] =
-            tensors.map(|tensor| tensor.storage());
-        let curves = (0..k)
-            .flat_map(|level| curves.iter().skip(level).step_by(k))
-            .copied()
-            .collect();
-        Some(Self { seen, precision, base, mix, curves, levels, sizes: [b, d, j, k] })
+        let curves = curves.storage::<f32>();
+        Some(Self {
+            seen: seen.storage(),
+            precision: precision.storage(),
+            base: base.storage(),
+            mix: mix.storage(),
+            curves: (0..v)
+                .flat_map(|grey| curves.iter().skip(grey).step_by(v))
+                .copied()
+                .collect(),
+            values: values.storage(),
+            sizes: [b, d, j, v],
+        })
     }
 
     // ANCHOR: pixels
@@ -71,7 +79,7 @@ impl<'a> GreyLoop<'a> {
         let rows = base.chunks_exact(*width).zip(self.curves.chunks_exact(self.sizes[2]));
         shared.fill(f32::NEG_INFINITY);
         for ((p, x), (base, curves)) in
-            p.chunks_exact_mut(*width).zip(self.levels).zip(rows)
+            p.chunks_exact_mut(*width).zip(self.values).zip(rows)
         {
             // How often the level occurs at this pixel, and how well it fits what is seen
             // of it...
@@ -92,7 +100,7 @@ impl<'a> GreyLoop<'a> {
         for sum in [&mut *shared, &mut *mean, &mut *variance] {
             sum.fill(0.0);
         }
-        for (p, x) in p.chunks_exact(*width).zip(self.levels) {
+        for (p, x) in p.chunks_exact(*width).zip(self.values) {
             for ((p, total), mean) in p.iter().zip(&mut *shared).zip(&mut *mean) {
                 *total += p;
                 *mean += p * x;
@@ -103,7 +111,7 @@ impl<'a> GreyLoop<'a> {
             *mean *= *total;
             *mean = if mean.abs() < LEAST_MEAN { 0.0 } else { *mean };
         }
-        for (p, x) in p.chunks_exact_mut(*width).zip(self.levels) {
+        for (p, x) in p.chunks_exact_mut(*width).zip(self.values) {
             let shared = shared.iter().zip(&*mean);
             for ((p, (factor, mean)), variance) in
                 p.iter_mut().zip(shared).zip(&mut *variance)
@@ -119,11 +127,11 @@ impl<'a> GreyLoop<'a> {
     /// of these pixels.
     #[inline(always)]
     fn for_each(&self, mut f: impl FnMut(&mut Pixels, usize, usize)) {
-        let [b, d, j, k] = self.sizes;
+        let [b, d, j, v] = self.sizes;
         for first in (0..d).step_by(SIDE_BY_SIDE) {
-            let mut pixels = Pixels::new((d - first).min(SIDE_BY_SIDE), j, k);
+            let mut pixels = Pixels::new((d - first).min(SIDE_BY_SIDE), j, v);
             let width = pixels.width;
-            turn(&self.base[first * k..][..width * k], &mut pixels.base, k);
+            turn(&self.base[first * v..][..width * v], &mut pixels.base, v);
             for b in 0..b {
                 let at = b * d + first;
                 pixels.seen.copy_from_slice(&self.seen[at..][..width]);
@@ -158,14 +166,13 @@ impl<'a> GreyLoop<'a> {
         tensor(moments, Shape::new([b, 2 * d]))
     }
 
-    /// The gradients of seen, precision, base, mix and curves from that of the moments, [B,
-    /// 2 d].
-    pub(super) fn gradients(&self, grad: &[f32]) -> Option<[FlexTensor; 5]> {
-        let [images, d, j, k] = self.sizes;
+    /// The gradients of the odds from that of the moments, [B, 2 d].
+    pub(super) fn gradients(&self, grad: &[f32]) -> Option<OddsGradients<FlexTensor>> {
+        let [images, d, j, v] = self.sizes;
         if grad.len() != images * 2 * d {
             return None;
         }
-        let sums = [images * d, images, d * k, images * d * j, j * k].map(|n| vec![0.0; n]);
+        let sums = [images * d, images, d * v, images * d * j, j * v].map(|n| vec![0.0; n]);
         let [of_seen, of_precision, of_base, of_mix, of_curves] =
             Arch::new().dispatch(
                 #[inline(always)]
@@ -178,7 +185,7 @@ impl<'a> GreyLoop<'a> {
                         mut of_curves,
                     ] = sums;
                     let [mut along, mut across, mut mix_sum, mut base_sum] =
-                        [1, 1, j, k].map(|n| vec![0.0; n * SIDE_BY_SIDE]);
+                        [1, 1, j, v].map(|n| vec![0.0; n * SIDE_BY_SIDE]);
                     self.for_each(
                         #[inline(always)]
                         |pixels, b, first| {
@@ -199,7 +206,7 @@ impl<'a> GreyLoop<'a> {
                                 .zip(of_curves.chunks_exact_mut(j));
                             let curves = self.curves.chunks_exact(j).zip(sums);
                             for ((p, x), (curves, (base_sum, of_curves))) in
-                                p.chunks_exact_mut(width).zip(self.levels).zip(curves)
+                                p.chunks_exact_mut(width).zip(self.values).zip(curves)
                             {
                                 // The gradient of the logit. Over all levels, these sum to
                                 // zero.
@@ -253,8 +260,8 @@ impl<'a> GreyLoop<'a> {
                             );
                             if b + 1 == images {
                                 turn(
-                                    &base_sum[..width * k],
-                                    &mut of_base[first * k..][..width * k],
+                                    &base_sum[..width * v],
+                                    &mut of_base[first * v..][..width * v],
                                     width,
                                 );
                             }
@@ -267,13 +274,13 @@ impl<'a> GreyLoop<'a> {
             .flat_map(|curve| of_curves.iter().skip(curve).step_by(j))
             .copied()
             .collect();
-        Some([
-            tensor(of_seen, Shape::new([images, d])),
-            tensor(of_precision, Shape::new([images])),
-            tensor(of_base, Shape::new([d, k])),
-            tensor(of_mix, Shape::new([images, d, j])),
-            tensor(of_curves, Shape::new([j, k])),
-        ])
+        Some(OddsGradients {
+            seen: tensor(of_seen, Shape::new([images, d])),
+            precision: tensor(of_precision, Shape::new([images])),
+            base: tensor(of_base, Shape::new([d, v])),
+            mix: tensor(of_mix, Shape::new([images, d, j])),
+            curves: tensor(of_curves, Shape::new([j, v])),
+        })
     }
 }
 
@@ -284,11 +291,11 @@ struct Pixels {
     width: usize,
     /// [width].
     seen: Vec<f32>,
-    /// [K, width].
+    /// [V, width].
     base: Vec<f32>,
     /// [J, width].
     mix: Vec<f32>,
-    /// The probability of each level, [K, width].
+    /// The probability of each level, [V, width].
     p: Vec<f32>,
     /// What all levels share: the largest logit, then the sum of all exponentials and at
     /// last its inverse, [width].
@@ -300,9 +307,9 @@ struct Pixels {
 }
 
 impl Pixels {
-    fn new(width: usize, j: usize, k: usize) -> Self {
+    fn new(width: usize, j: usize, v: usize) -> Self {
         let [seen, shared, mean, variance, mix, base, p] =
-            [1, 1, 1, 1, j, k, k].map(|n| vec![0.0; n * width]);
+            [1, 1, 1, 1, j, v, v].map(|n| vec![0.0; n * width]);
         Self { width, seen, base, mix, p, shared, mean, variance }
     }
 }

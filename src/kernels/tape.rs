@@ -13,7 +13,7 @@ use burn::{
     tensor::Shape,
 };
 
-use super::Kernels;
+use super::{extension::Kernels, odds::Odds};
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     fn fast_linear(
@@ -253,13 +253,13 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         base: FloatTensor<Self>,
         mix: FloatTensor<Self>,
         curves: FloatTensor<Self>,
-        levels: FloatTensor<Self>,
+        values: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct LevelMoments;
 
         impl<B: Kernels> Backward<B, 5> for LevelMoments {
-            type State = [FloatTensor<B>; 6];
+            type State = Odds<FloatTensor<B>>;
 
             fn backward(
                 self,
@@ -267,10 +267,10 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
                 grads: &mut Gradients,
                 _: &mut Checkpointer,
             ) {
-                let [seen, precision, base, mix, curves, levels] = ops.state;
+                let Odds { seen, precision, base, mix, curves, values } = ops.state;
                 let grad = grads.consume::<B>(&ops.node);
                 let (seen, precision, base, mix, curves) = B::fast_level_moments_backward(
-                    seen, precision, base, mix, curves, levels, grad,
+                    seen, precision, base, mix, curves, values, grad,
                 );
                 for (node, grad) in
                     ops.parents.into_iter().zip([seen, precision, base, mix, curves])
@@ -282,7 +282,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             }
         }
 
-        let (levels, _) = levels.into_parts();
+        let (values, _) = values.into_parts();
         let ((seen, of_seen), (precision, of_precision)) =
             (seen.into_parts(), precision.into_parts());
         let ((base, of_base), (mix, of_mix), (curves, of_curves)) =
@@ -294,11 +294,11 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             base.clone(),
             mix.clone(),
             curves.clone(),
-            levels.clone(),
+            values.clone(),
         );
         match LevelMoments.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                prep.finish([seen, precision, base, mix, curves, levels], moments)
+                prep.finish(Odds { seen, precision, base, mix, curves, values }, moments)
             }
             OpsKind::UnTracked(prep) => prep.finish(moments),
         }
