@@ -35,5 +35,7 @@ pub fn log_sum_exp(terms: &[f64]) -> f64 {
     if largest == f64::NEG_INFINITY {
         return f64::NEG_INFINITY;
     }
-    largest + terms.iter().map(|a| (a - largest).exp()).sum::<f64>().ln()
+    // exp(-100) adds nothing to one, and exp(-740) would be subnormal.
+    let exp = |a: f64| if a < -100.0 { 0.0 } else { a.exp() };
+    largest + terms.iter().map(|a| exp(a - largest)).sum::<f64>().ln()
 }
