@@ -31,8 +31,6 @@ mod linear;
 mod linear_vae;
 #[path = "mean.rs"]
 mod mean;
-#[path = "ch03_vae/noise.rs"]
-mod noise;
 #[path = "ch03_vae/pictures.rs"]
 mod pictures;
 #[path = "ch03_vae/tighter.rs"]
@@ -103,6 +101,7 @@ fn digits(chapter: &mut Chapter) -> Result<()> {
     tighter::report(chapter, &data, &found);
     let found = pictures::Pictures::new(chapter, &data, &wide, &plane)?;
     found.draw(chapter, data.test.side())?;
+    pictures::measure_samples(chapter, &data, &wide)?;
     let found = gradients::of_the_decoder(chapter, &data, &wide)?;
     gradients::report_decoder(chapter, &found);
     let found = collapse::Latents::of(&wide, &data.test, &chapter.device)?;

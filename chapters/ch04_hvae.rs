@@ -26,8 +26,6 @@ mod exact;
 mod levels;
 #[path = "mean.rs"]
 mod mean;
-#[path = "ch04_hvae/noise.rs"]
-mod noise;
 #[path = "ch04_hvae/pictures.rs"]
 mod pictures;
 
@@ -92,7 +90,8 @@ fn digits(chapter: &mut Chapter) -> Result<()> {
     let found = decides::measure(chapter, &config(), &hvae)?;
     decides::report(chapter, &found);
     let found = pictures::Pictures::new(chapter, &data.test, &config(), &vae, &hvae)?;
-    found.draw(chapter, data.test.side())
+    found.draw(chapter, data.test.side())?;
+    pictures::measure_samples(chapter, &data, &config(), &vae, &hvae)
 }
 
 fn train<M: Autoencoder>(

@@ -7,10 +7,10 @@ mod report;
 #[path = "ch05_vdm/walk.rs"]
 mod walk;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use elbo_to_diffusion::{
-    chapter::{self, Chapter, Flag, Setting, Spec},
+    chapter::{self, Chapter, Flag, MEASURED, Setting, Spec, report_samples},
     data::Dataset,
     error::Result,
     evaluation::{Bound, Draws, on_all_threads},
@@ -71,8 +71,13 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     report::bounds(chapter, &data, &bounds)?;
     let fewer = fewer_latents(chapter, &data, &model, bounds.test)?;
     report::fewer_latents(chapter, &data, &fewer)?;
-    let samples = sample(chapter, &data, &model)?;
+    let start = Instant::now();
+    let samples = sample(chapter, &data, &model, SAMPLES, Stream::Sampling)?;
+    let speed = SAMPLES as f64 / start.elapsed().as_secs_f64();
+    chapter.timing("sample_images_per_second", speed);
     report::samples(chapter, &data, &samples)?;
+    let many = sample(chapter, &data, &model, MEASURED, Stream::MeasuredSamples)?;
+    report_samples(chapter, &data, &[("samples", data.test.with_pixels(many))])?;
     walk::step_by_step(chapter, &data, &model)?;
     estimators::first_latent(chapter);
     estimators::estimators(chapter)
@@ -164,18 +169,21 @@ fn fewer_latents(
     // ANCHOR_END: fewer
 }
 
-/// Images drawn from the model, as grey levels, one after the other.
-fn sample(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<Vec<u8>> {
-    let start = std::time::Instant::now();
+/// n images drawn from the model, as grey levels, one after the other.
+fn sample(
+    chapter: &Chapter,
+    data: &Dataset,
+    model: &Model,
+    n: usize,
+    stream: Stream,
+) -> Result<Vec<u8>> {
     // ANCHOR: sample
     let gammas = model.schedule.grid(LATENTS);
     let denoise = on_all_threads(|z, gamma| model.denoiser.denoise(z, gamma, None));
-    let noise = &mut rng(chapter.seed(), Stream::Sampling, 0);
-    let shape = [SAMPLES, data.train.dim()];
+    let noise = &mut rng(chapter.seed(), stream, 0);
+    let shape = [n, data.train.dim()];
     let z = ancestral(shape, &gammas, denoise, noise, &chapter.device, |_, _, _| {});
     let digits = decode(z, model.schedule.gamma_min, &data.train.level_values())?;
     // ANCHOR_END: sample
-    chapter
-        .timing("sample_images_per_second", SAMPLES as f64 / start.elapsed().as_secs_f64());
     Ok(digits)
 }

@@ -13,13 +13,13 @@ use std::process::ExitCode;
 
 use burn::module::Module;
 use elbo_to_diffusion::{
-    chapter::{self, Chapter, Flag, Setting, Spec},
+    chapter::{self, Chapter, Flag, MEASURED, Setting, Spec, report_samples},
     data::{Dataset, Images},
     error::Result,
-    evaluation::{Bound, Draws},
+    evaluation::{Bound, Draws, on_all_threads},
     random::{Stream, rng},
     training::Training,
-    vdm::{Denoiser, Learned, Schedule},
+    vdm::{Denoiser, Learned, Schedule, ancestral, decode},
 };
 
 use schedules::Schedules;
@@ -78,6 +78,8 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     report::one_network(chapter, &data, &schedules, &bounds)?;
     let discrete = discrete_time(chapter, &data, &model, &schedules)?;
     report::discrete_time(chapter, &data, &discrete);
+    let samples = samples(chapter, &data, &model, &schedules)?;
+    report_samples(chapter, &data, &[("samples", samples)])?;
     let path = ends::descend(chapter, &data, &model)?;
     ends::report(chapter, &data, &model, &path)?;
     let trained = equal_training(chapter, &data, &setting, &fresh, &schedules)?;
@@ -157,6 +159,22 @@ fn discrete_time(
         ))
     };
     [10, 25, 50].into_iter().map(row).collect()
+}
+
+/// Images drawn in 200 steps of the learned schedule.
+fn samples(
+    chapter: &Chapter,
+    data: &Dataset,
+    model: &Model,
+    schedules: &Schedules,
+) -> Result<Images> {
+    let gammas = schedules.learned.grid(200);
+    let denoise = on_all_threads(|z, gamma| model.denoiser.denoise(z, gamma, None));
+    let noise = &mut rng(chapter.seed(), Stream::MeasuredSamples, 0);
+    let shape = [MEASURED, data.train.dim()];
+    let z = ancestral(shape, &gammas, denoise, noise, &chapter.device, |_, _, _| {});
+    let values = data.train.level_values();
+    Ok(data.test.with_pixels(decode(z, model.schedule.gamma_min, &values)?))
 }
 
 /// Short training runs that differ in the schedule alone, all bounded with the learned

@@ -38,6 +38,8 @@ pub enum Stream {
     Gradient = 11,
     /// Draws from posteriors that are looked at by themselves.
     Posterior = 12,
+    /// Samples that are measured, beside those that are looked at.
+    MeasuredSamples = 20,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

@@ -2,7 +2,7 @@
 
 use elbo_to_diffusion::{
     error::Result,
-    figure::{Axis, Series, Style},
+    figure::{Axis, Figure, Series, Style},
 };
 
 use super::{
@@ -28,8 +28,8 @@ pub struct Ascent<'a> {
 }
 
 impl GapMap<'_> {
-    /// Draws the map; returns the SVG.
-    pub fn draw(self, model: &impl ScalarLatent, log_prob: f64) -> Result<String> {
+    /// Draws the map.
+    pub fn draw(self, model: &impl ScalarLatent, log_prob: f64) -> Result<Figure> {
         let ([left, right], [low, high]) = (self.means, self.log_stds);
         let surface = Surface {
             x: Axis::linear("mean of q").range(left, right),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use elbo_to_diffusion::{
     error::{Error, Result},
-    figure::{Axis, FINE, FONT, Frame, INK, MUTED, Plot, Series, TEXT},
+    figure::{Axis, FINE, FONT, Figure, Frame, INK, MUTED, Plot, Series, TEXT},
 };
 
 use super::contour::contours;
@@ -24,9 +24,9 @@ pub struct Surface<F> {
 }
 
 impl<F: Fn(f64, f64) -> f64> Surface<F> {
-    /// Draws the map; returns the SVG. Fails if an axis has no range, or there is no path
-    /// to draw.
-    pub fn draw(self) -> Result<String> {
+    /// Draws the map. Its data are the paths and the contour lines. Fails if an
+    /// axis has no range, or there is no path to draw.
+    pub fn draw(self) -> Result<Figure> {
         const COLUMNS: usize = 160;
         const ROWS: usize = 100;
         let (Some(x), Some(y), false) =
@@ -36,24 +36,32 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
                 "cannot draw the figure: a surface needs two linear axes with a range",
             ));
         };
-        let along = |range: (f64, f64), i: usize, n: usize| {
-            range.0 + (range.1 - range.0) * i as f64 / n as f64
+        let along = |range: (f64, f64), i: f64, n: usize| {
+            range.0 + (range.1 - range.0) * i / n as f64
         };
         let row = |j| {
             (0..=COLUMNS)
-                .map(|i| (self.value)(along(x, i, COLUMNS), along(y, j, ROWS)))
+                .map(|i| {
+                    (self.value)(along(x, i as f64, COLUMNS), along(y, j as f64, ROWS))
+                })
                 .collect()
         };
         let values: Vec<Vec<f64>> = (0..=ROWS).map(row).collect();
 
-        let (svg, frame) =
-            Plot { x: self.x, y: self.y, series: self.paths }.draw_framed()?;
+        let plot = Plot { x: self.x, y: self.y, series: self.paths };
+        let (svg, frame) = plot.draw_framed()?;
+        let mut data = plot.data();
         let (mut bands, mut labels, mut taken) = (String::new(), String::new(), Vec::new());
         let rgb =
             |c: plotters::style::RGBColor| format!("#{:02x}{:02x}{:02x}", c.0, c.1, c.2);
         let (grey, ink) = (rgb(MUTED), rgb(INK));
         for &height in &self.heights {
-            let curves: Vec<Vec<(f64, f64)>> = contours(&values, height)
+            let lines = contours(&values, height);
+            for &(i, j) in lines.iter().flatten() {
+                let at = [along(x, i, COLUMNS), along(y, j, ROWS)];
+                data.row(&format!("contour line {height}"), at);
+            }
+            let curves: Vec<Vec<(f64, f64)>> = lines
                 .into_iter()
                 .map(|curve| {
                     let pixel = |(i, j): (f64, f64)| {
@@ -93,7 +101,7 @@ impl<F: Fn(f64, f64) -> f64> Surface<F> {
         };
         let rest = rest.trim_end();
         let body = rest.strip_suffix("</svg>").unwrap_or(rest);
-        Ok(format!("{head}\n{bands}{body}{labels}</svg>\n"))
+        Ok(data.with(format!("{head}\n{bands}{body}{labels}</svg>\n")))
     }
 }
 
@@ -148,7 +156,8 @@ mod tests {
 
     #[test]
     fn each_height_has_its_line_and_its_label() {
-        let svg = bowl(Axis::linear("x").range(-2.0, 2.0)).draw().unwrap();
+        let Figure { svg, data } = bowl(Axis::linear("x").range(-2.0, 2.0)).draw().unwrap();
+        assert!(data.contains("\ncontour line 0.5,") && data.contains("\ncontour line 1,"));
         assert_eq!(svg.matches("fill-rule=\"evenodd\"").count(), 2);
         assert!(svg.contains(">0.5</text>") && svg.contains(">1</text>"));
         assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));

@@ -13,14 +13,11 @@ use elbo_to_diffusion::{
     gaussian::DiagonalGaussian,
     host::download,
     oracle::log_sum_exp,
-    random::{Stream, normal},
+    random::{Stream, normal, rng},
     training::{SHARDS, Shard, Training},
 };
 
-use super::{
-    mean::mean,
-    noise::{Purpose, noise},
-};
+use super::mean::mean;
 
 // ANCHOR: evidence
 /// The posterior of an image in the latent plane, as a grid shows it.
@@ -137,7 +134,7 @@ pub fn one_posterior_per_image(
 
     let batch = Batch::new(images, &chapter.device);
     let elbo = |q: &DiagonalGaussian| -> Result<f64> {
-        let noise = &mut noise(seed, Purpose::OwnPosteriors);
+        let noise = &mut rng(seed, Stream::Posterior, 0);
         let mut total = 0.0;
         for _ in 0..64 {
             let z = q.rsample(normal(q.mean.dims(), noise, &chapter.device));

@@ -9,14 +9,11 @@ use elbo_to_diffusion::{
     gaussian::DiagonalGaussian,
     host::download,
     oracle::{Estimate, Rule},
-    random::normal,
+    random::{Stream, normal, rng},
 };
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{
-    mean::mean,
-    noise::{Purpose, noise},
-};
+use super::mean::mean;
 
 /// Variances of both estimators of d/dmu E f(z), z ~ N(mu, I), in the first coordinate of
 /// mu.
@@ -33,7 +30,7 @@ pub struct Simple {
 /// Both estimators of d/dmu E f(z), z ~ N(mu, I), in the first coordinate of mu = 0.
 pub fn of_simple_functions(seed: u64) -> Vec<Simple> {
     const DRAWS: usize = 100_000;
-    let noise = &mut noise(seed, Purpose::SimpleGradients);
+    let noise = &mut rng(seed, Stream::Gradient, 0);
     let mut draw = || -> f64 { StandardNormal.sample(noise) };
     let mut found = Vec::new();
     for d in [1_u32, 10, 100] {
@@ -86,7 +83,7 @@ pub fn of_the_decoder(
     const DRAWS: usize = 1000;
     let device = chapter.device.clone().autodiff();
     let decoder = model.decoder.clone().train().no_grad();
-    let noise = &mut noise(chapter.seed(), Purpose::DecoderGradients);
+    let noise = &mut rng(chapter.seed(), Stream::Gradient, 1);
     let mut sums = OfDecoder::default();
     for i in 0..8 {
         let image = data.test.range(i, i + 1);

@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 use elbo_to_diffusion::{
     autoencoder::Vae,
-    chapter::Chapter,
+    chapter::{Chapter, MEASURED, report_samples},
     data::{Dataset, Images},
     error::Result,
     figure::{ImageRow, image_rows},
@@ -112,6 +112,14 @@ impl Pictures {
         }
         Ok(())
     }
+}
+
+/// Measures samples of the model with 16 latents.
+pub fn measure_samples(chapter: &mut Chapter, data: &Dataset, wide: &Vae) -> Result<()> {
+    let noise = &mut rng(chapter.seed(), Stream::MeasuredSamples, 0);
+    let z = normal([MEASURED, 16], noise, &chapter.device);
+    let samples = data.test.with_pixels(wide.decoder.sample(z, noise)?);
+    report_samples(chapter, data, &[("VAE", samples)])
 }
 
 /// The points of the plane, row after row from the top.

@@ -4,11 +4,10 @@ use elbo_to_diffusion::{
     chapter::Chapter,
     error::Result,
     oracle::{Chain, Gaussian, LinearConditional, Matrix, Vector},
+    random::{Stream, rng},
 };
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-
-use super::noise::{Purpose, noise};
 
 const DATA: usize = 4;
 const LATENT: usize = 3;
@@ -32,7 +31,7 @@ pub struct Gaps {
 // ANCHOR: chains
 /// Random hierarchies of 1, 2, 3 and 5 levels of latents.
 pub fn chains(seed: u64) -> Result<Vec<Gaps>> {
-    let noise = &mut noise(seed, Purpose::Hierarchies);
+    let noise = &mut rng(seed, Stream::Exact, 0);
     [1, 2, 3, 5].into_iter().map(|latent_levels| gaps(latent_levels, noise)).collect()
 }
 

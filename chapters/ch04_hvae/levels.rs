@@ -8,14 +8,11 @@ use elbo_to_diffusion::{
     gaussian::DiagonalGaussian,
     host::download,
     oracle::log_sum_exp,
-    random::normal,
+    random::{Stream, normal, rng},
 };
 use rand_chacha::ChaCha8Rng;
 
-use super::{
-    mean::mean,
-    noise::{Purpose, noise},
-};
+use super::mean::mean;
 
 /// Draws of z_{t-1} given x alone, for the density q(z_t | x).
 const DRAWS: usize = 64;
@@ -127,7 +124,7 @@ pub fn level_by_level(
     model: &Hvae,
 ) -> Result<Vec<Cost>> {
     const PASSES: usize = 4;
-    let noise = &mut noise(chapter.seed(), Purpose::Paths);
+    let noise = &mut rng(chapter.seed(), Stream::Posterior, 0);
     let batch = Batch::new(&images.range(0, 256), &chapter.device);
     let mut costs = vec![Cost::default(); model.encoders.len()];
     for _ in 0..PASSES {

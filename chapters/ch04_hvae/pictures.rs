@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     autoencoder::{Hvae, HvaeConfig, Vae},
-    chapter::Chapter,
-    data::Images,
+    chapter::{Chapter, MEASURED, report_samples},
+    data::{Dataset, Images},
     error::Result,
     figure::{ImageRow, image_rows},
     host::download,
@@ -72,4 +72,22 @@ impl Pictures {
         chapter.figure("samples", &image_rows(&self.samples, side)?)?;
         chapter.figure("levels", &image_rows(&self.levels, side)?)
     }
+}
+
+/// Measures samples of both models.
+pub fn measure_samples(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    config: &HvaeConfig,
+    vae: &Vae,
+    hvae: &Hvae,
+) -> Result<()> {
+    let (device, latent_levels) = (chapter.device.clone(), config.latents.len());
+    let noise = &mut rng(chapter.seed(), Stream::MeasuredSamples, 0);
+    let top = normal([MEASURED, config.latents[latent_levels - 1]], noise, &device);
+    let z = hvae.descend(latent_levels, 1, top, noise);
+    let from_hvae = data.test.with_pixels(hvae.decoder.sample(z, noise)?);
+    let z = normal([MEASURED, config.latents[0]], noise, &device);
+    let from_vae = data.test.with_pixels(vae.decoder.sample(z, noise)?);
+    report_samples(chapter, data, &[("HVAE", from_hvae), ("VAE", from_vae)])
 }

@@ -2,7 +2,7 @@
 
 use elbo_to_diffusion::{
     error::{Error, Result},
-    figure::{FONT, GRID, INK, MUTED, SERIES, TEXT, cannot_draw},
+    figure::{FONT, Figure, GRID, INK, MUTED, SERIES, TEXT, Table, cannot_draw},
 };
 use plotters::prelude::*;
 
@@ -17,8 +17,8 @@ pub struct Field {
 }
 
 /// Draws the fields side by side on the square [-range, range]^2. The longest arrow of all
-/// gets the length `longest`. Returns the SVG.
-pub fn fields(fields: &[Field], range: f64, longest: f64) -> Result<String> {
+/// gets the length `longest`. The data are the arrows.
+pub fn fields(fields: &[Field], range: f64, longest: f64) -> Result<Figure> {
     let length = |[x, y]: [f64; 2]| x.hypot(y);
     let arrows = || fields.iter().flat_map(|field| &field.arrows);
     if arrows()
@@ -77,5 +77,14 @@ pub fn fields(fields: &[Field], range: f64, longest: f64) -> Result<String> {
         }
         area.present().map_err(cannot_draw)?;
     }
-    Ok(svg)
+    let mut data = Table::new(
+        "within 0.03 of the range: linear, linear, linear, linear",
+        &["field", "x", "y", "arrow in x", "arrow in y"],
+    );
+    for field in fields {
+        for (from, by) in &field.arrows {
+            data.row(&field.title, from.iter().chain(by).copied());
+        }
+    }
+    Ok(data.with(svg))
 }

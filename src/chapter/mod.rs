@@ -6,6 +6,7 @@ mod interrupt;
 mod program;
 mod progress;
 mod report;
+mod samples;
 mod setting;
 mod stage;
 mod terminal;
@@ -15,6 +16,7 @@ pub use self::{
     device::select as select_device,
     program::{Chapter, Spec, main},
     report::{Number, Report},
+    samples::{MEASURED, report_samples},
     setting::Setting,
     stage::Stage,
 };

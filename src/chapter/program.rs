@@ -24,6 +24,7 @@ use crate::{
         mnist::{Labels, mnist},
     },
     error::{Error, Result},
+    figure::Figure,
     files::{self, write_atomically},
     progress::{Listener, listen},
     weights,
@@ -221,9 +222,14 @@ impl Chapter {
         say(terminal::blocks(&images, side, level_count));
     }
 
-    /// Writes a figure, `<name>.svg`.
-    pub fn figure(&self, name: &str, svg: &str) -> Result<()> {
-        write_atomically(&self.out.join(format!("{name}.svg")), svg.as_bytes())
+    /// Writes a figure, `<name>.svg`, and what it shows, `<name>.csv`.
+    pub fn figure(&self, name: &str, figure: &Figure) -> Result<()> {
+        let write = |extension: &str, text: &str| {
+            let file = self.out.join(format!("{name}.{extension}"));
+            write_atomically(&file, text.as_bytes())
+        };
+        write("csv", &figure.data)?;
+        write("svg", &figure.svg)
     }
 
     /// The model with the weights of `--load`, or `None` if the flag was not given.

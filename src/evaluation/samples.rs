@@ -78,18 +78,53 @@ pub fn energy_distance(samples: &Images, images: &Images) -> Result<Measured> {
 /// Fails with a sentence for images of different sizes, and for none.
 pub fn nearest_distance(samples: &Images, images: &Images) -> Result<Measured> {
     check(samples, images, 1)?;
-    let nearest = |i| {
-        images
-            .iter()
-            .map(|image| distance(samples.image(i), image))
-            .fold(f64::INFINITY, f64::min)
+    Ok(mean(nearest(samples, images, false)))
+}
+
+/// The mean distance of an image to the nearest of the others.
+///
+/// Fails with a sentence for fewer than two images.
+pub fn nearest_other(images: &Images) -> Result<Measured> {
+    check(images, images, 2)?;
+    Ok(mean(nearest(images, images, true)))
+}
+
+/// The share of the samples that fall to each class, where a sample falls to that of the
+/// nearest image.
+///
+/// Fails with a sentence for images of different sizes, for none, and for images without
+/// labels.
+pub fn class_shares(samples: &Images, images: &Images) -> Result<Vec<f64>> {
+    check(samples, images, 1)?;
+    let labels = images.labels().ok_or_else(|| {
+        Error::failure("images without labels give samples no class; read them with labels")
+    })?;
+    let classes = labels.iter().max().map_or(0, |&last| usize::from(last) + 1);
+    let mut shares = vec![0.0; classes];
+    for (i, _) in nearest(samples, images, false) {
+        shares[usize::from(labels[i])] += 1.0 / samples.len() as f64;
+    }
+    Ok(shares)
+}
+
+/// Which image is nearest to each sample, and how far it is; where both are the same
+/// images, which of the others.
+fn nearest(samples: &Images, images: &Images, same: bool) -> Vec<(usize, f64)> {
+    let nearest = |s: usize| {
+        (0..images.len())
+            .filter(|&i| !(same && i == s))
+            .map(|i| (i, distance(samples.image(s), images.image(i))))
+            .fold((0, f64::INFINITY), |best, new| if new.1 < best.1 { new } else { best })
     };
-    let nearest: Vec<f64> = (0..samples.len()).into_par_iter().map(nearest).collect();
+    (0..samples.len()).into_par_iter().map(nearest).collect()
+}
+
+fn mean(nearest: Vec<(usize, f64)>) -> Measured {
     let n = nearest.len() as f64;
-    let mean = nearest.iter().sum::<f64>() / n;
-    let variance =
-        nearest.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    Ok(Measured { value: mean, standard_error: (variance / n).sqrt() })
+    let mean = nearest.iter().map(|(_, d)| d).sum::<f64>() / n;
+    let squares: f64 = nearest.iter().map(|(_, d)| (d - mean).powi(2)).sum();
+    let variance = squares / (n - 1.0).max(1.0);
+    Measured { value: mean, standard_error: (variance / n).sqrt() }
 }
 
 #[cfg(test)]
@@ -137,11 +172,26 @@ mod tests {
         assert!((found.standard_error - (8.0_f64 / 2.0).sqrt()).abs() < 1e-12, "{found:?}");
         let nearest = nearest_distance(&images(&[0, 2]), &images(&[4, 10])).unwrap();
         assert_eq!((nearest.value, nearest.standard_error), (3.0, 1.0));
+        assert_eq!(nearest_other(&images(&[0, 2, 7])).unwrap().value, 3.0);
         assert!(
             energy_distance(&images(&[1]), &images(&[1, 2]))
                 .unwrap_err()
                 .to_string()
                 .contains("at least 2")
         );
+    }
+
+    #[test]
+    fn a_sample_falls_to_the_class_of_the_nearest_image() {
+        let data = digits().unwrap();
+        let labels = data.test.labels().unwrap();
+        let shares = class_shares(&data.test, &data.test).unwrap();
+        for (class, share) in (0..).zip(shares) {
+            let count = labels.iter().filter(|&&label| label == class).count();
+            assert!((share - count as f64 / labels.len() as f64).abs() < 1e-9);
+        }
+        let without = data.test.with_pixels(vec![0; 64]);
+        let error = class_shares(&data.test, &without).unwrap_err();
+        assert!(error.to_string().contains("labels"));
     }
 }

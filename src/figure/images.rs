@@ -3,6 +3,7 @@
 use plotters::prelude::*;
 
 use super::{
+    data::{Figure, Table},
     palette::{FONT, INK, MUTED, PAPER, TEXT, cannot_draw},
     rectangles::merge_rectangles,
 };
@@ -51,8 +52,8 @@ impl ImageRow {
     }
 }
 
-/// Draws the rows below each other, as wide as the widest; returns the SVG.
-pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
+/// Draws the rows below each other, as wide as the widest.
+pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<Figure> {
     const WIDTH: usize = 480;
     const MARGIN: usize = 5;
     let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0).max(1);
@@ -97,7 +98,25 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<String> {
         }
         area.present().map_err(cannot_draw)?;
     }
-    Ok(merge_rectangles(&svg))
+    Ok(data(rows, side).with(merge_rectangles(&svg)))
+}
+
+/// How many images each row has, how dark they are on average, and how much neighbouring
+/// pixels differ on average.
+fn data(rows: &[ImageRow], side: usize) -> Table {
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let (n, sum) = values.fold((0.0, 0.0), |(n, sum), value| (n + 1.0, sum + value));
+        sum / f64::max(n, 1.0)
+    };
+    let mut table = Table::new("within 0.02", &["row", "images", "darkness", "edges"]);
+    for row in rows {
+        let darkness = mean(&mut row.images.iter().flatten().copied());
+        let lines = row.images.iter().flat_map(|image| image.chunks(side));
+        let mut edges =
+            lines.flat_map(|line| line.windows(2).map(|pair| (pair[0] - pair[1]).abs()));
+        table.row(&row.label, [row.images.len() as f64, darkness, mean(&mut edges)]);
+    }
+    table
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;

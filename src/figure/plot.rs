@@ -6,6 +6,7 @@ use plotters::{
 };
 
 use super::{
+    data::{Figure, Table},
     palette::{FONT, GRID, INK, MUTED, SERIES, TEXT, cannot_draw},
     rectangles::merge_rectangles,
 };
@@ -101,6 +102,10 @@ pub struct Frame {
     pub y: (f64, f64),
 }
 
+/// How far the points of a chart may differ between machines, as a share of the range of
+/// their axis: less than an eye sees.
+const SHARE: f64 = 0.03;
+
 /// A line chart.
 #[derive(Clone, Debug)]
 pub struct Plot {
@@ -122,10 +127,21 @@ impl Plot {
         }
     }
 
-    /// Draws the chart; returns the SVG. Fails if there is nothing to draw or a log axis
-    /// gets a value <= 0.
-    pub fn draw(&self) -> Result<String> {
-        Ok(self.draw_framed()?.0)
+    /// Draws the chart. Fails if there is nothing to draw or a log axis gets a value <= 0.
+    pub fn draw(&self) -> Result<Figure> {
+        Ok(self.data().with(self.draw_framed()?.0))
+    }
+
+    /// Each point of each curve.
+    pub fn data(&self) -> Table {
+        let scale = |axis: &Axis| if axis.log { "logarithmic" } else { "linear" };
+        let agreement =
+            format!("within {SHARE} of the range: {}, {}", scale(&self.x), scale(&self.y));
+        let mut data = Table::new(&agreement, &["curve", &self.x.label, &self.y.label]);
+        for series in &self.series {
+            series.points.iter().for_each(|&(x, y)| data.row(&series.name, [x, y]));
+        }
+        data
     }
 
     /// The SVG, and where the plotting area lies in it. Fails as [`Self::draw`] does.

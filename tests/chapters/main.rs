@@ -3,6 +3,7 @@
 
 mod command_line;
 mod comparator;
+mod figures;
 mod program;
 mod resume;
 mod threads;
@@ -11,6 +12,7 @@ mod weights;
 use std::path::Path;
 
 use comparator::WithinTolerance;
+use figures::Drawn;
 use program::run;
 
 /// Runs the chapter, checks its exit code and compares its report with the snapshot of its
@@ -33,6 +35,14 @@ fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
         omit_expression => true,
     }, {
         insta::assert_snapshot!(snapshot, report);
+    });
+    insta::with_settings!({
+        comparator => Box::new(Drawn),
+        snapshot_path => "../snapshots/figures",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(snapshot, figures::collect(out.path()));
     });
     let metrics = std::fs::read_to_string(out.path().join("metrics.json"))
         .expect("metrics.json was written");
