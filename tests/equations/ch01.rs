@@ -8,7 +8,7 @@ use crate::support::{
     Outcome, assert_close, assert_estimates, assert_relative, log_normal, normal,
     normal_matrix, normals, random_table, rng,
 };
-use crate::tex::digest;
+use crate::tex::{Values, digest, tex};
 
 /// The integral of p(x|z) p(z) over z, by quadrature, against the closed-form Gaussian
 /// marginal; and the sum over a discrete z against the moments that the mixture must have.
@@ -150,8 +150,8 @@ fn log_monte_carlo_bias() {
 /// 1/s2)^d - 1. Kind: quadrature.
 #[test]
 fn monte_carlo_variance() {
-    digest("monte-carlo-variance", "af46e864e99a");
     const TOLERANCE: f64 = 1e-10;
+    let page = tex("monte-carlo-variance");
     let second_moment = |x: &[f64], s2: f64| -> f64 {
         x.iter()
             .map(|x_i| {
@@ -169,13 +169,29 @@ fn monte_carlo_variance() {
             let mean = rule.integrate(|z| prior(z) * weight(x, z));
             assert_close(mean, 1.0, TOLERANCE);
             let variance = rule.integrate(|z| prior(z) * (weight(x, z) - 1.0).powi(2));
-            assert_relative(variance, second_moment(&[x], s2) - 1.0, TOLERANCE);
+            // `variance` is that of p(x|z)/p(x).
+            let evidence = log_normal(x, 0.0, 1.0 + s2).exp();
+            let values = Values::default()
+                .number(r"\Var[p(x \mid z)]", variance * evidence.powi(2))
+                .number("p(x)", evidence)
+                .number("d", 1.0)
+                .number("s", s2.sqrt())
+                .function("x", |_| x);
+            let sides = page.sides(&values);
+            assert_relative(sides[0], sides[1], TOLERANCE);
         }
         let x = [0.4, -1.2];
         let variance = rule.integrate_2d(|z1, z2| {
             prior(z1) * prior(z2) * (weight(x[0], z1) * weight(x[1], z2) - 1.0).powi(2)
         });
-        assert_relative(variance, second_moment(&x, s2) - 1.0, TOLERANCE);
+        let values = Values::default()
+            .number(r"\Var[p(x \mid z)]", variance)
+            .number("p(x)", 1.0)
+            .number("d", 2.0)
+            .number("s", s2.sqrt())
+            .function("x", |i| x[i[0] as usize - 1]);
+        let sides = page.sides(&values);
+        assert_relative(sides[0], sides[1], TOLERANCE);
         // Averaged over x, every dimension multiplies the second moment by 1 + 1/s2.
         let wide = Rule::gauss_legendre(400, -38.0, 38.0);
         let average = wide

@@ -6,10 +6,10 @@ use elbo_to_diffusion::oracle::{
 };
 
 use crate::support::{
-    Outcome, assert_all_close, assert_close, assert_estimates, assert_relative,
-    assert_vectors_close, derivative, log_normal, normal, normals, rng,
+    Outcome, assert_close, assert_estimates, assert_relative, assert_vectors_close,
+    derivative, log_normal, normal, normals, rng,
 };
-use crate::tex::digest;
+use crate::tex::{Values, digest, tex};
 
 /// The levels on which the tests run.
 const GAMMAS: [f64; 6] = [-8.0, -4.0, -1.0, 0.5, 3.0, 5.0];
@@ -53,8 +53,8 @@ fn mixture_1d() -> Result<ScalarMixture, Error> {
 /// the values that z was made from. Kind: closed form.
 #[test]
 fn eps_from_x() {
-    digest("eps-from-x", "432502ef496b");
     const TOLERANCE: f64 = 1e-11;
+    let page = tex("eps-from-x");
     let mut rng = rng(701);
     for gamma in GAMMAS {
         let level = NoiseLevel::new(gamma);
@@ -63,6 +63,16 @@ fn eps_from_x() {
         let z = abar.sqrt() * x + noise.sqrt() * eps;
         let score = (abar.sqrt() * x - z) / noise;
         let v = abar.sqrt() * eps - noise.sqrt() * x;
+        let values = Values::default()
+            .number("x", x)
+            .number("z", z)
+            .number(r"\eps", eps)
+            .number("s", score)
+            .number("v", v)
+            .number(r"\abar", abar);
+        for side in page.sides(&values) {
+            assert_close(side, x, TOLERANCE);
+        }
         // Every parameterization read as x, and x read as every other.
         let readings = [
             x,
@@ -89,8 +99,8 @@ fn eps_from_x() {
 /// own formula in alpha. Kind: closed form.
 #[test]
 fn error_scale() -> Outcome {
-    digest("error-scale", "6940977ef05d");
     const TOLERANCE: f64 = 1e-10;
+    let page = tex("error-scale");
     let (process, mut rng) = (process()?, rng(712));
     for step in process.steps().iter().skip(1) {
         let (signal, noise) = (step.t.abar().sqrt(), step.t.noise().sqrt());
@@ -111,10 +121,21 @@ fn error_scale() -> Outcome {
             beta.powi(2) / (2.0 * sigma_q2(step) * alpha),
             x_weight * noise.powi(2),
         ];
-        let scales = [1.0, noise / signal, noise.powi(2) / signal, noise];
+        let scales = [1.0, -noise / signal, noise.powi(2) / signal, -noise];
         for ((x_hat, weight), scale) in read.iter().zip(weights).zip(scales) {
-            assert_relative((x_hat - x).abs(), scale * error.abs(), TOLERANCE / noise);
             assert_relative(weight, scale.powi(2) * step.x_weight(), TOLERANCE);
+            let values = Values::default()
+                .number("x", x)
+                .number(r"\xhat", *x_hat)
+                .number(r"\text{scale}", scale)
+                .number(r"\text{target}", 0.0)
+                .number(r"\text{output}", error)
+                .number(r"w_{\text{output}}", weight)
+                .number("w_x", x_weight);
+            let sides = page.part(0, &values);
+            assert_relative(sides[0], sides[1], TOLERANCE / noise);
+            let sides = page.part(1, &values);
+            assert_relative(sides[0], sides[1], TOLERANCE);
         }
     }
     Ok(())
@@ -124,8 +145,8 @@ fn error_scale() -> Outcome {
 /// joint covariance. Kind: closed form.
 #[test]
 fn mu_forms() -> Outcome {
-    digest("mu-forms", "840fedfe8cce");
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("mu-forms");
     let (process, mut rng) = (process()?, rng(702));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
         let (alpha, abar, before) = (step.alpha(), step.t.abar(), step.s.abar());
@@ -134,11 +155,19 @@ fn mu_forms() -> Outcome {
         let score = -&eps / (1.0 - abar).sqrt();
         let x_form = &z * (alpha.sqrt() * (1.0 - before) / (1.0 - abar))
             + &x * (before.sqrt() * (1.0 - alpha) / (1.0 - abar));
-        let eps_form = (&z - &eps * ((1.0 - alpha) / (1.0 - abar).sqrt())) / alpha.sqrt();
-        let score_form = (&z + &score * (1.0 - alpha)) / alpha.sqrt();
         let exact = posterior(&process, i + 1, &z, &x)?;
-        for form in [x_form, eps_form, score_form] {
-            assert_vectors_close(&form, exact.mean(), TOLERANCE);
+        assert_vectors_close(&x_form, exact.mean(), TOLERANCE);
+        for j in 0..2 {
+            let values = Values::default()
+                .number(r"\mu_q", exact.mean()[j])
+                .number(r"\alpha_t", alpha)
+                .number(r"\abar_t", abar)
+                .number("z_t", z[j])
+                .number(r"\eps", eps[j])
+                .number("s", score[j]);
+            for side in page.sides(&values) {
+                assert_close(side, exact.mean()[j], TOLERANCE);
+            }
         }
     }
     Ok(())
@@ -172,19 +201,33 @@ fn sigma_q2(step: &Step) -> f64 {
     (1.0 - step.alpha()) * step.s.noise() / step.t.noise()
 }
 
+/// What the pages call the quantities of a step.
+fn of_step(step: &Step) -> Values<'_> {
+    let snr = |t: &[f64]| if t[0] == 7.0 { step.t.snr() } else { step.s.snr() };
+    Values::default()
+        .number("t", 7.0)
+        .function(r"\snr", snr)
+        .number(r"\alpha_t", step.alpha())
+        .number(r"\abar_t", step.t.abar())
+        .number(r"\sigma_q^2(t)", sigma_q2(step))
+        .number(r"\gamma_t", step.t.gamma)
+        .number(r"\gamma_{t-1}", step.s.gamma)
+}
+
 /// (1-alpha_t)^2/(2 sigma_q^2 (1-abar_t) alpha_t) against (SNR(t-1)/SNR(t) - 1)/2 and
 /// expm1(gamma_t - gamma_{t-1})/2; times |eps - eps_hat|^2, against the KL of conditioned
 /// posteriors. Kind: closed form.
 #[test]
 fn eps_weight() -> Outcome {
-    digest("eps-weight", "3814436c2605");
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("eps-weight");
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
     weighted_difference_is_kl(703, CONDITIONING_TOLERANCE, |step, z, outputs| {
         let (alpha, noise) = (step.alpha(), step.t.noise());
         let weight = (1.0 - alpha).powi(2) / (2.0 * sigma_q2(step) * noise * alpha);
-        assert_relative(weight, 0.5 * (step.s.snr() / step.t.snr() - 1.0), TOLERANCE);
-        assert_relative(weight, 0.5 * (step.t.gamma - step.s.gamma).exp_m1(), TOLERANCE);
+        for side in page.sides(&of_step(step).number(r"w_\eps", weight)) {
+            assert_relative(side, weight, TOLERANCE);
+        }
         assert_relative(step.eps_weight(), weight, TOLERANCE);
         let [eps, eps_hat] = outputs.map(|x| (z - x * step.t.abar().sqrt()) / noise.sqrt());
         weight * (eps - eps_hat).norm_squared()
@@ -196,14 +239,15 @@ fn eps_weight() -> Outcome {
 /// posteriors. Kind: closed form.
 #[test]
 fn score_weight() -> Outcome {
-    digest("score-weight", "bcf60fbba22f");
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("score-weight");
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
     weighted_difference_is_kl(704, CONDITIONING_TOLERANCE, |step, z, outputs| {
         let (alpha, noise) = (step.alpha(), step.t.noise());
         let weight = (1.0 - alpha).powi(2) / (2.0 * sigma_q2(step) * alpha);
-        let by_gamma = 0.5 * noise * (step.t.gamma - step.s.gamma).exp_m1();
-        assert_relative(weight, by_gamma, TOLERANCE);
+        for side in page.sides(&of_step(step).number("w_s", weight)) {
+            assert_relative(side, weight, TOLERANCE);
+        }
         assert_relative(step.score_weight(), weight, TOLERANCE);
         let [score, score_hat] = outputs.map(|x| (x * step.t.abar().sqrt() - z) / noise);
         weight * (score - score_hat).norm_squared()
@@ -216,8 +260,8 @@ fn score_weight() -> Outcome {
 /// Kind: closed form.
 #[test]
 fn v_weight() -> Outcome {
-    digest("v-weight", "6aec676dfb0f");
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("v-weight");
     const CONDITIONING_TOLERANCE: f64 = 1e-9;
     weighted_difference_is_kl(705, CONDITIONING_TOLERANCE, |step, z, outputs| {
         let (abar, noise) = (step.t.abar(), step.t.noise());
@@ -227,9 +271,20 @@ fn v_weight() -> Outcome {
             let eps = (z - x * abar.sqrt()) / noise.sqrt();
             eps * abar.sqrt() - x * noise.sqrt()
         });
-        let difference = (v - v_hat).norm_squared();
-        let in_x = (outputs[0] - outputs[1]).norm_squared();
-        assert_relative(difference, (1.0 + step.t.snr()) * in_x, TOLERANCE);
+        let difference = (&v - &v_hat).norm_squared();
+        let values = of_step(step)
+            .number("w_v", weight)
+            .number("w_x", step.x_weight())
+            .vector("v", v.as_slice())
+            .vector(r"\vhat", v_hat.as_slice())
+            .vector("x", outputs[0].as_slice())
+            .vector(r"\xhat", outputs[1].as_slice());
+        for side in page.part(0, &values) {
+            assert_relative(side, weight, TOLERANCE);
+        }
+        for side in page.part(1, &values) {
+            assert_relative(side, difference, TOLERANCE);
+        }
         weight * difference
     })
 }
@@ -239,8 +294,8 @@ fn v_weight() -> Outcome {
 /// conditioned posteriors. Kind: closed form.
 #[test]
 fn four_losses() -> Outcome {
-    digest("four-losses", "21ceb31b27c0");
     const TOLERANCE: f64 = 1e-9;
+    let page = tex("four-losses");
     let (process, mut rng) = (process()?, rng(706));
     for (i, step) in process.steps().iter().enumerate().skip(1) {
         let (signal, noise) = (step.t.abar().sqrt(), step.t.noise());
@@ -260,16 +315,24 @@ fn four_losses() -> Outcome {
             let v_hat = &eps_hat * signal - &x_hat * noise.sqrt();
             let growth = 0.5 * (step.s.snr() - step.t.snr());
             let ratio = 0.5 * (step.t.gamma - step.s.gamma).exp_m1();
-            let losses = [
-                growth * (&x - &x_hat).norm_squared(),
-                ratio * (&eps - &eps_hat).norm_squared(),
-                noise * ratio * (&score - &score_hat).norm_squared(),
-                noise * growth * (&v - &v_hat).norm_squared(),
-            ];
             let q = posterior(&process, i + 1, &z, &x)?;
             let kl = q.kl(&posterior(&process, i + 1, &z, &x_hat)?)?;
-            for loss in losses {
-                assert_relative(loss, kl, TOLERANCE);
+            let values = Values::default()
+                .number("w_x", growth)
+                .number(r"w_\eps", ratio)
+                .number("w_s", noise * ratio)
+                .number("w_v", noise * growth)
+                .vector("x", x.as_slice())
+                .vector(r"\xhat", x_hat.as_slice())
+                .vector(r"\eps", eps.as_slice())
+                .vector(r"\epshat", eps_hat.as_slice())
+                .vector("s", score.as_slice())
+                .vector(r"\shat", score_hat.as_slice())
+                .vector("v", v.as_slice())
+                .vector(r"\vhat", v_hat.as_slice())
+                .number(r"\KL{q(z_{t-1} \mid z_t, x)}{p_\theta(z_{t-1} \mid z_t)}", kl);
+            for side in page.sides(&values) {
+                assert_relative(side, kl, TOLERANCE);
             }
         }
     }
@@ -334,8 +397,8 @@ fn tweedie() -> Outcome {
 /// Kind: closed form, finite differences.
 #[test]
 fn tweedie_diffusion() -> Outcome {
-    digest("tweedie-diffusion", "bf6cb46acec3");
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("tweedie-diffusion");
     const SLOPE_TOLERANCE: f64 = 1e-6;
     let (data, mut rng) = (mixture_2d()?, rng(708));
     for gamma in GAMMAS {
@@ -344,8 +407,16 @@ fn tweedie_diffusion() -> Outcome {
         for _ in 0..10 {
             let z = marginal.sample(&mut rng);
             let score = marginal.score(&z)?;
-            let x_hat = (&z + &score * level.noise()) / level.abar().sqrt();
-            assert_vectors_close(&x_hat, &data.posterior(&z, level)?.mean(), TOLERANCE);
+            let mean = data.posterior(&z, level)?.mean();
+            for i in 0..2 {
+                let values = Values::default()
+                    .number(r"\E{}{x \mid z}", mean[i])
+                    .number("z", z[i])
+                    .number(r"\nabla \log q(z)", score[i])
+                    .number(r"\abar", level.abar());
+                let sides = page.sides(&values);
+                assert_close(sides[0], sides[1], TOLERANCE);
+            }
             for i in 0..2 {
                 let along = |value: f64| {
                     let mut moved = z.clone();
@@ -363,17 +434,25 @@ fn tweedie_diffusion() -> Outcome {
 /// q(x|z). Kind: closed form.
 #[test]
 fn tweedie_covariance() -> Outcome {
-    digest("tweedie-covariance", "be1ba1530350");
     const TOLERANCE: f64 = 1e-11;
+    let page = tex("tweedie-covariance");
     let (data, mut rng) = (mixture_2d()?, rng(709));
     for gamma in GAMMAS {
         let level = NoiseLevel::new(gamma);
         let marginal = data.marginal(level)?;
         for _ in 0..10 {
             let z = marginal.sample(&mut rng);
-            let curved = Matrix::identity(2, 2) + marginal.hessian(&z)? * level.noise();
-            let formula = curved * (level.noise() / level.abar());
-            assert_all_close(&formula, &data.posterior(&z, level)?.covariance(), TOLERANCE);
+            let (identity, hessian) = (Matrix::identity(2, 2), marginal.hessian(&z)?);
+            let covariance = data.posterior(&z, level)?.covariance();
+            for entry in [(0, 0), (0, 1), (1, 1)] {
+                let values = Values::default()
+                    .number(r"\operatorname{Cov}(x \mid z)", covariance[entry])
+                    .number(r"\I", identity[entry])
+                    .number(r"\nabla^2 \log q(z)", hessian[entry])
+                    .number(r"\abar", level.abar());
+                let sides = page.sides(&values);
+                assert_close(sides[0], sides[1], TOLERANCE);
+            }
         }
     }
     Ok(())
@@ -384,19 +463,27 @@ fn tweedie_covariance() -> Outcome {
 /// Kind: closed form, finite differences.
 #[test]
 fn conditional_score() -> Outcome {
-    digest("conditional-score", "c124a11b26f5");
     const TOLERANCE: f64 = 1e-10;
+    let page = tex("conditional-score");
     let mut rng = rng(710);
     for gamma in GAMMAS {
         let level = NoiseLevel::new(gamma);
         let (x, eps) = (normals(&mut rng, 2), normals(&mut rng, 2));
         let z = &x * level.abar().sqrt() + &eps * level.noise().sqrt();
-        let formula = -&eps / level.noise().sqrt();
-        assert_vectors_close(&formula, &level.given(&x)?.score(&z)?, TOLERANCE);
+        let score = level.given(&x)?.score(&z)?;
         for i in 0..2 {
+            let values = Values::default()
+                .number(r"\nabla_z \log q(z \mid x)", score[i])
+                .number("z", z[i])
+                .number("x", x[i])
+                .number(r"\eps", eps[i])
+                .number(r"\abar", level.abar());
             let mean = level.abar().sqrt() * x[i];
             let slope = derivative(|z| log_normal(z, mean, level.noise()), z[i]);
-            assert_close(formula[i], slope, TOLERANCE / level.noise());
+            for side in page.sides(&values) {
+                assert_close(side, score[i], TOLERANCE);
+                assert_close(side, slope, TOLERANCE / level.noise());
+            }
         }
     }
     Ok(())
@@ -423,8 +510,8 @@ fn given_z(
 /// expectation by quadrature over x. Kind: quadrature.
 #[test]
 fn marginal_score() -> Outcome {
-    digest("marginal-score", "4851048ef977");
     const TOLERANCE: f64 = 1e-10;
+    let page = tex("marginal-score");
     let data = mixture_1d()?;
     for gamma in GAMMAS {
         let level = NoiseLevel::new(gamma);
@@ -435,8 +522,14 @@ fn marginal_score() -> Outcome {
                 (level.abar().sqrt() * x - z) / level.noise()
             });
             let eps_mean = given_z(&data, level, z, |_, eps| eps);
-            assert_close(score, conditional, TOLERANCE);
-            assert_close(score, -eps_mean / level.noise().sqrt(), TOLERANCE);
+            let values = Values::default()
+                .number(r"\nabla \log q(z)", score)
+                .number(r"\E{q(x \mid z)}{\nabla_z \log q(z \mid x)}", conditional)
+                .number(r"\E{}{\eps \mid z}", eps_mean)
+                .number(r"\abar", level.abar());
+            for side in page.sides(&values) {
+                assert_close(side, score, TOLERANCE);
+            }
         }
     }
     Ok(())
@@ -518,8 +611,8 @@ fn denoising_score_matching() -> Outcome {
 /// the perfect score leaves of the KL. Kind: quadrature.
 #[test]
 fn score_excess() -> Outcome {
-    digest("score-excess", "8c78936358e5");
     const TOLERANCE: f64 = 1e-9;
+    let page = tex("score-excess");
     let (data, pairs, hermite) =
         (mixture_1d()?, Rule::gauss_hermite(80), Rule::gauss_hermite(120));
     for (gamma_s, gamma_t) in [(-2.0, -1.5), (-0.5, 0.4), (2.0, 3.0)] {
@@ -530,7 +623,20 @@ fn score_excess() -> Outcome {
         });
         let weight = (1.0 - step.alpha()).powi(2) / (2.0 * sigma_q2(&step) * step.alpha());
         let mmse = data.mmse(step.t, &hermite);
-        assert_close(weight * c, 0.5 * (step.s.snr() - step.t.snr()) * mmse, TOLERANCE);
+        // E[x|z] from the score of q(z).
+        let error = over_pairs(&data, step.t, &pairs, |z, x, _| {
+            let mean = z + step.t.noise() * marginal.score(z);
+            (x - mean / step.t.abar().sqrt()).powi(2)
+        });
+        let values = of_step(&step)
+            .number("w_s", weight)
+            .number("C", c)
+            .number(r"\mmse(t)", mmse)
+            .number(r"\E{}{\norm{x - \E{}{x \mid z_t}}^2}", error);
+        for part in 0..2 {
+            let sides = page.part(part, &values);
+            assert_close(sides[0], sides[1], TOLERANCE);
+        }
     }
     Ok(())
 }

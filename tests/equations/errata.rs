@@ -12,7 +12,7 @@ use crate::ch05::{Powers, Reverse, linear_abar, processes};
 use crate::support::{
     Outcome, assert_close, assert_relative, derivative, log_normal, normal, rng,
 };
-use crate::tex::digest;
+use crate::tex::{Values, digest, tex};
 
 /// reconstruction - consistency prior - sum of the printed KL terms, each written out.
 fn printed_form(powers: &Powers, reverse: &Reverse, x: f64) -> f64 {
@@ -27,25 +27,23 @@ fn printed_form(powers: &Powers, reverse: &Reverse, x: f64) -> f64 {
 /// chains, T = 2 to 100. Kind: closed form.
 #[test]
 fn consistency_error() -> Outcome {
-    digest("consistency-error", "5bfd75a93a30");
     const TOLERANCE: f64 = 1e-9;
+    let page = tex("consistency-error");
     let mut rng = rng(551);
     for process in processes()?.into_iter().chain([linear_abar(20)?]) {
         let (powers, x) = (Powers::of(&process), normal(&mut rng));
         let p = Reverse::near_exact(&process, 0.3, &mut rng);
-        let formula: f64 = (1..process.step_count())
-            .map(|t| {
-                -p.a[t + 1] * powers.alpha[t + 1].sqrt() * (1.0 - powers.alpha[t])
-                    / p.c[t + 1]
-            })
-            .sum();
         let printed =
             DiffusionBound::new(&process, &p.chain()?, &vector(&[x]))?.printed_elbo();
-        assert_close(
-            formula,
-            printed - exact_elbo(&process, &p.chain()?, &vector(&[x]))?,
-            TOLERANCE,
-        );
+        let values = Values::default()
+            .number("B", printed)
+            .number(r"\ELBO", exact_elbo(&process, &p.chain()?, &vector(&[x]))?)
+            .number("T", process.step_count() as f64)
+            .function("a", |t| p.a[t[0] as usize])
+            .function("c", |t| p.c[t[0] as usize])
+            .function(r"\alpha", |t| powers.alpha[t[0] as usize]);
+        let sides = page.sides(&values);
+        assert_close(sides[0], sides[1], TOLERANCE);
     }
     Ok(())
 }
@@ -55,8 +53,8 @@ fn consistency_error() -> Outcome {
 /// closed form.
 #[test]
 fn consistency_counterexample() -> Outcome {
-    digest("consistency-counterexample", "3933b72a5dfe");
     const TOLERANCE: f64 = 1e-9;
+    let page = tex("consistency-counterexample");
     let x = 0.8;
     for steps in [2, 3, 5, 20, 100, 1000] {
         let process = linear_abar(steps)?;
@@ -64,12 +62,21 @@ fn consistency_counterexample() -> Outcome {
             assert_close(level.abar(), 1.0 - t as f64 / (steps + 1) as f64, TOLERANCE);
         }
         let sum: f64 = (1..steps).map(|k| k as f64 / (k + 2) as f64).sum();
-        let harmonic: f64 = (1..=steps + 1).map(|k| 1.0 / k as f64).sum();
-        assert_close(-sum, 2.0 * harmonic - (steps + 2) as f64, TOLERANCE);
         let reverse = process.exact_reverse(&Gaussian::standard(1)?)?;
         let printed =
             DiffusionBound::new(&process, &reverse, &vector(&[x]))?.printed_elbo();
-        assert_close(-sum, printed - log_normal(x, 0.0, 1.0), TOLERANCE);
+        let harmonic = |n: &[f64]| (1..=n[0] as usize).map(|k| 1.0 / k as f64).sum();
+        let values = Values::default()
+            .number("B", printed)
+            .number("p(x)", log_normal(x, 0.0, 1.0).exp())
+            .number("T", steps as f64)
+            .number("n", 7.0)
+            .function("H", harmonic);
+        for side in page.part(0, &values) {
+            assert_close(side, -sum, TOLERANCE);
+        }
+        let sides = page.part(1, &values);
+        assert_close(sides[0], sides[1], TOLERANCE);
         assert!(sum >= 1.0 / 3.0 - TOLERANCE);
     }
     Ok(())
@@ -192,8 +199,8 @@ fn printed_minimiser() -> Outcome {
 /// of z_s misses 1 by more than three times as much. Kind: negative, closed form.
 #[test]
 fn ancestral_eps() -> Outcome {
-    digest("ancestral-eps", "c4b996c37969");
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("ancestral-eps");
     let (x, mut rng) = (0.8, rng(553));
     let process = Process::linear_gamma(-8.0, 5.0, 20)?;
     let abar = Powers::of(&process).abar;
@@ -206,7 +213,17 @@ fn ancestral_eps() -> Outcome {
         let z = signal * x + sigma_t * eps;
         let step = |factor: f64| (abar[t - 1] / abar[t]).sqrt() * (z - factor * c * eps);
         let exact = joint.regression(&[t - 2], &[t - 1])?.given(&vector(&[z]))?;
-        assert_close(step(sigma_t), exact.mean()[0], TOLERANCE);
+        let values = Values::default()
+            .number(r"\mu_q", exact.mean()[0])
+            .number(r"\abar_s", abar[t - 1])
+            .number(r"\abar_t", abar[t])
+            .number("z_t", z)
+            .number(r"\sigma_t", sigma_t)
+            .number("c", c)
+            .number(r"\eps", eps);
+        for side in page.sides(&values) {
+            assert_close(side, step(sigma_t), TOLERANCE);
+        }
         assert!((step(1.0) - exact.mean()[0]).abs() > 1e-3 * eps.abs());
 
         let keep =

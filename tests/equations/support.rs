@@ -31,15 +31,6 @@ pub fn assert_relative(left: f64, right: f64, tolerance: f64) {
 
 /// Fails unless every entry agrees to `tolerance`.
 #[track_caller]
-pub fn assert_all_close(left: &Matrix, right: &Matrix, tolerance: f64) {
-    assert_eq!(left.shape(), right.shape());
-    for (l, r) in left.iter().zip(right.iter()) {
-        assert_close(*l, *r, tolerance);
-    }
-}
-
-/// Fails unless every entry agrees to `tolerance`.
-#[track_caller]
 pub fn assert_vectors_close(left: &Vector, right: &Vector, tolerance: f64) {
     assert_eq!(left.len(), right.len());
     for (l, r) in left.iter().zip(right.iter()) {

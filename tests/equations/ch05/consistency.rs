@@ -8,7 +8,7 @@ use elbo_to_diffusion::oracle::{
 use super::bound::{expected_prior_kl, kl, reconstruction};
 use super::{Powers, Reverse, linear_abar};
 use crate::support::{Outcome, assert_close, log_normal, normal, rng};
-use crate::tex::digest;
+use crate::tex::{Values, digest, tex};
 
 /// E KL(q(z_t|z_{t-1}) || p(z_t|z_{t+1})) over (z_{t-1}, z_{t+1}) given x, as often
 /// printed.
@@ -138,8 +138,8 @@ fn consistency_kl_corrected() -> Outcome {
 /// almost zero. Kind: negative, closed form.
 #[test]
 fn consistency_prior() -> Outcome {
-    digest("consistency-prior", "e580ebd189b3");
     const TOLERANCE: f64 = 1e-11;
+    let page = tex("consistency-prior");
     let mut rng = rng(523);
     for process in
         [Process::linear_gamma(-8.0, 5.0, 20)?, linear_abar(7)?, Process::ddpm()?]
@@ -162,9 +162,19 @@ fn consistency_prior() -> Outcome {
             )?],
         )?;
         let information = pair.kl(&product.joint()?)?;
-        assert_close(-0.5 * ((1.0 - alpha) / (1.0 - abar)).ln(), information, TOLERANCE);
         let prior_kl = end.kl(&Gaussian::standard(1)?)?;
-        assert_close(formula, prior_kl + information, TOLERANCE);
+        let expected = r"\E{q(z_{T-1} \mid x)}{\KL{q(z_T \mid z_{T-1})}{p(z_T)}}";
+        let values = Values::default()
+            .number(expected, formula)
+            .number(r"\KL{q(z_T \mid x)}{p(z_T)}", prior_kl)
+            .number(r"I_q(z_{T-1}; z_T \mid x)", information)
+            .number("d", 1.0)
+            .number(r"\alpha_T", alpha)
+            .number(r"\abar_T", abar);
+        for part in 0..2 {
+            let sides = page.part(part, &values);
+            assert_close(sides[0], sides[1], TOLERANCE);
+        }
         if last == 1000 {
             assert_close(information, 1.956, 5e-4);
             assert!(prior_kl < 1e-3 && formula > 1.9);

@@ -3,7 +3,9 @@
 use elbo_to_diffusion::oracle::{Chain, Gaussian, LinearConditional, Process, vector};
 
 use super::{Powers, processes};
-use crate::support::{Outcome, assert_close, log_normal, normal, normals, rng};
+use crate::support::{
+    Outcome, assert_close, assert_relative, log_normal, normal, normals, rng,
+};
 use crate::tex::{Values, digest, tex};
 
 /// alpha_t (1 - alpha_{t-1}) + (1 - alpha_t) against 1 - alpha_t alpha_{t-1}, and both
@@ -34,11 +36,12 @@ fn noise_merging() -> Outcome {
 /// the joint law that the chain of one-step conditionals builds. Kind: closed form.
 #[test]
 fn forward_marginal() -> Outcome {
-    digest("forward-marginal", "95805568a886");
     const TOLERANCE: f64 = 1e-13;
+    let page = tex("forward-marginal");
+    page.words(0, r"q(z_t \mid x) = \N{\sqrt{\abar_t}\; x}{(1 - \abar_t)\,\I}");
     let x = vector(&[0.8, -1.7]);
     for process in processes()? {
-        let abar = Powers::of(&process).abar;
+        let Powers { alpha, abar } = Powers::of(&process);
         let joint = process.forward(&x)?.joint()?;
         for (t, abar_t) in abar.iter().enumerate().skip(1) {
             let law = joint.marginal(&[2 * t - 2, 2 * t - 1])?;
@@ -47,6 +50,12 @@ fn forward_marginal() -> Outcome {
                 assert_close(law.covariance()[(i, i)], 1.0 - abar_t, TOLERANCE);
             }
             assert_close(law.covariance()[(0, 1)], 0.0, TOLERANCE);
+            let values = Values::default()
+                .number(r"\abar_t", 1.0 - law.covariance()[(0, 0)])
+                .number("t", t as f64)
+                .function(r"\alpha", |i| alpha[i[0] as usize]);
+            let sides = page.part(1, &values);
+            assert_close(sides[0], sides[1], TOLERANCE);
         }
     }
     Ok(())
@@ -110,8 +119,8 @@ fn variance_preserved() -> Outcome {
 /// form.
 #[test]
 fn bayes_step() -> Outcome {
-    digest("bayes-step", "1ae7f58f8edb");
     const TOLERANCE: f64 = 1e-10;
+    let page = tex("bayes-step");
     let (process, x, mut rng) = (Process::linear_gamma(-8.0, 5.0, 20)?, 0.8, rng(501));
     let Powers { alpha, abar } = Powers::of(&process);
     let joint = process.forward(&vector(&[x]))?.joint()?;
@@ -125,11 +134,15 @@ fn bayes_step() -> Outcome {
                 alpha[t].sqrt() * before + (1.0 - alpha[t]).sqrt() * normal(&mut rng);
             let step = log_normal(after, alpha[t].sqrt() * before, 1.0 - alpha[t]);
             let back = posterior.given(&vector(&[after]))?.log_prob(&vector(&[before]))?;
-            assert_close(
-                step,
-                back + marginal(after, t) - marginal(before, t - 1),
-                TOLERANCE,
-            );
+            let values = Values::default()
+                .number(r"q(z_t \mid z_{t-1})", step.exp())
+                .number(r"q(z_{t-1} \mid z_t, x)", back.exp())
+                .number(r"q(z_t \mid x)", marginal(after, t).exp())
+                .number(r"q(z_{t-1} \mid x)", marginal(before, t - 1).exp())
+                .number("t", t as f64);
+            let sides = page.part(0, &values);
+            assert_relative(sides[0], sides[1], TOLERANCE);
+            page.part(1, &values);
         }
     }
     Ok(())
