@@ -31,23 +31,25 @@ mod noise;
 #[path = "ch04_hvae/pictures.rs"]
 mod pictures;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch04_hvae",
+    about: "Chapter 4: train a hierarchy of three levels on the digits and compare it with chapter 3's autoencoder",
+    flags: &[
+        Flag::Device,
+        Flag::Mnist,
+        Flag::Full,
+        Flag::Steps,
+        Flag::Weights,
+        Flag::Resume,
+    ],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch04_hvae",
-        about: "Chapter 4: train a hierarchy of three levels on the digits and compare it with chapter 3's autoencoder",
-        flags: &[
-            Flag::Device,
-            Flag::Mnist,
-            Flag::Full,
-            Flag::Steps,
-            Flag::Weights,
-            Flag::Resume,
-        ],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
 // ANCHOR: config
@@ -63,7 +65,7 @@ fn config() -> HvaeConfig {
 }
 // ANCHOR_END: config
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     if black_and_white::asked_for(chapter)? { mnist(chapter) } else { digits(chapter) }
 }
 

@@ -27,26 +27,28 @@ const REPORTED: usize = 500;
 /// Images drawn from the model.
 const SAMPLES: usize = 64;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch05_vdm",
+    about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
+    flags: &[
+        Flag::Device,
+        Flag::Mnist,
+        Flag::Full,
+        Flag::Steps,
+        Flag::Weights,
+        Flag::Resume,
+    ],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch05_vdm",
-        about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[
-            Flag::Device,
-            Flag::Mnist,
-            Flag::Full,
-            Flag::Steps,
-            Flag::Weights,
-            Flag::Resume,
-        ],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
     let setting = chapter.setting(1200);
     // ANCHOR: network
@@ -166,7 +168,7 @@ fn fewer_latents(
 
 /// Images drawn from the model, as grey levels, one after the other.
 fn sample(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<Vec<u8>> {
-    let start = std::time::Instant::now();
+    let start = web_time::Instant::now();
     // ANCHOR: sample
     let gammas = model.schedule.grid(LATENTS);
     let denoise = on_all_threads(|z, gamma| model.denoiser.denoise(z, gamma, None));

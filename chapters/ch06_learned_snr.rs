@@ -29,23 +29,25 @@ use train::{Run, train};
 /// have fewer.
 const REPORTED: usize = 500;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch06_learned_snr",
+    about: "Chapter 6: bound the likelihood in continuous time, and learn the noise schedule",
+    flags: &[
+        Flag::Device,
+        Flag::Mnist,
+        Flag::Full,
+        Flag::Steps,
+        Flag::Weights,
+        Flag::Resume,
+    ],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch06_learned_snr",
-        about: "Chapter 6: bound the likelihood in continuous time, and learn the noise schedule",
-        flags: &[
-            Flag::Device,
-            Flag::Mnist,
-            Flag::Full,
-            Flag::Steps,
-            Flag::Weights,
-            Flag::Resume,
-        ],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
 /// The denoiser and the schedule it is trained with.
@@ -55,7 +57,7 @@ struct Model {
     schedule: Learned,
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
     let setting = chapter.setting(900);
     let device = chapter.device.clone().autodiff();
