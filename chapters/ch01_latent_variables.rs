@@ -16,7 +16,7 @@ mod class_mixture;
 #[path = "ch01_latent_variables/classes.rs"]
 mod classes;
 #[path = "ch01_latent_variables/monte_carlo.rs"]
-mod monte_carlo;
+pub(crate) mod monte_carlo;
 
 #[cfg(not(lab))]
 #[global_allocator]

@@ -23,9 +23,9 @@ mod gap;
 #[path = "ch02_elbo/importance.rs"]
 mod importance;
 #[path = "ch02_elbo/meters.rs"]
-mod meters;
+pub(crate) mod meters;
 #[path = "ch02_elbo/scalar_latent.rs"]
-mod scalar_latent;
+pub(crate) mod scalar_latent;
 #[path = "ch02_elbo/surface.rs"]
 mod surface;
 #[path = "ch02_elbo/surgery.rs"]

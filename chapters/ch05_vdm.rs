@@ -9,6 +9,7 @@ mod walk;
 
 use std::process::ExitCode;
 
+use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
     chapter::{self, Chapter, Flag, Setting, Spec},
     data::Dataset,
@@ -20,7 +21,9 @@ use elbo_to_diffusion::{
 };
 
 /// Number of latents in the chain.
-const LATENTS: usize = 200;
+pub(crate) const LATENTS: usize = 200;
+/// Steps of training.
+pub(crate) const STEPS: usize = 1200;
 /// Each part of the data is reported on at most this many of its first images. The digits
 /// have fewer.
 const REPORTED: usize = 500;
@@ -50,12 +53,8 @@ fn main() -> ExitCode {
 
 pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let setting = chapter.setting(1200);
-    // ANCHOR: network
-    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
-    let device = chapter.device.clone().autodiff();
-    let fresh = Denoiser::for_images(&data.train, setting.trunk, init, &device);
-    // ANCHOR_END: network
+    let setting = chapter.setting(STEPS);
+    let fresh = fresh(chapter, &data, &setting);
     let loaded = chapter.load_weights(&fresh)?;
 
     report::baselines(chapter, &data);
@@ -80,6 +79,15 @@ pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     estimators::estimators(chapter)
 }
 
+/// The network before its training.
+pub(crate) fn fresh(chapter: &Chapter, data: &Dataset, setting: &Setting) -> Denoiser {
+    // ANCHOR: network
+    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
+    let device = chapter.device.clone().autodiff();
+    Denoiser::for_images(&data.train, setting.trunk, init, &device)
+    // ANCHOR_END: network
+}
+
 /// A trained network and the noise levels that it knows.
 struct Model {
     denoiser: Denoiser,
@@ -93,12 +101,21 @@ fn train(
     setting: &Setting,
     fresh: Denoiser,
 ) -> Result<Trained<Denoiser>> {
-    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
+    let loss = loss(data, setting, chapter.seed(), chapter.device.clone().autodiff());
+    chapter.stage("training", setting).train(&fresh, loss)
+}
+
+/// The loss of a shard of a batch, in bits/dim.
+pub(crate) fn loss(
+    data: &Dataset,
+    setting: &Setting,
+    seed: u64,
+    device: Device,
+) -> impl Fn(&Denoiser, Shard) -> Tensor<1> + Sync {
     let gammas = setting.linear().grid(LATENTS);
     let terms = LATENTS - 1;
-
     // ANCHOR: loss
-    let loss = |model: &Denoiser, shard: Shard| {
+    move |model: &Denoiser, shard: Shard| {
         let n = setting.batch / SHARDS;
         let (x, eps) =
             shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
@@ -109,9 +126,8 @@ fn train(
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
         denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(terms as f64)
-    };
+    }
     // ANCHOR_END: loss
-    chapter.stage("training", setting).train(&fresh, loss)
 }
 // ANCHOR_END: train
 

@@ -52,9 +52,9 @@ fn main() -> ExitCode {
 
 /// The denoiser and the schedule it is trained with.
 #[derive(Module, Debug)]
-struct Model {
-    denoiser: Denoiser,
-    schedule: Learned,
+pub(crate) struct Model {
+    pub(crate) denoiser: Denoiser,
+    pub(crate) schedule: Learned,
 }
 
 pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
