@@ -42,21 +42,19 @@ struct Measured {
 /// The variance s2 of the model z ~ N(0, I), x|z ~ N(z, s2 I), hence x ~ N(0, (1 + s2) I).
 const S2: f64 = 0.5;
 
-/// Every coordinate of x: one standard deviation from its mean.
-fn x() -> f64 {
-    (1.0 + S2).sqrt()
-}
+/// The variance of a coordinate of x. Each lies one standard deviation from its mean.
+const X2: f64 = 1.0 + S2;
 
 /// log p(x) of one coordinate, in nats.
 pub fn log_p() -> f64 {
-    log_normal(x(), 0.0, 1.0 + S2)
+    log_normal(X2.sqrt(), 0.0, X2)
 }
 
 /// Adds log p(x_i|z_i) - log p(x_i) of one coordinate more, for a z_i of each draw.
 pub fn add_dimension(log_weights: &mut [f64], noise: &mut impl Rng) {
     for log_weight in log_weights {
         let z: f64 = StandardNormal.sample(noise);
-        *log_weight += log_normal(x(), z, S2) - log_p();
+        *log_weight += log_normal(X2.sqrt(), z, S2) - log_p();
     }
 }
 
@@ -98,8 +96,7 @@ pub fn measure(seed: u64) -> Naive {
             at.effective_size.push(effective_size(&log_weights));
         }
     }
-    let exponent = x() * x() / ((1.0 + S2) * (2.0 + S2));
-    let second_moment = (1.0 + S2) / (S2 * (2.0 + S2)).sqrt() * exponent.exp();
+    let second_moment = X2 / (S2 * (1.0 + X2)).sqrt() * (1.0 / (1.0 + X2)).exp();
     Naive { second_moment, measured: measured.into() }
 }
 
