@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 // ANCHOR: config
 /// Three levels of 16, 8 and 4 latents. The widths are chosen so that it has no more
 /// weights than chapter 3's model.
-fn config() -> HvaeConfig {
+pub(crate) fn config() -> HvaeConfig {
     HvaeConfig {
         latents: vec![16, 8, 4],
         encoder: Size { hidden: 128, blocks: 0, dropout: 0.0 },

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
     chapter::Setting,
     data::Dataset,
-    error::{Error, Result},
+    error::Result,
     host::download,
     random::{Stream, normal, rng},
     vdm::{
@@ -16,8 +16,8 @@ use elbo_to_diffusion::{
 };
 use serde_json::{Value, json};
 
-use super::{Files, Lab, drawn, training::chapter_5, weights, whole};
-use crate::chapters::ch05_vdm::{LATENTS, SPEC};
+use super::{Files, Lab, chapter_5_model, drawn, whole};
+use crate::chapters::ch05_vdm::LATENTS;
 
 /// A trained network, and a walk of the sampler.
 pub struct Digit {
@@ -33,15 +33,7 @@ pub struct Digit {
 impl Digit {
     /// With the shipped weights. Fails if they are not there or damaged.
     pub fn new(files: &Files) -> Result<Self> {
-        let (chapter, data, setting) = chapter_5(0, None)?;
-        let fresh = crate::chapters::ch05_vdm::fresh(&chapter, &data, &setting);
-        let file = "ch05_vdm.safetensors";
-        let denoiser =
-            elbo_to_diffusion::weights::read(fresh, SPEC.name, weights(files, file)?)
-                .map_err(|why| {
-                    Error::failure(format!("{file} {why}; load the page again"))
-                })?;
-        let denoiser = burn::module::Module::valid(&denoiser);
+        let (data, setting, denoiser) = chapter_5_model(files)?;
         let gammas = setting.linear().grid(LATENTS);
         Ok(Self { data, setting, gammas, denoiser, walk: None })
     }

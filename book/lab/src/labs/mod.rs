@@ -5,13 +5,26 @@
 
 mod digit;
 mod gap;
+mod latents;
+mod levels;
 mod monte_carlo;
+mod readings;
+mod schedule;
 mod training;
 
 use std::collections::BTreeMap;
 
-use elbo_to_diffusion::error::{Error, Result};
+use burn::module::Module;
+use elbo_to_diffusion::{
+    chapter::Setting,
+    data::Dataset,
+    error::{Error, Result},
+    vdm::Denoiser,
+    weights,
+};
 use serde_json::Value;
+
+use crate::chapters::ch05_vdm;
 
 /// One lab of a page, with what it keeps between two requests.
 pub trait Lab {
@@ -52,8 +65,12 @@ fn open(name: &str, files: &Files) -> Result<Box<dyn Lab>> {
     Ok(match name {
         "ch01-monte-carlo" => Box::new(monte_carlo::MonteCarlo),
         "ch02-gap" => Box::new(gap::Gap::new()),
+        "ch03-latents" => Box::new(latents::Latents::new(files)?),
+        "ch04-levels" => Box::new(levels::Levels::new(files)?),
         "ch05-digit" => Box::new(digit::Digit::new(files)?),
         "ch05-training" => Box::new(training::Train::new()?),
+        "ch06-schedule" => Box::new(schedule::Bend::new(files)?),
+        "ch07-readings" => Box::new(readings::Readings::new(files)?),
         _ => return Err(unknown(name)),
     })
 }
@@ -64,11 +81,22 @@ fn unknown(name: &str) -> Error {
     ))
 }
 
-/// The weights of a default run, among the files.
-fn weights<'a>(files: &'a Files, name: &str) -> Result<&'a [u8]> {
-    files.get(name).map(Vec::as_slice).ok_or_else(|| {
-        Error::failure(format!("the weights {name} did not arrive; load the page again"))
-    })
+/// The network with the weights of a program's default run, which are among the files.
+fn read_weights<M: Module>(fresh: M, files: &Files, program: &str) -> Result<M> {
+    let file = format!("{program}.safetensors");
+    let contents = files.get(&file).ok_or_else(|| {
+        Error::failure(format!("the weights {file} did not arrive; load the page again"))
+    })?;
+    weights::read(fresh, program, contents)
+        .map_err(|why| Error::failure(format!("{file} {why}; load the page again")))
+}
+
+/// The data, the setting and the trained network of chapter 5.
+fn chapter_5_model(files: &Files) -> Result<(Dataset, Setting, Denoiser)> {
+    let (chapter, data, setting) = training::chapter_5(0, None)?;
+    let fresh = ch05_vdm::fresh(&chapter, &data, &setting);
+    let denoiser = read_weights(fresh, files, ch05_vdm::SPEC.name)?.valid();
+    Ok((data, setting, denoiser))
 }
 
 /// A number of the request within these bounds, or `default` where there is none.
