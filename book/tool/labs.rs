@@ -29,20 +29,36 @@ const PROFILES: [&str; 2] = ["lab", "published"];
 const LARGEST: usize = 900_000;
 
 /// Each lab with what it is about.
-const LABS: [(&str, &str); 4] = [
+const LABS: [(&str, &str); 8] = [
     (
         "ch01-monte-carlo",
         "Draw from the prior yourself: choose how many dimensions and how many draws.",
     ),
     (
         "ch02-gap",
-        "Drag the mean and the width of $q$, and watch the ELBO and the KL divergence share out log p(x).",
+        "Drag the mean and the width of q, and watch the ELBO and the KL divergence share out log p(x).",
+    ),
+    (
+        "ch03-latents",
+        "A test digit and its sixteen latents: move one of them, and see what the decoder makes of it.",
+    ),
+    (
+        "ch04-levels",
+        "Hold the upper levels of latents and draw the lower ones anew: what do the upper ones decide?",
     ),
     (
         "ch05-digit",
         "One digit and a slider for t: what is left of it, what the trained network makes of that, and what the error costs.",
     ),
     ("ch05-training", "Train this chapter's network from nothing, in your browser."),
+    (
+        "ch06-schedule",
+        "Bend gamma(t) between its ends: the loss in continuous time stays, the variance of its estimate and the loss with T latents do not.",
+    ),
+    (
+        "ch07-readings",
+        "One estimate of a trained network, read as x, as the noise, as the score and as v.",
+    ),
 ];
 
 /// The labs of a site.
@@ -154,7 +170,10 @@ fn scripts(layout: &Layout) -> Result<Vec<(OsString, Vec<u8>)>> {
         .with_context(|| format!("{} cannot be read", layout.name(&theme)))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<_>>()?;
-    files.push(layout.root.join("chapters/weights/ch05_vdm.safetensors"));
+    for program in ["ch03_vae", "ch04_hvae", "ch05_vdm"] {
+        let weights = format!("chapters/weights/{program}.safetensors");
+        files.push(layout.root.join(weights));
+    }
     files.sort();
     let read = |file: PathBuf| {
         let contents = fs::read(&file)
@@ -217,7 +236,7 @@ fn place(labs: Option<&Labs>, name: &str, title: &str, about: &str, start: &str)
     let Some(Labs { folder, .. }) = labs else {
         return String::new();
     };
-    let (title, about) = (escape(title), escape(&about.replace('$', "")));
+    let (title, about) = (escape(title), escape(about));
     format!(
         "<section class=\"lab\" data-lab=\"{name}\" data-folder=\"{folder}\" aria-label=\"{title}: {name}\">\
          <p><strong>{title}.</strong> {about}</p>\

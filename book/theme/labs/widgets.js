@@ -298,6 +298,74 @@ async function monteCarlo(lab, engine) {
     await ask();
 }
 
+// Chapter 3: one latent of a digit.
+async function latents(lab, engine) {
+    await engine.fetch("ch03_vae.safetensors");
+    const f = frame(lab, engine, "ch03-latents");
+    const draw = pictures(f.drawing);
+    const ask = () => f.ask({ digit: which.value, latent: latent.value, to: to.value, draw: seed.value }, (answer) => draw(answer.pictures));
+    const which = f.number("Test digit", { min: 0, max: 446, value: 0 }, () => ask());
+    const latent = f.slider("Which latent", { min: 1, max: 16, value: 1 }, () => ask());
+    const to = f.slider("Move it by", { min: -4, max: 4, step: 0.1, value: 0, show: (v) => v.toFixed(1) }, () => ask());
+    const seed = f.number("Seed of z, or 0 for the mean of q", { min: 0, max: 1000000, value: 0 }, () => ask());
+    await ask();
+}
+
+// Chapter 4: hold upper levels, draw lower ones anew.
+async function levels4(lab, engine) {
+    await engine.fetch("ch04_hvae.safetensors");
+    const f = frame(lab, engine, "ch04-levels");
+    const draw = pictures(f.drawing);
+    let [upper, lower] = [0, 0];
+    const ask = () => f.ask({ hold: +hold.value, upper, lower }, (answer) => draw(answer.pictures));
+    const hold = f.choice("Hold", [["3", "z_3 alone"], ["2", "z_3 and z_2"], ["1", "all levels"], ["4", "nothing"]], () => ask());
+    f.button("Draw the lower levels anew", () => {
+        lower += 1;
+        ask();
+    });
+    f.button("Draw the held levels anew", () => {
+        upper += 1;
+        ask();
+    });
+    await ask();
+}
+
+// Chapter 6: bend gamma(t).
+async function schedule(lab, engine) {
+    await engine.fetch("ch05_vdm.safetensors");
+    const f = frame(lab, engine, "ch06-schedule");
+    const [gamma, loss] = [element("div"), element("div")];
+    f.drawing.append(gamma, loss);
+    const first = plot(gamma, { low: 0, high: 1, floor: -8, ceiling: 5, x: "time t", y: "gamma(t)", names: [""] });
+    const second = plot(loss, { low: 0, high: 1, floor: 0, ceiling: 8, x: "time t", y: "loss at t (bits/dim)", names: [""] });
+    const show = (v) => v.toFixed(1);
+    const ends = { min: -8, max: 5, step: 0.1, show };
+    const handles = [["quarter", "gamma at t = 1/4", -4.8], ["half", "gamma at t = 1/2", -1.5], ["three_quarters", "gamma at t = 3/4", 1.8]]
+        .map(([key, label, value]) => [key, f.slider(label, { ...ends, value }, () => ask())]);
+    const count = f.slider("Latents T", { min: 2, max: 1000, value: 50 }, () => ask());
+    const ask = () => f.ask({ ...Object.fromEntries(handles.map(([key, { value }]) => [key, value])), latents: count.value }, (answer) => {
+        first.draw([answer.gamma.map((v, i) => [answer.grid[i], v])]);
+        second.draw([answer.loss.map((v, i) => [answer.grid[i], v])]);
+    });
+    draggable(first, ([t, level]) => {
+        const nearest = handles[Math.min(2, Math.max(0, Math.round(4 * t) - 1))][1];
+        nearest.value = Math.min(5, Math.max(-8, level));
+        ask();
+    });
+    await ask();
+}
+
+// Chapter 7: one estimate in four readings.
+async function readings(lab, engine) {
+    await engine.fetch("ch05_vdm.safetensors");
+    const f = frame(lab, engine, "ch07-readings");
+    const draw = pictures(f.drawing);
+    const ask = () => f.ask({ digit: which.value, gamma: gamma.value }, (answer) => draw(answer.pictures));
+    const which = f.number("Test digit", { min: 0, max: 446, value: 0 }, () => ask());
+    const gamma = f.slider("gamma, minus the log SNR", { min: -8, max: 5, step: 0.1, value: 0, show: (v) => v.toFixed(1) }, () => ask());
+    await ask();
+}
+
 // "Run this chapter".
 function program(name, steps) {
     return async (lab, engine) => {
@@ -361,8 +429,12 @@ function program(name, steps) {
 export const widgets = {
     "ch01-monte-carlo": monteCarlo,
     "ch02-gap": gap,
+    "ch03-latents": latents,
+    "ch04-levels": levels4,
     "ch05-digit": digit,
     "ch05-training": training,
+    "ch06-schedule": schedule,
+    "ch07-readings": readings,
     "run-ch01_latent_variables": program("ch01_latent_variables", 0),
     "run-ch02_elbo": program("ch02_elbo", 0),
     "run-ch03_vae": program("ch03_vae", 2400),

@@ -8,9 +8,12 @@ use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let weights = "ch05_vdm.safetensors";
     let mut labs = Labs::default();
-    labs.give(weights, std::fs::read(root.join("../../chapters/weights").join(weights))?);
+    for program in ["ch03_vae", "ch04_hvae", "ch05_vdm"] {
+        let file = format!("{program}.safetensors");
+        let contents = std::fs::read(root.join("../../chapters/weights").join(&file))?;
+        labs.give(&file, contents);
+    }
     let operated = std::fs::read_to_string(root.join("operated.json"))?;
     let operated: Value = serde_json::from_str(&operated)?;
     let mut said = Vec::new();
