@@ -16,21 +16,23 @@ mod class_mixture;
 #[path = "ch01_latent_variables/classes.rs"]
 mod classes;
 #[path = "ch01_latent_variables/monte_carlo.rs"]
-mod monte_carlo;
+pub(crate) mod monte_carlo;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch01_latent_variables",
+    about: "Chapter 1: p(x) of latent-variable models, exactly where that is possible, and by chance where it is not",
+    flags: &[],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch01_latent_variables",
-        about: "Chapter 1: p(x) of latent-variable models, exactly where that is possible, and by chance where it is not",
-        flags: &[],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let temperature = thermometers()?;
     report_routes(chapter, "Two thermometers", &temperature.routes);
     draw_chain_rule(chapter, &temperature.curve)?;

@@ -23,9 +23,9 @@ mod gap;
 #[path = "ch02_elbo/importance.rs"]
 mod importance;
 #[path = "ch02_elbo/meters.rs"]
-mod meters;
+pub(crate) mod meters;
 #[path = "ch02_elbo/scalar_latent.rs"]
-mod scalar_latent;
+pub(crate) mod scalar_latent;
 #[path = "ch02_elbo/surface.rs"]
 mod surface;
 #[path = "ch02_elbo/surgery.rs"]
@@ -35,19 +35,21 @@ mod theta;
 #[path = "ch02_elbo/two_modes.rs"]
 mod two_modes;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch02_elbo",
+    about: "Chapter 2: climb the evidence lower bound, see what it leaves out, and tighten it with more draws",
+    flags: &[],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch02_elbo",
-        about: "Chapter 2: climb the evidence lower bound, see what it leaves out, and tighten it with more draws",
-        flags: &[],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     // The posterior is in the family of q: the ascent closes the gap.
     report_climb(chapter, &climb()?)?;
     // The posterior has two modes, the family of q has one: the ascent ends on one of them,

@@ -44,26 +44,28 @@ const PLANE: [Size; 2] = [
 /// Steps between two observations of the terms of -ELBO.
 const EVERY: usize = 40;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch03_vae",
+    about: "Chapter 3: train variational autoencoders on the digits, bound their likelihood, look at their latents",
+    flags: &[
+        Flag::Device,
+        Flag::Mnist,
+        Flag::Full,
+        Flag::Steps,
+        Flag::Weights,
+        Flag::Resume,
+    ],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch03_vae",
-        about: "Chapter 3: train variational autoencoders on the digits, bound their likelihood, look at their latents",
-        flags: &[
-            Flag::Device,
-            Flag::Mnist,
-            Flag::Full,
-            Flag::Steps,
-            Flag::Weights,
-            Flag::Resume,
-        ],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     if black_and_white::asked_for(chapter)? { mnist(chapter) } else { digits(chapter) }
 }
 

@@ -29,29 +29,31 @@ mod mean;
 #[path = "ch04_hvae/pictures.rs"]
 mod pictures;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch04_hvae",
+    about: "Chapter 4: train a hierarchy of three levels on the digits and compare it with chapter 3's autoencoder",
+    flags: &[
+        Flag::Device,
+        Flag::Mnist,
+        Flag::Full,
+        Flag::Steps,
+        Flag::Weights,
+        Flag::Resume,
+    ],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch04_hvae",
-        about: "Chapter 4: train a hierarchy of three levels on the digits and compare it with chapter 3's autoencoder",
-        flags: &[
-            Flag::Device,
-            Flag::Mnist,
-            Flag::Full,
-            Flag::Steps,
-            Flag::Weights,
-            Flag::Resume,
-        ],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
 // ANCHOR: config
 /// Three levels of 16, 8 and 4 latents. The widths are chosen so that it has no more
 /// weights than chapter 3's model.
-fn config() -> HvaeConfig {
+pub(crate) fn config() -> HvaeConfig {
     HvaeConfig {
         latents: vec![16, 8, 4],
         encoder: Size { hidden: 128, blocks: 0, dropout: 0.0 },
@@ -61,7 +63,7 @@ fn config() -> HvaeConfig {
 }
 // ANCHOR_END: config
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     if black_and_white::asked_for(chapter)? { mnist(chapter) } else { digits(chapter) }
 }
 

@@ -7,8 +7,9 @@ mod report;
 #[path = "ch05_vdm/walk.rs"]
 mod walk;
 
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
+use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
     chapter::{self, Chapter, Flag, MEASURED, Setting, Spec, report_samples},
     data::Dataset,
@@ -20,40 +21,40 @@ use elbo_to_diffusion::{
 };
 
 /// Number of latents in the chain.
-const LATENTS: usize = 200;
+pub(crate) const LATENTS: usize = 200;
+/// Steps of training.
+pub(crate) const STEPS: usize = 1200;
 /// Each part of the data is reported on at most this many of its first images. The digits
 /// have fewer.
 const REPORTED: usize = 500;
 /// Images drawn from the model.
 const SAMPLES: usize = 64;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch05_vdm",
+    about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
+    flags: &[
+        Flag::Device,
+        Flag::Mnist,
+        Flag::Full,
+        Flag::Steps,
+        Flag::Weights,
+        Flag::Resume,
+    ],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch05_vdm",
-        about: "Chapter 5: train a variational diffusion model on the digits and bound their likelihood",
-        flags: &[
-            Flag::Device,
-            Flag::Mnist,
-            Flag::Full,
-            Flag::Steps,
-            Flag::Weights,
-            Flag::Resume,
-        ],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let setting = chapter.setting(1200);
-    // ANCHOR: network
-    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
-    let device = chapter.device.clone().autodiff();
-    let fresh = Denoiser::for_images(&data.train, setting.trunk, init, &device);
-    // ANCHOR_END: network
+    let setting = chapter.setting(STEPS);
+    let fresh = fresh(chapter, &data, &setting);
     let loaded = chapter.load_weights(&fresh)?;
 
     report::baselines(chapter, &data);
@@ -71,7 +72,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     report::bounds(chapter, &data, &bounds)?;
     let fewer = fewer_latents(chapter, &data, &model, bounds.test)?;
     report::fewer_latents(chapter, &data, &fewer)?;
-    let start = Instant::now();
+    let start = web_time::Instant::now();
     let samples = sample(chapter, &data, &model, SAMPLES, Stream::Sampling)?;
     let speed = SAMPLES as f64 / start.elapsed().as_secs_f64();
     chapter.timing("sample_images_per_second", speed);
@@ -81,6 +82,15 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     walk::step_by_step(chapter, &data, &model)?;
     estimators::first_latent(chapter);
     estimators::estimators(chapter)
+}
+
+/// The network before its training.
+pub(crate) fn fresh(chapter: &Chapter, data: &Dataset, setting: &Setting) -> Denoiser {
+    // ANCHOR: network
+    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
+    let device = chapter.device.clone().autodiff();
+    Denoiser::for_images(&data.train, setting.trunk, init, &device)
+    // ANCHOR_END: network
 }
 
 /// A trained network and the noise levels that it knows.
@@ -96,12 +106,21 @@ fn train(
     setting: &Setting,
     fresh: Denoiser,
 ) -> Result<Trained<Denoiser>> {
-    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
+    let loss = loss(data, setting, chapter.seed(), chapter.device.clone().autodiff());
+    chapter.stage("training", setting).train(&fresh, loss)
+}
+
+/// The loss of a shard of a batch, in bits/dim.
+pub(crate) fn loss(
+    data: &Dataset,
+    setting: &Setting,
+    seed: u64,
+    device: Device,
+) -> impl Fn(&Denoiser, Shard) -> Tensor<1> + Sync {
     let gammas = setting.linear().grid(LATENTS);
     let terms = LATENTS - 1;
-
     // ANCHOR: loss
-    let loss = |model: &Denoiser, shard: Shard| {
+    move |model: &Denoiser, shard: Shard| {
         let n = setting.batch / SHARDS;
         let (x, eps) =
             shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
@@ -112,9 +131,8 @@ fn train(
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
         denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(terms as f64)
-    };
+    }
     // ANCHOR_END: loss
-    chapter.stage("training", setting).train(&fresh, loss)
 }
 // ANCHOR_END: train
 
@@ -151,18 +169,11 @@ fn fewer_latents(
     // ANCHOR: fewer
     let denoise = |z, gamma| model.denoiser.denoise(z, gamma, None);
     let draws = Draws { passes: 2, seed: chapter.seed() };
+    let test = data.test.first(REPORTED);
     let bound = |latents: usize| {
         let gammas = model.schedule.grid(latents);
-        Ok((
-            latents,
-            Bound::discrete(
-                &data.test.first(REPORTED),
-                &gammas,
-                denoise,
-                draws,
-                &chapter.device,
-            )?,
-        ))
+        let bound = Bound::discrete(&test, &gammas, denoise, draws, &chapter.device)?;
+        Ok((latents, bound))
     };
     let fewer = [10, 25, 50, 100].into_iter().map(bound);
     fewer.chain([Ok((LATENTS, full))]).collect()

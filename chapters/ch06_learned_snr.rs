@@ -4,6 +4,8 @@
 mod ends;
 #[path = "ch06_learned_snr/report.rs"]
 mod report;
+#[path = "ch06_learned_snr/samples.rs"]
+mod samples;
 #[path = "ch06_learned_snr/schedules.rs"]
 mod schedules;
 #[path = "ch06_learned_snr/train.rs"]
@@ -13,13 +15,13 @@ use std::process::ExitCode;
 
 use burn::module::Module;
 use elbo_to_diffusion::{
-    chapter::{self, Chapter, Flag, MEASURED, Setting, Spec, report_samples},
+    chapter::{self, Chapter, Flag, Setting, Spec, report_samples},
     data::{Dataset, Images},
     error::Result,
-    evaluation::{Bound, Draws, on_all_threads},
+    evaluation::{Bound, Draws},
     random::{Stream, rng},
     training::Training,
-    vdm::{Denoiser, Learned, Schedule, ancestral, decode},
+    vdm::{Denoiser, Learned, Schedule},
 };
 
 use schedules::Schedules;
@@ -29,33 +31,35 @@ use train::{Run, train};
 /// have fewer.
 const REPORTED: usize = 500;
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch06_learned_snr",
+    about: "Chapter 6: bound the likelihood in continuous time, and learn the noise schedule",
+    flags: &[
+        Flag::Device,
+        Flag::Mnist,
+        Flag::Full,
+        Flag::Steps,
+        Flag::Weights,
+        Flag::Resume,
+    ],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch06_learned_snr",
-        about: "Chapter 6: bound the likelihood in continuous time, and learn the noise schedule",
-        flags: &[
-            Flag::Device,
-            Flag::Mnist,
-            Flag::Full,
-            Flag::Steps,
-            Flag::Weights,
-            Flag::Resume,
-        ],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
 /// The denoiser and the schedule it is trained with.
 #[derive(Module, Debug)]
-struct Model {
-    denoiser: Denoiser,
-    schedule: Learned,
+pub(crate) struct Model {
+    pub(crate) denoiser: Denoiser,
+    pub(crate) schedule: Learned,
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
     let setting = chapter.setting(900);
     let device = chapter.device.clone().autodiff();
@@ -78,7 +82,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     report::one_network(chapter, &data, &schedules, &bounds)?;
     let discrete = discrete_time(chapter, &data, &model, &schedules)?;
     report::discrete_time(chapter, &data, &discrete);
-    let samples = samples(chapter, &data, &model, &schedules)?;
+    let samples = samples::draw(chapter, &data, &model, &schedules)?;
     report_samples(chapter, &data, &[("samples", samples)])?;
     let path = ends::descend(chapter, &data, &model)?;
     ends::report(chapter, &data, &model, &path)?;
@@ -159,22 +163,6 @@ fn discrete_time(
         ))
     };
     [10, 25, 50].into_iter().map(row).collect()
-}
-
-/// Images drawn in 200 steps of the learned schedule.
-fn samples(
-    chapter: &Chapter,
-    data: &Dataset,
-    model: &Model,
-    schedules: &Schedules,
-) -> Result<Images> {
-    let gammas = schedules.learned.grid(200);
-    let denoise = on_all_threads(|z, gamma| model.denoiser.denoise(z, gamma, None));
-    let noise = &mut rng(chapter.seed(), Stream::MeasuredSamples, 0);
-    let shape = [MEASURED, data.train.dim()];
-    let z = ancestral(shape, &gammas, denoise, noise, &chapter.device, |_, _, _| {});
-    let values = data.train.level_values();
-    Ok(data.test.with_pixels(decode(z, model.schedule.gamma_min, &values)?))
 }
 
 /// Short training runs that differ in the schedule alone, all bounded with the learned

@@ -29,19 +29,21 @@ use elbo_to_diffusion::{
 use heads::{Experiment, Head, Loss, Plain, train};
 use judge::{Judged, judge, report};
 
+#[cfg(not(lab))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+pub(crate) const SPEC: Spec = Spec {
+    name: "ch07_three_parameterizations",
+    about: "Chapter 7: predict x, the noise, the score or v, and see what is equal and what is not",
+    flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Resume],
+};
+
 fn main() -> ExitCode {
-    let spec = Spec {
-        name: "ch07_three_parameterizations",
-        about: "Chapter 7: predict x, the noise, the score or v, and see what is equal and what is not",
-        flags: &[Flag::Device, Flag::Mnist, Flag::Full, Flag::Steps, Flag::Resume],
-    };
-    chapter::main(spec, run)
+    chapter::main(SPEC, run)
 }
 
-fn run(chapter: &mut Chapter) -> Result<()> {
+pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
     identities::four_losses(chapter);
     identities::error_scale(chapter)?;

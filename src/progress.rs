@@ -11,6 +11,8 @@ pub trait Listener: Send + Sync {
     /// So much of the total is done; a total of 0 is not known. The calls of several
     /// threads may come out of order.
     fn hear(&self, done: usize, total: usize);
+    /// Something to show beside that, such as the loss.
+    fn note(&self, _note: &str) {}
 }
 
 /// Makes a listener for a piece of work from its name.
@@ -24,6 +26,11 @@ pub fn listen(open: Open) {
     OPEN.get_or_init(|| open);
 }
 
+/// A listener to a piece of work, if anybody listens.
+pub fn open(what: &str) -> Option<Box<dyn Listener>> {
+    OPEN.get().map(|open| open(what))
+}
+
 /// A piece of work that is being done. It is over when this is dropped.
 pub struct Work {
     listener: Option<Box<dyn Listener>>,
@@ -33,7 +40,7 @@ pub struct Work {
 
 /// Begins a piece of work of `total` equal parts; 0 if nobody knows how many.
 pub fn work(what: &str, total: usize) -> Work {
-    let listener = OPEN.get().map(|open| open(what));
+    let listener = open(what);
     if let Some(listener) = &listener {
         listener.hear(0, total);
     }

@@ -53,29 +53,41 @@ pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
             "cannot read {name}: {e}; give --load a file that --save wrote"
         ))
     })?;
-    let foreign = |why: &str| {
+    read(module, program, &contents).map_err(|why| {
         Error::failure(format!(
             "{name} {why}; give --load a file that {program} wrote with --save"
         ))
-    };
-    let (_, metadata) = SafeTensors::read_metadata(&contents)
-        .map_err(|_| foreign("is damaged or no safetensors file"))?;
-    let tensors = SafeTensors::deserialize(&contents)
-        .map_err(|_| foreign("is damaged or no safetensors file"))?;
+    })
+}
+
+/// Replaces all weights of the module by those of a file that the same program wrote, from
+/// the file's contents.
+///
+/// Fails with what is wrong with the file, as the end of a sentence that begins with its
+/// name.
+pub fn read<M: Module>(
+    module: M,
+    program: &str,
+    contents: &[u8],
+) -> std::result::Result<M, String> {
+    let (_, metadata) = SafeTensors::read_metadata(contents)
+        .map_err(|_| String::from("is damaged or no safetensors file"))?;
+    let tensors = SafeTensors::deserialize(contents)
+        .map_err(|_| String::from("is damaged or no safetensors file"))?;
     let writer = metadata.metadata().as_ref().and_then(|m| m.get("program"));
     if writer.is_none_or(|writer| writer != program) {
-        return Err(foreign(&format!(
+        return Err(format!(
             "holds weights of {}",
             writer.map_or("another program", |w| w.as_str())
-        )));
+        ));
     }
     let mut replace =
         Replace { path: ModulePath::default(), tensors: &tensors, used: 0, error: None };
     let module = module.map(&mut replace);
     match replace.error {
-        Some(why) => Err(foreign(&why)),
+        Some(why) => Err(why),
         None if replace.used != tensors.len() => {
-            Err(foreign("holds weights of another network"))
+            Err("holds weights of another network".into())
         }
         None => Ok(module),
     }

@@ -11,6 +11,7 @@ use mdbook_driver::book::BookItem;
 use mdbook_driver::config::Config;
 use regex::Regex;
 
+use crate::labs::Labs;
 use crate::layout::{Layout, Repository};
 use crate::markdown::{Fragment, pattern, scan};
 use crate::page::Page;
@@ -29,6 +30,7 @@ pub fn build(
     layout: &Layout,
     programs: &dyn Programs,
     cache: &Cache,
+    labs: Option<&Labs>,
     site: &Path,
 ) -> Result<Vec<Problem>> {
     let mut problems = Problems::default();
@@ -52,7 +54,7 @@ pub fn build(
 
     let pages = load_pages(layout, &mut book, &mut problems);
     let sources = Sources::read(layout, &pages, repository, &mut problems);
-    let written = pages::write_all(&sources, programs, cache, &mut problems);
+    let written = pages::write_all(&sources, programs, cache, labs, &mut problems);
     let mut contents: BTreeMap<&str, &str> = BTreeMap::new();
     for (page, markdown) in pages.iter().zip(&written.markdown) {
         contents.insert(&page.path, markdown);
@@ -69,6 +71,9 @@ pub fn build(
         .context("mdBook cannot write the pages")?;
     report_warnings(layout, &pages, &warnings, &mut problems);
     copy_fonts(layout, site)?;
+    if let Some(labs) = labs {
+        labs.copy(site)?;
+    }
     finish(site, &pages, &written, &mut problems)?;
     pictures::check(&layout.root, &mut problems);
     links::check(site, &pages, html.site_url.as_deref().unwrap_or("/"), &mut problems)?;

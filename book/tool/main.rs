@@ -12,6 +12,7 @@ mod equation_map;
 mod equations;
 mod exercise;
 mod figure;
+mod labs;
 mod ladder;
 mod layout;
 mod links;
@@ -56,7 +57,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Write the site to book/book
-    Build,
+    Build {
+        /// Make the code of the labs as small as the published site's; the first time takes
+        /// half an hour
+        #[arg(long)]
+        published: bool,
+    },
     /// Serve the site to this machine and build it again when a page, chapter, snapshot or
     /// test changes
     Serve {
@@ -91,14 +97,15 @@ fn run(task: Option<Task>) -> Result<ExitCode> {
     let programs = Cargo { root: layout.root.clone() };
     let cache = Cache::of(&layout.root);
     match task {
-        Task::Build => {
-            let problems = publish::publish(&layout, &programs, &cache)?;
+        Task::Build { published } => {
+            let labs = labs::build(&layout, published)?;
+            let problems = publish::publish(&layout, &programs, &cache, labs.as_ref())?;
             Ok(report(&problems, "the book is in book/book: open book/book/index.html"))
         }
         Task::Check => {
             let folder = tempfile::tempdir()?;
-            let problems =
-                book::build(&layout, &programs, &cache, &folder.path().join("book"))?;
+            let site = folder.path().join("book");
+            let problems = book::build(&layout, &programs, &cache, None, &site)?;
             Ok(report(&problems, "the book is right"))
         }
         Task::Serve { port } => {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Error, Result};
 use tempfile::TempDir;
 
 use crate::book;
+use crate::labs::Labs;
 use crate::layout::Layout;
 use crate::problem::Problem;
 use crate::programs::{Cache, Programs};
@@ -19,10 +20,11 @@ pub fn publish(
     layout: &Layout,
     programs: &dyn Programs,
     cache: &Cache,
+    labs: Option<&Labs>,
 ) -> Result<Vec<Problem>> {
     let folder = tempfile::Builder::new().prefix(".site-").tempdir_in(&layout.book)?;
     let fresh = folder.path().join("book");
-    let problems = book::build(layout, programs, cache, &fresh)?;
+    let problems = book::build(layout, programs, cache, labs, &fresh)?;
     if problems.is_empty() {
         replace(&layout.site(), &fresh, folder)?;
     }

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::layout::Layout;
 use crate::programs::{Cache, Cargo};
-use crate::{book, publish};
+use crate::{book, labs, publish};
 
 /// How often the sources are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -37,7 +37,8 @@ pub fn serve(layout: &Layout, port: u16) -> Result<()> {
 
 fn rebuild(layout: &Layout) -> Result<()> {
     let programs = Cargo { root: layout.root.clone() };
-    let problems = publish::publish(layout, &programs, &Cache::of(&layout.root))?;
+    let (labs, cache) = (labs::build(layout, false)?, Cache::of(&layout.root));
+    let problems = publish::publish(layout, &programs, &cache, labs.as_ref())?;
     if problems.is_empty() {
         println!("built");
     } else {

@@ -10,6 +10,7 @@ use elbo_to_diffusion::{
     oracle::{Estimate, log_sum_exp},
     random::{Stream, rng},
 };
+use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
 const DIMENSIONS: [usize; 8] = [1, 2, 4, 8, 12, 16, 32, 64];
@@ -38,41 +39,64 @@ struct Measured {
 }
 
 // ANCHOR: monte_carlo
-/// z ~ N(0, I) and x|z ~ N(z, s2 I), hence x ~ N(0, (1 + s2) I).
-/// Every coordinate of x lies one standard deviation from its mean.
+/// The variance s2 of the model z ~ N(0, I), x|z ~ N(z, s2 I), hence x ~ N(0, (1 + s2) I).
+const S2: f64 = 0.5;
+
+/// The variance of a coordinate of x. Each lies one standard deviation from its mean.
+const X2: f64 = 1.0 + S2;
+
+/// log p(x) of one coordinate, in nats.
+pub fn log_p() -> f64 {
+    log_normal(X2.sqrt(), 0.0, X2)
+}
+
+/// Adds log p(x_i|z_i) - log p(x_i) of one coordinate more, for a z_i of each draw.
+pub fn add_dimension(log_weights: &mut [f64], noise: &mut impl Rng) {
+    for log_weight in log_weights {
+        let z: f64 = StandardNormal.sample(noise);
+        *log_weight += log_normal(X2.sqrt(), z, S2) - log_p();
+    }
+}
+
+fn log_normal(x: f64, mean: f64, variance: f64) -> f64 {
+    let misfit = (x - mean).powi(2) / variance;
+    -0.5 * ((TAU * variance).ln() + misfit)
+}
+
+/// The logarithm of the mean weight.
+pub fn log_mean(log_weights: &[f64]) -> f64 {
+    log_sum_exp(log_weights) - (log_weights.len() as f64).ln()
+}
+
+/// The square of the weights' sum over the sum of their squares.
+pub fn effective_size(log_weights: &[f64]) -> f64 {
+    let twice: Vec<f64> = log_weights.iter().map(|w| 2.0 * w).collect();
+    (2.0 * log_sum_exp(log_weights) - log_sum_exp(&twice)).exp()
+}
+
+/// Estimates p(x) in every number of dimensions, each time with the same draws and more.
 pub fn measure(seed: u64) -> Naive {
-    let s2: f64 = 0.5;
-    let x = (1.0 + s2).sqrt();
-    let log_normal = |x: f64, mean: f64, variance: f64| {
-        let misfit = (x - mean).powi(2) / variance;
-        -0.5 * ((TAU * variance).ln() + misfit)
-    };
-    let log_p = log_normal(x, 0.0, 1.0 + s2);
-    let start = |d| Measured { d, log_p: d as f64 * log_p, ..Measured::default() };
-    let mut measured = DIMENSIONS.map(start);
+    let mut measured = DIMENSIONS.map(|d| Measured {
+        d,
+        log_p: d as f64 * log_p(),
+        ..Measured::default()
+    });
     for run in 0..RUNS {
         let noise = &mut rng(seed, Stream::Evaluation, run as u64);
         let mut log_weights = vec![0.0; DRAWS];
         let mut done = 0;
         for at in &mut measured {
             for _ in done..at.d {
-                for log_weight in &mut log_weights {
-                    let z: f64 = StandardNormal.sample(noise);
-                    *log_weight += log_normal(x, z, s2) - log_p;
-                }
+                add_dimension(&mut log_weights, noise);
             }
             done = at.d;
-            let log_sum = log_sum_exp(&log_weights);
-            let twice: Vec<f64> = log_weights.iter().map(|w| 2.0 * w).collect();
-            let log_squares = log_sum_exp(&twice);
-            let log_error = log_sum - (DRAWS as f64).ln();
+            let log_error = log_mean(&log_weights);
             at.log_error.push(log_error);
             at.squared_error.push((log_error.exp() - 1.0).powi(2));
-            at.effective_size.push((2.0 * log_sum - log_squares).exp());
+            at.effective_size.push(effective_size(&log_weights));
         }
     }
-    let exponent = x * x / ((1.0 + s2) * (2.0 + s2));
-    let second_moment = (1.0 + s2) / (s2 * (2.0 + s2)).sqrt() * exponent.exp();
+    let second_moment = X2 / (S2 * (1.0 + X2)).sqrt() * (1.0 / (1.0 + X2)).exp();
     Naive { second_moment, measured: measured.into() }
 }
 
@@ -138,14 +162,9 @@ pub fn report(chapter: &mut Chapter, naive: &Naive) -> Result<()> {
         chapter.metric("log_prob_error_64_dims_nats", too_low);
         chapter.metric("effective_sample_size_64_dims", last.effective_size.mean());
     }
-    draw(
-        chapter,
-        naive,
-        "relative_error",
-        "rms error / p(x)",
-        |at| at.squared_error.mean().sqrt(),
-        Naive::exact_error,
-    )?;
+    let (name, label) = ("relative_error", "rms error / p(x)");
+    let error = |at: &Measured| at.squared_error.mean().sqrt();
+    draw(chapter, naive, name, label, error, Naive::exact_error)?;
     let (name, label) = ("effective_sample_size", "effective sample size");
     draw(chapter, naive, name, label, |at| at.effective_size.mean(), Naive::exact_size)
 }

@@ -8,7 +8,7 @@ use elbo_to_diffusion::{
     figure::{ImageRow, Plot, Series, Style, image_rows},
 };
 
-use crate::{Bounds, SAMPLES};
+use super::{Bounds, SAMPLES};
 
 pub fn baselines(chapter: &mut Chapter, data: &Dataset) {
     let independent = Marginals::fit(&data.train, 0.1);

@@ -11,7 +11,7 @@ use elbo_to_diffusion::{
     vdm::{Schedule, ancestral, diffuse},
 };
 
-use crate::{LATENTS, Model};
+use super::{LATENTS, Model};
 
 pub fn step_by_step(chapter: &Chapter, data: &Dataset, model: &Model) -> Result<()> {
     let (gammas, device, d) =

@@ -12,7 +12,7 @@ use elbo_to_diffusion::{
     vdm::Linear,
 };
 
-use crate::{Model, REPORTED};
+use super::{Model, REPORTED};
 
 /// Steps of the descent.
 const STEPS: usize = 60;

@@ -8,7 +8,7 @@ use elbo_to_diffusion::{
     figure::{Axis, Plot, Series, Style},
 };
 
-use crate::{OneNetwork, schedules::Schedules};
+use super::{OneNetwork, schedules::Schedules};
 
 pub fn one_network(
     chapter: &mut Chapter,

@@ -11,7 +11,7 @@ use elbo_to_diffusion::{
     vdm::{Denoiser, NoiseLevels, Schedule, denoising_term},
 };
 
-use crate::Model;
+use super::Model;
 
 /// One training run.
 pub struct Run<'a> {

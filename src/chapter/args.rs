@@ -179,7 +179,7 @@ impl Args {
     }
 
     /// Refuses what the chapter cannot use and values that make no sense.
-    fn check(&self, name: &str, flags: &[Flag]) -> Result<()> {
+    pub(super) fn check(&self, name: &str, flags: &[Flag]) -> Result<()> {
         let refuse = |flag: Flag, given: bool, what: &str| {
             if given && !flags.contains(&flag) {
                 return Err(Error::usage(format!("{name} {what}")));

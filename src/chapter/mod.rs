@@ -2,8 +2,11 @@
 
 mod args;
 mod device;
+#[cfg_attr(target_family = "wasm", path = "interrupt_page.rs")]
 mod interrupt;
+mod outlet;
 mod program;
+#[cfg(not(target_family = "wasm"))]
 mod progress;
 mod report;
 mod samples;
@@ -14,6 +17,7 @@ mod terminal;
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
     device::select as select_device,
+    outlet::Outlet,
     program::{Chapter, Spec, main},
     report::{Number, Report},
     samples::{MEASURED, report_samples},

@@ -3,31 +3,34 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Instant,
+    sync::Arc,
 };
 
 use burn::{module::Module, tensor::Device};
 use serde_json::{Map, Value, json};
+use web_time::Instant;
 
+#[cfg(not(target_family = "wasm"))]
+use super::progress::Progress;
 use super::{
     args::{Args, DataChoice, DeviceChoice, Flag, Parsed, Preset},
     device,
-    progress::Progress,
+    outlet::{Outlet, Terminal},
     report::Report,
     terminal::{self, say},
 };
 use crate::{
     checkpoint::Checkpoints,
-    data::{
-        Dataset,
-        digits::digits,
-        mnist::{Labels, mnist},
-    },
+    data::{Dataset, digits::digits},
     error::{Error, Result},
     figure::Figure,
     files::{self, write_atomically},
-    progress::{Listener, listen},
     weights,
+};
+#[cfg(not(target_family = "wasm"))]
+use crate::{
+    data::mnist::{Labels, mnist},
+    progress::{Listener, listen},
 };
 
 /// What a chapter is called and which flags it can use.
@@ -51,7 +54,9 @@ pub struct Chapter {
     spec: Spec,
     device_name: &'static str,
     out: PathBuf,
-    pub(super) checkpoints: Checkpoints,
+    pub(super) outlet: Arc<dyn Outlet>,
+    /// `None` in a page, which has no files.
+    pub(super) checkpoints: Option<Checkpoints>,
     pub(super) steps: usize,
     metrics: Map<String, Value>,
     timing: Map<String, Value>,
@@ -121,25 +126,45 @@ impl Chapter {
         if let Some(file) = &args.save {
             files::check_writable(file)?;
         }
+        #[cfg(not(target_family = "wasm"))]
         listen(|what| Box::new(Progress::new(what)));
         say(format_args!(
             "{} on {device_name}, figures and metrics in {}",
             spec.name,
             out.display()
         ));
-        Ok(Some(Self {
+        let outlet = Arc::new(Terminal(out.clone()));
+        let chapter = Self::new(spec, args, (device, device_name), outlet);
+        Ok(Some(Self { checkpoints: Some(checkpoints), out, ..chapter }))
+    }
+
+    /// A run in a page: on the CPU, without files, all that it makes given to the outlet.
+    /// Fails with a sentence for arguments that the chapter cannot use.
+    pub fn in_page(spec: Spec, args: Args, outlet: Arc<dyn Outlet>) -> Result<Self> {
+        args.check(spec.name, spec.flags)?;
+        Ok(Self::new(spec, args, device::select(DeviceChoice::Cpu)?, outlet))
+    }
+
+    fn new(
+        spec: Spec,
+        args: Args,
+        (device, device_name): (Device, &'static str),
+        outlet: Arc<dyn Outlet>,
+    ) -> Self {
+        Self {
             args,
-            checkpoints,
+            checkpoints: None,
             device,
-            report: Report::new(),
+            report: Report::new(outlet.clone()),
             spec,
             device_name,
-            out,
+            out: PathBuf::new(),
+            outlet,
             steps: 0,
             metrics: Map::new(),
             timing: Map::new(),
             start: Instant::now(),
-        }))
+        }
     }
 
     /// The folder whose checkpoints are those of this run: what `--resume` needs.
@@ -176,32 +201,38 @@ impl Chapter {
 
     /// The data set that `--data` names. Only the digits have labels.
     pub fn dataset(&self) -> Result<Dataset> {
-        self.read(Labels::Without)
+        match self.data() {
+            DataChoice::Digits => digits(),
+            #[cfg(not(target_family = "wasm"))]
+            DataChoice::Mnist => self.mnist(Labels::Without),
+            #[cfg(target_family = "wasm")]
+            DataChoice::Mnist => Err(no_mnist()),
+        }
     }
 
     /// The data set that `--data` names, with the class of each image.
     pub fn labelled_dataset(&self) -> Result<Dataset> {
-        self.read(Labels::With)
-    }
-
-    fn read(&self, labels: Labels) -> Result<Dataset> {
         match self.data() {
             DataChoice::Digits => digits(),
-            DataChoice::Mnist => {
-                let mut progress: Option<(String, Progress)> = None;
-                mnist(self.args.data_dir.as_deref(), labels, |file, bytes, total| {
-                    if progress.as_ref().is_none_or(|(name, _)| name != file) {
-                        progress = Some((
-                            file.to_string(),
-                            Progress::new(&format!("bytes of {file}")),
-                        ));
-                    }
-                    if let Some((_, progress)) = &progress {
-                        progress.hear(bytes, total.unwrap_or(0));
-                    }
-                })
-            }
+            #[cfg(not(target_family = "wasm"))]
+            DataChoice::Mnist => self.mnist(Labels::With),
+            #[cfg(target_family = "wasm")]
+            DataChoice::Mnist => Err(no_mnist()),
         }
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    fn mnist(&self, labels: Labels) -> Result<Dataset> {
+        let mut progress: Option<(String, Progress)> = None;
+        mnist(self.args.data_dir.as_deref(), labels, |file, bytes, total| {
+            if progress.as_ref().is_none_or(|(name, _)| name != file) {
+                progress =
+                    Some((file.to_string(), Progress::new(&format!("bytes of {file}"))));
+            }
+            if let Some((_, progress)) = &progress {
+                progress.hear(bytes, total.unwrap_or(0));
+            }
+        })
     }
 
     /// Records a result for `metrics.json`; the name ends in its unit, `test_bits_per_dim`.
@@ -212,24 +243,20 @@ impl Chapter {
     /// Records a speed or duration for `metrics.json`, and tells it on stderr. It never
     /// enters the report.
     pub fn timing(&mut self, name: &str, value: f64) {
-        say(format_args!("{}: {value:.1}", name.replace('_', " ")));
+        self.outlet.say(&format!("{}: {value:.1}", name.replace('_', " ")));
         self.timing.insert(name.into(), json!(value));
     }
 
     /// Shows a few images on stderr as text.
     pub fn show(&self, images: &[u8], side: usize, level_count: usize) {
         let images: Vec<&[u8]> = images.chunks(side * side).take(6).collect();
-        say(terminal::blocks(&images, side, level_count));
+        self.outlet.say(&terminal::blocks(&images, side, level_count));
     }
 
-    /// Writes a figure, `<name>.svg`, and what it shows, `<name>.csv`.
+    /// Hands over a figure: on a terminal it becomes `<name>.svg`, and what it shows
+    /// `<name>.csv`.
     pub fn figure(&self, name: &str, figure: &Figure) -> Result<()> {
-        let write = |extension: &str, text: &str| {
-            let file = self.out.join(format!("{name}.{extension}"));
-            write_atomically(&file, text.as_bytes())
-        };
-        write("csv", &figure.data)?;
-        write("svg", &figure.svg)
+        self.outlet.figure(name, figure)
     }
 
     /// The model with the weights of `--load`, or `None` if the flag was not given.
@@ -268,6 +295,13 @@ impl Chapter {
             &self.out.join("metrics.json"),
             format!("{document:#}\n").as_bytes(),
         )?;
-        self.checkpoints.clear()
+        self.checkpoints.map_or(Ok(()), |checkpoints| checkpoints.clear())
     }
+}
+
+#[cfg(target_family = "wasm")]
+fn no_mnist() -> Error {
+    Error::usage(
+        "a page cannot fetch MNIST; leave out --data mnist, or run the program yourself",
+    )
 }

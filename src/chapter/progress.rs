@@ -92,17 +92,16 @@ impl Progress {
         let painter = std::thread::Builder::new().spawn(move || paint(&theirs)).ok();
         Self { shared, painter }
     }
-
-    /// Adds this to what is shown.
-    pub(super) fn note(&self, note: String) {
-        self.shared.lock().note = note;
-    }
 }
 
 impl Listener for Progress {
     fn hear(&self, done: usize, total: usize) {
         let mut work = self.shared.lock();
         (work.done, work.total) = (work.done.max(done), total);
+    }
+
+    fn note(&self, note: &str) {
+        self.shared.lock().note = note.into();
     }
 }
 
@@ -178,7 +177,7 @@ mod tests {
                 threads.spawn(move || progress.hear(done, 8));
             }
         });
-        progress.note("fine".into());
+        progress.note("fine");
         assert_eq!(lines.recv().unwrap(), "work: 7 of 8 after 0 s, fine");
     }
 

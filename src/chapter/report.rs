@@ -5,7 +5,9 @@
 //! that may differ between machines or thread counts carries its tolerance, `2.098 ±
 //! 0.020`; every other number is exact.
 
-use std::{fmt, io::Write};
+use std::{fmt, sync::Arc};
+
+use super::outlet::Outlet;
 
 /// A number as it is printed.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,8 +60,9 @@ impl fmt::Display for Number {
     }
 }
 
-/// Writes the report to stdout.
+/// Writes the report.
 pub struct Report {
+    outlet: Arc<dyn Outlet>,
     /// True after the first line.
     begun: bool,
     /// False once nobody reads it any more.
@@ -67,8 +70,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new() -> Self {
-        Self { begun: false, read: true }
+    pub(super) fn new(outlet: Arc<dyn Outlet>) -> Self {
+        Self { outlet, begun: false, read: true }
     }
 
     /// Starts a section.
@@ -83,12 +86,7 @@ impl Report {
     pub fn line(&mut self, line: &str) {
         let line = line.trim_end();
         self.begun = true;
-        if self.read {
-            // A reader that closes the pipe early (`| head`) is not an error of the
-            // program.
-            let mut stdout = std::io::stdout().lock();
-            self.read = writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok();
-        }
+        self.read = self.read && self.outlet.line(line);
     }
 
     /// A label and a number with its unit.

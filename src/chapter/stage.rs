@@ -1,19 +1,17 @@
 //! A training run within a chapter: its progress, its checkpoints, and Ctrl-C.
 
-use std::{
-    fmt::Debug,
-    time::{Duration, Instant},
-};
+use std::{fmt::Debug, time::Duration};
 
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
+use web_time::Instant;
 
-use super::{interrupt, program::Chapter, progress::Progress, terminal::say};
+use super::{interrupt, program::Chapter};
 use crate::{
     error::{Error, Result},
-    progress::Listener,
+    progress,
     training::{Shard, Shards, State, Trained, Training},
 };
 
@@ -81,10 +79,11 @@ impl<'a, M: Module + Sync> Stage<'a, M> {
         // Another number of shards would draw other noise.
         let settings = format!("shards: {}\n{settings}", Shards::on(devices).count());
         let checkpoints = &chapter.checkpoints;
-        let saved = if chapter.args.resume.is_some() {
-            checkpoints.latest(&file, &settings, |line| say(line))?
-        } else {
-            None
+        let saved = match checkpoints {
+            Some(checkpoints) if chapter.args.resume.is_some() => {
+                checkpoints.latest(&file, &settings, |line| chapter.outlet.say(line))?
+            }
+            _ => None,
         };
         let fresh = training.begin(model);
         let state = match saved {
@@ -97,20 +96,24 @@ impl<'a, M: Module + Sync> Stage<'a, M> {
                 "interrupted in step {step} of {name}; the same command with `--resume {folder}` goes on from here"
             ))
         };
-        let progress = Progress::new(name);
+        let progress = progress::open(name);
         let (mut written, mut interval) = (Instant::now(), CHECKPOINT_INTERVAL);
         let interrupt = interrupt::while_training()?;
         let trained = training.run(state, devices, loss, |state| {
-            progress.hear(state.step, training.steps);
-            if let Some(loss) = state.losses.last() {
-                progress.note(format!("loss {loss:.3}"));
+            if let Some(progress) = &progress {
+                progress.hear(state.step, training.steps);
+                if let Some(loss) = state.losses.last() {
+                    progress.note(&format!("loss {loss:.3}"));
+                }
             }
             if let Some(observe) = &observe {
                 let seen = observe(state)?;
                 state.observed.extend(seen);
             }
             let (last, stop) = (state.step == training.steps, interrupt.requested());
-            if stop || last || written.elapsed() >= interval {
+            if let Some(checkpoints) = checkpoints
+                && (stop || last || written.elapsed() >= interval)
+            {
                 written = Instant::now();
                 let parts = state.save()?;
                 let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();

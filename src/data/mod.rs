@@ -2,6 +2,8 @@
 
 pub mod digits;
 pub mod idx;
+// A page has no files and asks no other server.
+#[cfg(not(target_family = "wasm"))]
 pub mod mnist;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};

@@ -14,6 +14,7 @@ use burn::{
 use gemm::{Parallelism, gemm};
 
 /// Multiplications from which on a product is worth several threads.
+#[cfg(not(target_family = "wasm"))]
 const LARGE: usize = 192 * 192 * 192;
 
 /// a b, and `bias` added to each row: [m, n] from [m, k], [k, n] and [n], of any strides.
@@ -54,10 +55,7 @@ pub(super) fn add_product(out: &mut [f32], a: Matrix, b: Matrix) {
         return;
     }
     let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
-    // What runs on a thread of the pool is one of several parts that run at once, and keeps
-    // to its thread.
-    let alone = rayon::current_thread_index().is_none() && m * n * k >= LARGE;
-    let parallelism = if alone { Parallelism::Rayon(0) } else { Parallelism::None };
+    let parallelism = parallelism(m * n * k);
     // SAFETY: `out` has m n numbers in rows of n, and each factor lies within its memory, or it would be no `Matrix`.
     unsafe {
         let (a, b) = (a.values.as_ptr(), b.values.as_ptr());
@@ -67,6 +65,21 @@ pub(super) fn add_product(out: &mut [f32], a: Matrix, b: Matrix) {
             false, false, false, parallelism,
         );
     }
+}
+
+/// On how many threads a product of so many multiplications is computed.
+#[cfg(not(target_family = "wasm"))]
+fn parallelism(multiplications: usize) -> Parallelism {
+    // What runs on a thread of the pool is one of several parts that run at once, and keeps
+    // to its thread.
+    let alone = rayon::current_thread_index().is_none() && multiplications >= LARGE;
+    if alone { Parallelism::Rayon(0) } else { Parallelism::None }
+}
+
+/// A page has one thread.
+#[cfg(target_family = "wasm")]
+fn parallelism(_multiplications: usize) -> Parallelism {
+    Parallelism::None
 }
 
 /// A matrix somewhere in memory.

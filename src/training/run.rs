@@ -1,12 +1,11 @@
 //! A run of many steps: devices, losses that are read back, and what the caller does on the
 //! way.
 
-use std::time::Instant;
-
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
+use web_time::Instant;
 
 use super::{
     settings::Training,

@@ -102,7 +102,7 @@ impl<M: Module> State<M> {
 
     /// Reads the losses that are still on the device. Fails with a sentence if one is no
     /// finite number.
-    pub(super) fn read_losses(&mut self) -> Result<()> {
+    pub fn read_losses(&mut self) -> Result<()> {
         if self.unread.is_empty() {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Runs every chapter as its reader does, and compares what it prints with
 //! `tests/snapshots`.
 
+mod agreement;
 mod command_line;
 mod comparator;
 mod figures;

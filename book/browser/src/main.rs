@@ -5,6 +5,7 @@
 
 mod check;
 mod chromium;
+mod labs;
 mod pdf;
 mod reader;
 mod report;
@@ -38,6 +39,16 @@ enum Task {
         /// Visit these pages alone, like notation.html
         pages: Vec<String>,
     },
+    /// Operate every lab of the built site, and compare what it says with the native
+    /// functions
+    Labs {
+        /// What `cargo run -p book-lab` printed
+        #[arg(long)]
+        native: PathBuf,
+        /// axe-core's axe.min.js, to check accessibility as well
+        #[arg(long)]
+        axe: Option<PathBuf>,
+    },
     /// Print the whole built site to a PDF
     Pdf {
         /// The file to write [default: book/book/from-elbo-to-diffusion.pdf]
@@ -66,6 +77,16 @@ fn run(task: Task) -> Result<ExitCode> {
                 prefix: site_url(&book)?,
                 axe,
                 pages,
+            })?;
+            Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        }
+        Task::Labs { native, axe } => {
+            let faulty = labs::check(&labs::Options {
+                site: book.join("book"),
+                prefix: site_url(&book)?,
+                operated: book.join("lab/operated.json"),
+                native,
+                axe,
             })?;
             Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }

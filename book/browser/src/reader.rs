@@ -252,6 +252,16 @@ impl Reader {
         })
     }
 
+    /// axe-core's findings and what happened, on a page that was operated.
+    ///
+    /// # Errors
+    /// Where Chromium refuses.
+    pub fn finish(&mut self, session: &str, name: &str, seen: &str) -> Result<()> {
+        self.axe(session, name, seen)?;
+        self.incidents(session, name, seen, Kind::Page);
+        Ok(())
+    }
+
     /// The milliseconds of processor time that each process has taken to run scripts, lay
     /// pages out and draw them.
     fn work(&mut self) -> Result<BTreeMap<u64, f64>> {

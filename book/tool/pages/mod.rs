@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::Claims;
 use crate::exercise::Exercises;
+use crate::labs::Labs;
 use crate::markdown::{Kind, Scan, scan};
 use crate::problem::Problems;
 use crate::programs::{Cache, Programs};
@@ -31,6 +32,7 @@ pub fn write_all(
     sources: &Sources<'_>,
     programs: &dyn Programs,
     cache: &Cache,
+    labs: Option<&Labs>,
     problems: &mut Problems,
 ) -> Written {
     let runs = figures::run_chapters(
@@ -49,6 +51,7 @@ pub fn write_all(
     for (index, page) in sources.pages.iter().enumerate() {
         let mut writer = Writer {
             sources,
+            labs,
             page,
             index,
             runs: &runs,

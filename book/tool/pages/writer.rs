@@ -10,6 +10,7 @@ use regex::Regex;
 use crate::claims::{self, Basis, Claims};
 use crate::equations::{self, Label, Standing};
 use crate::exercise::Exercises;
+use crate::labs::{self, Labs};
 use crate::ladder;
 use crate::markdown::{Fragment, Item, Kind, Scan, pattern, scan};
 use crate::page::Page;
@@ -29,6 +30,8 @@ static VALUE_IN_MATHS: LazyLock<Regex> =
 pub struct Writer<'a> {
     /// What the pages draw on.
     pub sources: &'a Sources<'a>,
+    /// The labs, where they are built.
+    pub labs: Option<&'a Labs>,
     /// The page.
     pub page: &'a Page,
     /// Its index among all pages.
@@ -346,6 +349,8 @@ impl Writer<'_> {
                 );
                 Ok(code_figure(&item.margin, "output", &caption, "text", &text))
             }
+            "#lab" => labs::lab(self.labs, argument).map(|html| block(&item.margin, &html)),
+            "#run" => Ok(block(&item.margin, &labs::run(self.labs, argument))),
             "#equations" => Ok(block(
                 &item.margin,
                 &equations::table(

@@ -66,8 +66,9 @@ impl Fixture {
 
     fn problems(&self) -> Vec<String> {
         let site = self.folder.path().join("site");
-        let problems = book::build(&self.layout(), &self.scripts(), &self.cache(), &site)
-            .expect("a readable book");
+        let problems =
+            book::build(&self.layout(), &self.scripts(), &self.cache(), None, &site)
+                .expect("a readable book");
         problems.into_iter().map(|problem| problem.to_string()).collect()
     }
 
@@ -402,7 +403,7 @@ fn two_builds_are_the_same_bytes() {
 fn a_faulty_book_leaves_the_published_site_alone() {
     let fixture = Fixture::new();
     let publish = || {
-        publish::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache())
+        publish::publish(&fixture.layout(), &fixture.scripts(), &fixture.cache(), None)
             .expect("a readable book")
     };
     assert_eq!(publish(), []);

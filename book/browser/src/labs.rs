@@ -1,0 +1,328 @@
+//! Operates every lab in a Chromium, by keyboard and by pointer, and compares what it says
+//! with what the same functions say natively.
+//!
+//! `book/lab/operated.json` lists what is done; `cargo run -p book-lab` says, in a file,
+//! what should be heard.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::chromium::Chromium;
+use crate::reader::{self, Reader, View, Window};
+use crate::report::Report;
+
+/// What to operate, and what is expected.
+pub struct Options {
+    /// The finished site.
+    pub site: PathBuf,
+    /// The path under which it will be published.
+    pub prefix: String,
+    /// `book/lab/operated.json`.
+    pub operated: PathBuf,
+    /// What the native program printed.
+    pub native: PathBuf,
+    /// axe-core's `axe.min.js`; without it, accessibility is not checked.
+    pub axe: Option<PathBuf>,
+}
+
+/// How long a lab may take to say something, on a machine that is busy with others.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Two numbers agree within this share of the larger, or of one: the sums of f32 in a page
+/// are added in another order.
+const TOLERANCE: f64 = 2e-3;
+
+/// Operates the labs and prints what is wrong; whether anything is.
+///
+/// # Errors
+/// Where a file or a Chromium is missing, or the browser ends.
+pub fn check(options: &Options) -> Result<bool> {
+    let begun = Instant::now();
+    let read = |file: &PathBuf| -> Result<Value> {
+        let text = fs::read_to_string(file)
+            .with_context(|| format!("{} cannot be read", file.display()))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("{} is no JSON", file.display()))
+    };
+    let (operated, native) = (read(&options.operated)?, read(&options.native)?);
+    if !options.site.join("labs").is_dir() {
+        bail!(
+            "the site in {} has no labs; install the target that `cargo run -p book -- build` names",
+            options.site.display()
+        );
+    }
+    let axe = options.axe.as_ref().map(fs::read_to_string).transpose()?;
+    let port = book_server::serve(0, options.site.clone(), options.prefix.clone())?;
+    let reader = Reader {
+        chromium: Chromium::start()?,
+        base: format!("http://127.0.0.1:{port}{}", options.prefix),
+        axe,
+        report: Report::default(),
+    };
+    let mut labs = Operator { reader };
+    for view in View::ALL {
+        let window = labs.reader.window(view)?;
+        for (lab, native) in array(&operated).zip(array(&native)) {
+            labs.lab(&window, lab, native)?;
+        }
+        labs.reader.close(&window)?;
+    }
+    Ok(labs.reader.report.print("labs, light and dark, 1280 and 390 px", begun.elapsed()))
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+struct Operator {
+    reader: Reader,
+}
+
+impl Operator {
+    /// One lab of one page in one view.
+    fn lab(&mut self, window: &Window, lab: &Value, native: &Value) -> Result<()> {
+        let (name, page, seen) =
+            (text(&lab["lab"]), text(&lab["page"]), window.view.name());
+        let session = &window.session;
+        self.reader.open(session, page)?;
+        let fault = |reader: &mut Reader, message: String| {
+            reader.report.fault(page, &seen, format!("the lab {name} {message}"));
+        };
+        let before = self.evaluate(
+            session,
+            "performance.getEntriesByType('resource').map((r) => r.name)",
+        )?;
+        if array(&before).any(|address| text(address).contains("/labs/")) {
+            fault(
+                &mut self.reader,
+                "is loaded before anybody asks; load it on demand".into(),
+            );
+        }
+        self.evaluate(
+            session,
+            &format!(
+                "window.lab = document.querySelector('section.lab[data-lab=\"{name}\"]');
+                 window.spoken = lab.querySelector('.lab-spoken'); lab.scrollIntoView({{block: 'start'}});
+                 window.named = (name) => [...lab.querySelectorAll('button')].find((b) => b.textContent.includes(name))
+                     ?? [...lab.querySelectorAll('label')].find((l) => l.textContent === name)?.control; 0"
+            ),
+        )?;
+        // Light views start a lab by keyboard, dark ones by pointer.
+        let first = format!("lab.querySelector('button')");
+        self.press(window, &first)?;
+        if let Err(error) = self.hear(session) {
+            fault(
+                &mut self.reader,
+                format!("does not begin ({error:#}); look at the console"),
+            );
+            return Ok(());
+        }
+        for (step, expected) in array(&lab["steps"]).zip(array(&native["says"])) {
+            self.evaluate(session, "spoken.textContent = ''; 0")?;
+            self.operate(window, step)?;
+            let heard = self.hear(session);
+            let heard = heard.unwrap_or_else(|error| format!("nothing ({error:#})"));
+            if !agrees(text(&expected["says"]), &heard) {
+                let expected = text(&expected["says"]);
+                let message = format!(
+                    "says \"{heard}\" where the native function says \"{expected}\"; find out why"
+                );
+                fault(&mut self.reader, message);
+            }
+            if let Some(loss) = expected["loss"].as_f64() {
+                let own = self
+                    .evaluate(session, "+lab.dataset.loss")?
+                    .as_f64()
+                    .unwrap_or(f64::NAN);
+                if !close(loss, own) {
+                    fault(
+                        &mut self.reader,
+                        format!(
+                            "reaches the loss {own} where the native training reaches {loss}"
+                        ),
+                    );
+                }
+            }
+        }
+        let ready = self.evaluate(session, "+lab.dataset.ready")?;
+        let latencies =
+            self.evaluate(session, "(lab.latencies ?? []).sort((a, b) => a - b)")?;
+        let latencies: Vec<f64> = array(&latencies).filter_map(Value::as_f64).collect();
+        let late = latencies.get(latencies.len() * 95 / 100).copied().unwrap_or(0.0);
+        let speed = self.evaluate(session, "lab.dataset.speed ?? ''")?;
+        println!(
+            "{name:18} {seen:13} ready after {ready} ms, 95 % of {} answers within {late:.0} ms{}",
+            latencies.len(),
+            match native["steps_per_second"].as_f64() {
+                Some(native) => format!(
+                    ", {} steps/s of training here, {native:.1} natively",
+                    text(&speed)
+                ),
+                None => String::new(),
+            }
+        );
+        let facts = self.evaluate(session, &reader::probe(window.view.width, false))?;
+        self.reader.layout(page, &seen, &facts);
+        self.reader.finish(session, page, &seen)?;
+        Ok(())
+    }
+
+    fn evaluate(&mut self, session: &str, expression: &str) -> Result<Value> {
+        self.reader.chromium.evaluate(session, expression)
+    }
+
+    /// What the lab says next, for those who listen.
+    fn hear(&mut self, session: &str) -> Result<String> {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            let says = self.evaluate(session, "spoken.textContent")?;
+            if !text(&says).is_empty() {
+                return Ok(text(&says).to_owned());
+            }
+            sleep(Duration::from_millis(50));
+        }
+        let seen = self.evaluate(session, "lab.querySelector('.lab-says').textContent")?;
+        bail!("nothing is spoken; what is seen is \"{}\"", text(&seen))
+    }
+
+    /// Does what a step says.
+    fn operate(&mut self, window: &Window, step: &Value) -> Result<()> {
+        let session = &window.session;
+        let named = |name: &Value| format!("named({name})");
+        if let Some([name, value]) = step["set"].as_array().map(Vec::as_slice) {
+            self.evaluate(
+                session,
+                &format!("{}.focus(); {}.select(); 0", named(name), named(name)),
+            )?;
+            self.reader.chromium.call(
+                Some(session),
+                "Input.insertText",
+                json!({"text": value.to_string()}),
+            )?;
+        }
+        if let Some([name, key]) = step["keys"].as_array().map(Vec::as_slice) {
+            self.evaluate(session, &format!("{}.focus(); 0", named(name)))?;
+            self.key(session, text(key))?;
+        }
+        if let Some([name, share]) = step["point"].as_array().map(Vec::as_slice) {
+            self.click(session, &named(name), share.as_f64().unwrap_or(0.5))?;
+        }
+        if !step["press"].is_null() {
+            self.press(window, &named(&step["press"]))?;
+        }
+        Ok(())
+    }
+
+    /// Presses a button: in light views with the keyboard, in dark ones with the pointer.
+    fn press(&mut self, window: &Window, button: &str) -> Result<()> {
+        if window.view.dark {
+            return self.click(&window.session, button, 0.5);
+        }
+        self.evaluate(&window.session, &format!("{button}.focus(); 0"))?;
+        self.key(&window.session, "Enter")
+    }
+
+    fn key(&mut self, session: &str, key: &str) -> Result<()> {
+        let code = match key {
+            "Enter" => 13,
+            "End" => 35,
+            "Home" => 36,
+            "ArrowLeft" => 37,
+            "ArrowRight" => 39,
+            "ArrowDown" => 40,
+            _ => bail!("the key {key} has no code here; add it"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code});
+            if key == "Enter" && kind == "keyDown" {
+                event["text"] = json!("\r");
+            }
+            self.reader.chromium.call(Some(session), "Input.dispatchKeyEvent", event)?;
+        }
+        Ok(())
+    }
+
+    /// Clicks on an element, this share of its width from its left.
+    fn click(&mut self, session: &str, element: &str, share: f64) -> Result<()> {
+        let place = self.evaluate(
+            session,
+            &format!(
+                "{element}.scrollIntoView({{block: 'center'}}), (({{left, top, width, height}}) => [left + 2 + {share} * (width - 4), top + height / 2])({element}.getBoundingClientRect())"
+            ),
+        )?;
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
+            self.reader.chromium.call(Some(session), "Input.dispatchMouseEvent", event)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the end of what is heard is what is expected, with numbers within the tolerance.
+fn agrees(expected: &str, heard: &str) -> bool {
+    let ((words, numbers), (other, others)) = (parts(expected), parts(heard));
+    let first = others.len().checked_sub(numbers.len());
+    first.is_some_and(|first| {
+        other.ends_with(&words)
+            && numbers.iter().zip(&others[first..]).all(|(a, b)| close(*a, *b))
+    }) && !expected.is_empty()
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
+}
+
+/// A sentence with its numbers taken out, and the numbers.
+fn parts(sentence: &str) -> (String, Vec<f64>) {
+    let (mut words, mut numbers, mut digits) = (String::new(), Vec::new(), String::new());
+    for c in sentence.chars().chain([' ']) {
+        if c.is_ascii_digit()
+            || (c == '-' && digits.is_empty())
+            || (c == '.' && !digits.is_empty())
+        {
+            digits.push(c);
+            continue;
+        }
+        // A full stop behind a number is none of it.
+        let number = digits.trim_end_matches('.');
+        match number.parse() {
+            Ok(value) => {
+                numbers.push(value);
+                words.push('#');
+                words.push_str(&digits[number.len()..]);
+            }
+            Err(_) => words.push_str(&digits),
+        }
+        digits.clear();
+        words.push(c);
+    }
+    (words.trim_end().to_owned(), numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_agree_where_words_are_the_same_and_numbers_are_close() {
+        let said = "At t = 3 of 200: SNR 12.5000, term -0.41 nats.";
+        assert!(agrees(said, said));
+        assert!(agrees(said, &format!("Step 4, so {said}")));
+        assert!(agrees(said, &said.replace("12.5000", "12.5100")));
+        for (old, new) in
+            [("12.5000", "12.6000"), ("nats", "bits"), ("-0.41", "0.41"), ("3", "4")]
+        {
+            assert!(!agrees(said, &said.replacen(old, new, 1)), "{new}");
+        }
+        assert!(!agrees("", "Something."));
+        assert!(!agrees(said, "nothing"));
+    }
+}

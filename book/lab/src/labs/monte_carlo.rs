@@ -1,0 +1,46 @@
+//! Chapter 1: naive Monte Carlo with one's own number of draws and dimensions.
+
+use elbo_to_diffusion::{
+    error::Result,
+    random::{Stream, rng},
+};
+use serde_json::{Value, json};
+
+use super::{Lab, drawn, whole};
+use crate::chapters::ch01_latent_variables::monte_carlo::{
+    add_dimension, effective_size, log_mean, log_p,
+};
+
+/// Bars that are drawn: the largest weights.
+const BARS: usize = 40;
+
+pub struct MonteCarlo;
+
+impl Lab for MonteCarlo {
+    fn answer(&mut self, request: &Value) -> Result<Value> {
+        let d = whole(request, "dimensions", 4, [1, 64]);
+        let draws = whole(request, "draws", 200, [1, 10_000]);
+        let seed = whole(request, "seed", 0, [0, 1_000_000]) as u64;
+        let mut log_weights = vec![0.0; draws];
+        let noise = &mut rng(seed, Stream::Evaluation, 0);
+        (0..d).for_each(|_| add_dimension(&mut log_weights, noise));
+        let size = effective_size(&log_weights);
+        let log_error = log_mean(&log_weights);
+        let mut shares: Vec<f64> =
+            log_weights.iter().map(|w| (w - log_error).exp() / draws as f64).collect();
+        shares.sort_by(|a, b| b.total_cmp(a));
+        let largest = shares[0];
+        shares.truncate(BARS);
+        let log_p = d as f64 * log_p();
+        Ok(json!({
+            "says": format!(
+                "{draws} draws in {d} dimensions: log p(x) is {log_p:.3}, the estimate {:.3}. \
+                 The largest weight has {:.1} % of the sum; the effective sample size is {size:.1}.",
+                log_p + log_error, 100.0 * largest
+            ),
+            "shares": drawn(shares.iter().map(|s| 100.0 * s)),
+            "effective": size,
+            "log_error": log_error,
+        }))
+    }
+}

@@ -1,0 +1,248 @@
+//! The labs: models that run in the page.
+//!
+//! `{{#lab name}}` is the place of a lab, and `{{#run chapter}}` of the button that runs a
+//! chapter's program. [`build`] compiles `book/lab` to WebAssembly and puts it beside the
+//! pages. What a lab needs is loaded when the reader asks for it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::layout::Layout;
+use crate::slots::escape;
+
+/// What the labs are compiled for.
+const TARGET: &str = "wasm32-unknown-unknown";
+/// The profile of every build, and that of the published site, which is smaller and takes
+/// half an hour.
+const PROFILES: [&str; 2] = ["lab", "published"];
+/// The most bytes, in gzip, that the code of the labs may take on its way to the reader.
+const LARGEST: usize = 900_000;
+
+/// Each lab with what it is about.
+const LABS: [(&str, &str); 8] = [
+    (
+        "ch01-monte-carlo",
+        "Draw from the prior yourself: choose how many dimensions and how many draws.",
+    ),
+    (
+        "ch02-gap",
+        "Drag the mean and the width of q, and watch the ELBO and the KL divergence share out log p(x).",
+    ),
+    (
+        "ch03-latents",
+        "A test digit and its sixteen latents: move one of them, and see what the decoder makes of it.",
+    ),
+    (
+        "ch04-levels",
+        "Hold the upper levels of latents and draw the lower ones anew: what do the upper ones decide?",
+    ),
+    (
+        "ch05-digit",
+        "One digit and a slider for t: what is left of it, what the trained network makes of that, and what the error costs.",
+    ),
+    ("ch05-training", "Train this chapter's network from nothing, in your browser."),
+    (
+        "ch06-schedule",
+        "Bend gamma(t) between its ends: the loss in continuous time stays, the variance of its estimate and the loss with T latents do not.",
+    ),
+    (
+        "ch07-readings",
+        "One estimate of a trained network, read as x, as the noise, as the score and as v.",
+    ),
+];
+
+/// The labs of a site.
+#[derive(Debug)]
+pub struct Labs {
+    /// The folder with their code, below the site's.
+    folder: String,
+    /// Where that folder is made.
+    made: TempDir,
+}
+
+impl Labs {
+    /// Copies what the pages load into the site.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn copy(&self, site: &Path) -> Result<()> {
+        let to = site.join(&self.folder);
+        fs::create_dir_all(&to)?;
+        for entry in fs::read_dir(self.made.path().join(&self.folder))? {
+            let entry = entry?;
+            fs::copy(entry.path(), to.join(entry.file_name()))
+                .with_context(|| format!("{} cannot be written", to.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the target is installed for the compiler that this tool would call.
+fn target_is_installed(root: &Path) -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .current_dir(root)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    output.is_ok_and(|output| {
+        output.status.success()
+            && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir()
+    })
+}
+
+/// Compiles the labs and says how large they are. `None`, and a sentence how to install it, where the target is missing.
+///
+/// # Errors
+/// Where the labs do not compile, their files cannot be written, or they are too large.
+pub fn build(layout: &Layout, published: bool) -> Result<Option<Labs>> {
+    if !target_is_installed(&layout.root) {
+        eprintln!(
+            "the labs are left out: `rustup target add {TARGET}` installs what they need"
+        );
+        return Ok(None);
+    }
+    let module = compile(&layout.root, PROFILES[usize::from(published)])?;
+    let bytes = fs::read(&module)
+        .with_context(|| format!("{} cannot be read", module.display()))?;
+    let scripts = scripts(layout)?;
+    // What changes has another name, so that no browser mixes two versions.
+    let mut digest = Sha256::new();
+    digest.update(&bytes);
+    scripts.iter().for_each(|(_, contents)| digest.update(contents));
+    let version: String =
+        digest.finalize()[..6].iter().map(|b| format!("{b:02x}")).collect();
+    let name = format!("labs/{version}/");
+    let made = tempfile::tempdir()?;
+    let folder = made.path().join(&name);
+    fs::create_dir_all(&folder)?;
+    Bindgen::new()
+        .input_path(&module)
+        .web(true)?
+        .typescript(false)
+        .remove_producers_section(true)
+        .generate(&folder)
+        .context("the JavaScript around the labs cannot be written")?;
+    for (name, contents) in &scripts {
+        fs::write(folder.join(name), contents)?;
+    }
+    let mut sent = 0;
+    let mut plain = 0;
+    for name in [
+        "book_lab_bg.wasm",
+        "book_lab.js",
+        "engine.js",
+        "widgets.js",
+        "draw.js",
+        "worker.js",
+    ] {
+        let bytes = fs::read(folder.join(name))?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&bytes)?;
+        plain += bytes.len();
+        sent += gzip.finish()?.len();
+    }
+    println!("the labs' code takes {} kB, {} kB in gzip", plain / 1000, sent / 1000);
+    if published && sent > LARGEST {
+        bail!(
+            "the labs' code takes more than {} kB in gzip; make it smaller",
+            LARGEST / 1000
+        );
+    }
+    Ok(Some(Labs { folder: name, made }))
+}
+
+/// The scripts and the weights that lie beside the module.
+fn scripts(layout: &Layout) -> Result<Vec<(OsString, Vec<u8>)>> {
+    let theme = layout.book.join("theme/labs");
+    let mut files: Vec<PathBuf> = fs::read_dir(&theme)
+        .with_context(|| format!("{} cannot be read", layout.name(&theme)))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<_>>()?;
+    for program in ["ch03_vae", "ch04_hvae", "ch05_vdm"] {
+        let weights = format!("chapters/weights/{program}.safetensors");
+        files.push(layout.root.join(weights));
+    }
+    files.sort();
+    let read = |file: PathBuf| {
+        let contents = fs::read(&file)
+            .with_context(|| format!("{} cannot be read", layout.name(&file)))?;
+        Ok((file.file_name().unwrap_or_default().to_owned(), contents))
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// The compiled module.
+fn compile(root: &Path, profile: &str) -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "-p", "book-lab", "--target", TARGET, "--profile", profile])
+        .arg("--message-format=json-render-diagnostics")
+        // Every browser of the last years has these vector instructions.
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-Ctarget-feature=+simd128")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo cannot be started; run this tool through cargo run -p book")?;
+    if !output.status.success() {
+        bail!("the labs do not compile; the compiler says above what to mend");
+    }
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(message) = serde_json::from_str::<serde_json::Value>(line) else {
+            continue;
+        };
+        let files = message["filenames"].as_array().into_iter().flatten();
+        let module =
+            files.filter_map(|file| file.as_str()).find(|file| file.ends_with(".wasm"));
+        if let (Some("book_lab"), Some(file)) = (message["target"]["name"].as_str(), module)
+        {
+            return Ok(file.into());
+        }
+    }
+    bail!("cargo does not say where the module of the labs is")
+}
+
+/// The place of the lab `name` on a page; nothing where there are no labs.
+///
+/// # Errors
+/// A sentence, where there is no such lab.
+pub fn lab(labs: Option<&Labs>, name: &str) -> Result<String, String> {
+    let Some((_, about)) = LABS.iter().find(|(lab, _)| *lab == name) else {
+        let names: Vec<&str> = LABS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("there is no lab {name}; there are {}", names.join(", ")));
+    };
+    Ok(place(labs, name, "Try it", about, "Start the lab"))
+}
+
+/// The place of the button that runs the program of a chapter.
+pub fn run(labs: Option<&Labs>, chapter: &str) -> String {
+    let about = "The program of this chapter, the same code, in your browser. At its own settings its numbers are compared with those of the book.";
+    place(labs, &format!("run-{chapter}"), "Run this chapter", about, "Load the program")
+}
+
+fn place(labs: Option<&Labs>, name: &str, title: &str, about: &str, start: &str) -> String {
+    let Some(Labs { folder, .. }) = labs else {
+        return String::new();
+    };
+    let (title, about) = (escape(title), escape(about));
+    format!(
+        "<section class=\"lab\" data-lab=\"{name}\" data-folder=\"{folder}\" aria-label=\"{title}: {name}\">\
+         <p><strong>{title}.</strong> {about}</p>\
+         <p class=\"lab-says\" aria-hidden=\"true\"></p>\
+         <p class=\"lab-spoken\" role=\"status\"></p>\
+         <button type=\"button\" hidden>{start}</button>\
+         <noscript><p>This needs scripts; the text is complete without it.</p></noscript></section>"
+    )
+}
