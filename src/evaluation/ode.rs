@@ -27,8 +27,11 @@ use crate::{
 pub enum Trace {
     /// Dimension by dimension.
     Exact,
-    /// From one random vector of this law, a fresh one at each call of the denoiser.
-    Estimated(Probe),
+    /// From a random vector of this law, a fresh one at each call of the denoiser.
+    Fresh(Probe),
+    /// From a random vector of this law, the same one all along the way. Grathwohl et al.
+    /// (2019), section 3.1.
+    Fixed(Probe),
 }
 
 impl Trace {
@@ -36,23 +39,30 @@ impl Trace {
     fn group(self) -> usize {
         match self {
             Self::Exact => 2,
-            Self::Estimated(_) => 64,
+            Self::Fresh(_) | Self::Fixed(_) => 64,
         }
     }
 
-    fn find(
+    /// `find(z, gamma)` for x_hat, `[B, d]`, and the trace, `[B]`, on the way of some
+    /// images.
+    fn along<'a>(
         self,
-        denoise: impl FnOnce(Tensor<2>, Tensor<1>) -> Tensor<2>,
-        z: &Tensor<2>,
-        gamma: f64,
-        noise: &mut ChaCha8Rng,
-    ) -> Result<(Tensor<2>, Tensor<1>)> {
-        match self {
-            Self::Exact => exact_trace(denoise, z.clone(), gamma),
-            Self::Estimated(probe) => {
-                let probes = probe.draw(z.dims(), noise, &z.device());
-                estimated_trace(denoise, z.clone(), gamma, probes)
-            }
+        denoise: &'a impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2>,
+        shape: [usize; 2],
+        noise: &'a mut ChaCha8Rng,
+        device: &'a Device,
+    ) -> impl FnMut(&Tensor<2>, f64) -> Result<(Tensor<2>, Tensor<1>)> + 'a {
+        let fixed = match self {
+            Self::Fixed(probe) => Some(probe.draw(shape, noise, device)),
+            Self::Exact | Self::Fresh(_) => None,
+        };
+        move |z, gamma| {
+            let probes = match (self, &fixed) {
+                (Self::Fresh(probe), _) => probe.draw(shape, noise, device),
+                (_, Some(probes)) => probes.clone(),
+                (_, None) => return exact_trace(denoise, z.clone(), gamma),
+            };
+            estimated_trace(denoise, z.clone(), gamma, probes)
         }
     }
 }
@@ -114,10 +124,8 @@ impl OdeBound {
                 rows.push(
                     DiagonalGaussian::standard(&eps).log_prob(eps) - d as f64 * log_sigma,
                 );
-                let end =
-                    transport(gammas, z, Tensor::zeros([n], device), d, |z, gamma| {
-                        trace.find(&denoise, z, gamma, noise)
-                    })?;
+                let trace = trace.along(&denoise, [n, d], noise, device);
+                let end = transport(gammas, z, Tensor::zeros([n], device), d, trace)?;
                 let base = DiagonalGaussian::standard(&end.z).log_prob(end.z);
                 rows.push(-(base + end.log_volume));
             }
