@@ -14,6 +14,7 @@
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`network`] | what networks are made of |
 //! | [`vdm`] | **the variational diffusion model: schedule, process, terms of the bound, denoiser, sampler** |
+//! | [`flow`] | diffusion in continuous time: the flow, its solvers, its likelihood |
 //! | [`evaluation`] | estimates on a set of images, on all threads, compared in pairs |
 //! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
@@ -52,6 +53,7 @@ pub mod error;
 pub mod evaluation;
 pub mod figure;
 mod files;
+pub mod flow;
 pub mod gaussian;
 pub mod host;
 pub mod kernels;

@@ -47,7 +47,7 @@ pub fn save<M: Module>(module: &M, program: &str, file: &Path) -> Result<()> {
 /// Fails with a sentence if the file cannot be read, is damaged, holds the weights of
 /// another program or network, or one that is no finite number.
 pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
-    let name = file.display();
+    let name = file.display().to_string();
     let contents = std::fs::read(file).map_err(|e| {
         Error::failure(format!(
             "cannot read {name}: {e}; give --load a file that --save wrote"

@@ -53,6 +53,8 @@ pub enum Flag {
     Steps,
     /// `--save` and `--load`
     Weights,
+    /// `--load` alone: the weights are those of another program
+    Load,
     /// `--resume`
     Resume,
     /// `--devices` and `--serve`
@@ -206,11 +208,15 @@ impl Args {
             self.steps.is_some(),
             "has no training steps to count; leave out --steps",
         )?;
-        refuse(
-            Flag::Weights,
-            self.save.is_some() || self.load.is_some(),
-            "has no weights to save or load; leave out --save and --load",
-        )?;
+        if flags.contains(&Flag::Load) {
+            refuse(Flag::Weights, self.save.is_some(), "trains nothing; leave out --save")?;
+        } else {
+            refuse(
+                Flag::Weights,
+                self.save.is_some() || self.load.is_some(),
+                "has no weights to save or load; leave out --save and --load",
+            )?;
+        }
         refuse(
             Flag::Resume,
             self.resume.is_some(),

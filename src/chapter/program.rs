@@ -267,6 +267,22 @@ impl Chapter {
         self.args.load.as_ref().map(load).transpose()
     }
 
+    /// The model with the weights that another `program` saved: those of `--load`, or those
+    /// in `shipped`, the contents of the file that the repository ships of it.
+    pub fn load_weights_of<M: Module>(
+        &self,
+        program: &str,
+        shipped: &[u8],
+        model: M,
+    ) -> Result<M> {
+        match &self.args.load {
+            Some(file) => weights::load(model, program, file),
+            None => weights::read(model, program, shipped).map_err(|why| {
+                Error::failure(format!("the shipped file of weights {why}; report this"))
+            }),
+        }
+    }
+
     /// Writes the weights to the file of `--save`, if the flag was given.
     pub fn save_weights<M: Module>(&self, model: &M) -> Result<()> {
         match &self.args.save {

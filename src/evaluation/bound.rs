@@ -4,10 +4,13 @@ use burn::tensor::{Device, Tensor};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::groups::{Draws, in_groups};
+use super::{
+    groups::{Draws, in_groups},
+    totals::{Difference, Totals},
+};
 use crate::{
     data::Images,
-    error::{Error, Result},
+    error::Result,
     host::{download, upload},
     random::normal,
     vdm::{
@@ -41,17 +44,6 @@ pub struct Bound {
     pub least_variance: f64,
     /// The total of each image in each pass.
     totals: Totals,
-}
-
-/// A difference of two bounds on the same images with the same seed, in nats per image.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Difference {
-    /// The mean over images and passes.
-    pub mean: f64,
-    /// Its standard error that comes from the finite number of noise draws.
-    pub noise_error: f64,
-    /// Its standard error that comes from the finite number of images.
-    pub set_error: f64,
 }
 
 impl Bound {
@@ -222,28 +214,12 @@ impl Bound {
     ///
     /// Fails with a sentence if the other is of another number of images or passes.
     pub fn less(&self, other: &Self) -> Result<Difference> {
-        let size = |bound: &Self| bound.totals.0.iter().map(Vec::len).collect::<Vec<_>>();
-        if size(self) != size(other) {
-            return Err(Error::failure(
-                "two bounds can be compared in pairs on the same images and passes only; estimate both alike",
-            ));
-        }
-        let pairs = self.totals.0.iter().zip(&other.totals.0);
-        let differences = Totals(
-            pairs.map(|(a, b)| a.iter().zip(b).map(|(a, b)| a - b).collect()).collect(),
-        );
-        Ok(Difference {
-            mean: self.total() - other.total(),
-            noise_error: differences.noise_error(),
-            set_error: differences.set_error(),
-        })
+        self.totals.less(&other.totals)
     }
-}
 
-impl Difference {
-    /// How many standard errors of the noise it is away from zero.
-    pub fn standard_errors(&self) -> f64 {
-        self.mean.abs() / self.noise_error
+    /// The bound of each image in each pass.
+    pub(super) fn totals(&self) -> &Totals {
+        &self.totals
     }
 }
 
@@ -253,41 +229,6 @@ struct Group {
     prior: Vec<f64>,
     /// For each pass, the reconstruction and then each denoising term, of each image.
     rows: Vec<f64>,
-}
-
-/// One number for each image in each pass; `[passes, images]`.
-#[derive(Clone, Debug, PartialEq)]
-struct Totals(Vec<Vec<f64>>);
-
-impl Totals {
-    /// The mean over the passes, and the variance between them, of each image.
-    fn moments(&self) -> impl Iterator<Item = (f64, f64)> {
-        let passes = self.0.len() as f64;
-        (0..self.0.first().map_or(0, Vec::len)).map(move |i| {
-            let mean = self.0.iter().map(|pass| pass[i]).sum::<f64>() / passes;
-            let squares = self.0.iter().map(|pass| (pass[i] - mean).powi(2)).sum::<f64>();
-            (mean, squares / (passes - 1.0))
-        })
-    }
-
-    /// Standard error of the mean over images and passes that comes from the noise.
-    fn noise_error(&self) -> f64 {
-        let (images, variances) = self
-            .moments()
-            .fold((0.0, 0.0), |(n, sum), (_, variance)| (n + 1.0, sum + variance));
-        (variances / self.0.len() as f64).sqrt() / images
-    }
-
-    /// Standard error of the mean that comes from the images: their spread, less what the
-    /// noise adds to it.
-    fn set_error(&self) -> f64 {
-        let (means, variances): (Vec<f64>, Vec<f64>) = self.moments().unzip();
-        let images = means.len() as f64;
-        let mean = means.iter().sum::<f64>() / images;
-        let spread = means.iter().map(|m| (m - mean).powi(2)).sum::<f64>() / (images - 1.0);
-        let noise = variances.iter().sum::<f64>() / images / self.0.len() as f64;
-        ((spread - noise).max(0.0) / images).sqrt()
-    }
 }
 
 #[cfg(test)]

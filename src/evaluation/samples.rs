@@ -48,6 +48,12 @@ fn check(samples: &Images, images: &Images, least: usize) -> Result<()> {
 ///
 /// Fails with a sentence for images of different sizes, and for fewer than two.
 pub fn energy_distance(samples: &Images, images: &Images) -> Result<Measured> {
+    let (value, parts) = energy(samples, images)?;
+    Ok(Measured { value, standard_error: error_of_mean(&parts) })
+}
+
+/// The energy distance of samples X and images Y, and what each sample adds to it.
+fn energy(samples: &Images, images: &Images) -> Result<(f64, Vec<f64>)> {
     check(samples, images, 2)?;
     let (n, m) = (samples.len() as f64, images.len() as f64);
     let sum =
@@ -60,17 +66,46 @@ pub fn energy_distance(samples: &Images, images: &Images) -> Result<Measured> {
     let value = 2.0 * across.iter().sum::<f64>() / (n * m)
         - within.iter().sum::<f64>() / (n * (n - 1.0))
         - among;
-    // What each sample adds: both means depend on it, the second twice.
-    let parts: Vec<f64> = across
+    // Both means depend on a sample, the second twice.
+    let parts = across
         .iter()
         .zip(&within)
         .map(|(a, w)| 2.0 * a / m - 2.0 * w / (n - 1.0))
         .collect();
-    let mean = parts.iter().sum::<f64>() / n;
-    let variance = parts.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    Ok(Measured { value, standard_error: (variance / n).sqrt() })
+    Ok((value, parts))
 }
 // ANCHOR_END: energy_distance
+
+/// The energy distance of some samples to the images, less that of as many others, of which
+/// each began at the same noise as its partner: what pairs have in common takes no part in
+/// the standard error.
+///
+/// Fails with a sentence for images of different sizes or numbers, and for fewer than two.
+pub fn energy_difference(
+    samples: &Images,
+    others: &Images,
+    images: &Images,
+) -> Result<Measured> {
+    if samples.len() != others.len() {
+        let (a, b) = (samples.len(), others.len());
+        return Err(Error::failure(format!(
+            "{a} samples cannot be compared in pairs with {b} others; draw as many of both"
+        )));
+    }
+    let ((value, parts), (other, others)) =
+        (energy(samples, images)?, energy(others, images)?);
+    let pairs: Vec<f64> = parts.iter().zip(&others).map(|(a, b)| a - b).collect();
+    Ok(Measured { value: value - other, standard_error: error_of_mean(&pairs) })
+}
+
+/// The standard error of the mean of these numbers.
+fn error_of_mean(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance =
+        values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (variance / n).sqrt()
+}
 
 /// The mean distance of a sample to the image that is nearest to it. A model that has
 /// learned its training images by heart draws samples nearer to them than new images are.
@@ -120,11 +155,9 @@ fn nearest(samples: &Images, images: &Images, same: bool) -> Vec<(usize, f64)> {
 }
 
 fn mean(nearest: Vec<(usize, f64)>) -> Measured {
-    let n = nearest.len() as f64;
-    let mean = nearest.iter().map(|(_, d)| d).sum::<f64>() / n;
-    let squares: f64 = nearest.iter().map(|(_, d)| (d - mean).powi(2)).sum();
-    let variance = squares / (n - 1.0).max(1.0);
-    Measured { value: mean, standard_error: (variance / n).sqrt() }
+    let distances: Vec<f64> = nearest.into_iter().map(|(_, distance)| distance).collect();
+    let mean = distances.iter().sum::<f64>() / distances.len() as f64;
+    Measured { value: mean, standard_error: error_of_mean(&distances) }
 }
 
 #[cfg(test)]
@@ -170,6 +203,16 @@ mod tests {
         assert!((found.value - (12.0 - 2.0 - 6.0)).abs() < 1e-12, "{found:?}");
         // The parts: 2 * 7 - 2 * 2 = 10 and 2 * 5 - 2 * 2 = 6.
         assert!((found.standard_error - (8.0_f64 / 2.0).sqrt()).abs() < 1e-12, "{found:?}");
+        // Others at 1 and 2, whose parts are 12 - 2 = 10 and 10 - 2 = 8: the pairs differ by
+        // 0 and -2.
+        let pair = energy_difference(&images(&[0, 2]), &images(&[1, 2]), &images(&[4, 10]));
+        let (pair, other) =
+            (pair.unwrap(), energy_distance(&images(&[1, 2]), &images(&[4, 10])).unwrap());
+        assert!((pair.value - (found.value - other.value)).abs() < 1e-12, "{pair:?}");
+        assert!((pair.standard_error - 1.0).abs() < 1e-12, "{pair:?}");
+        assert!(
+            energy_difference(&images(&[0, 2]), &images(&[1, 2, 3]), &data.test).is_err()
+        );
         let nearest = nearest_distance(&images(&[0, 2]), &images(&[4, 10])).unwrap();
         assert_eq!((nearest.value, nearest.standard_error), (3.0, 1.0));
         assert_eq!(nearest_other(&images(&[0, 2, 7])).unwrap().value, 3.0);

@@ -114,6 +114,18 @@ impl ScalarMixture {
         }
     }
 
+    /// The ideal x_hat at this noise level, and its slope by z: Var(x|z) sqrt(abar) / (1 -
+    /// abar).
+    pub fn denoise(&self, z: f64, level: NoiseLevel) -> (f64, f64) {
+        let posterior = self.posterior(z, level);
+        (posterior.mean(), posterior.variance() * level.abar().sqrt() / level.noise())
+    }
+
+    /// P(X <= x). No component may be a point.
+    pub fn cdf(&self, x: f64) -> f64 {
+        self.components().map(|(w, m, v)| w * normal_cdf((x - m) / v.sqrt())).sum()
+    }
+
     /// log p(x), in nats. Not finite where a component is a point.
     pub fn log_prob(&self, x: f64) -> f64 {
         log_sum_exp(&self.log_terms(x))
@@ -320,6 +332,21 @@ impl Mixture {
         let terms = weights.iter().zip(&self.components);
         terms.fold(zero, |sum, (w, c)| sum + value(c) * *w)
     }
+}
+
+/// P(N(0, 1) <= x) to 1e-15, by the series of Marsaglia (2004), "Evaluating the normal
+/// distribution", section 3.
+fn normal_cdf(x: f64) -> f64 {
+    if x.abs() > 9.0 {
+        return if x > 0.0 { 1.0 } else { 0.0 };
+    }
+    let (mut term, mut sum, mut odd) = (x, x, 1.0);
+    while term.abs() > 1e-17 * sum.abs() {
+        odd += 2.0;
+        term *= x * x / odd;
+        sum += term;
+    }
+    0.5 + sum * (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
 }
 
 fn softmax(logits: &[f64]) -> Vec<f64> {
