@@ -47,20 +47,25 @@ pub fn save<M: Module>(module: &M, program: &str, file: &Path) -> Result<()> {
 /// Fails with a sentence if the file cannot be read, is damaged, holds the weights of
 /// another program or network, or one that is no finite number.
 pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
-    let name = file.display();
+    let name = file.display().to_string();
     let contents = std::fs::read(file).map_err(|e| {
         Error::failure(format!(
             "cannot read {name}: {e}; give --load a file that --save wrote"
         ))
     })?;
+    read(module, program, &name, &contents)
+}
+
+/// The same from the contents of a file that is called `name`.
+pub fn read<M: Module>(module: M, program: &str, name: &str, contents: &[u8]) -> Result<M> {
     let foreign = |why: &str| {
         Error::failure(format!(
             "{name} {why}; give --load a file that {program} wrote with --save"
         ))
     };
-    let (_, metadata) = SafeTensors::read_metadata(&contents)
+    let (_, metadata) = SafeTensors::read_metadata(contents)
         .map_err(|_| foreign("is damaged or no safetensors file"))?;
-    let tensors = SafeTensors::deserialize(&contents)
+    let tensors = SafeTensors::deserialize(contents)
         .map_err(|_| foreign("is damaged or no safetensors file"))?;
     let writer = metadata.metadata().as_ref().and_then(|m| m.get("program"));
     if writer.is_none_or(|writer| writer != program) {

@@ -234,6 +234,30 @@ impl Chapter {
         self.args.load.as_ref().map(load).transpose()
     }
 
+    /// The model with the weights of `--load` or, without `--steps` and `--resume`, with the
+    /// `shipped` ones, the contents of a file that this program wrote; `None` if it is to
+    /// be trained.
+    pub fn load_or_shipped<M: Module>(
+        &self,
+        model: &M,
+        shipped: &[u8],
+    ) -> Result<Option<M>> {
+        if self.args.load.is_some() {
+            return self.load_weights(model);
+        }
+        match (self.args.steps, &self.args.resume) {
+            (Some(_), _) => Ok(None),
+            (None, Some(_)) => Err(Error::usage(
+                "--resume goes on with a training run, and without --steps there is none; add the --steps of that run",
+            )),
+            (None, None) => {
+                let name = "the file of shipped weights";
+                let model = weights::read(model.clone(), self.spec.name, name, shipped)?;
+                Ok(Some(model.valid()))
+            }
+        }
+    }
+
     /// Writes the weights to the file of `--save`, if the flag was given.
     pub fn save_weights<M: Module>(&self, model: &M) -> Result<()> {
         match &self.args.save {
