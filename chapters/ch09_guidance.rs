@@ -1,32 +1,60 @@
 //! Chapter 9: conditions. A denoiser that takes a label, what the label is worth, and
-//! guidance.
+//! samples that are guided to it.
 
+#[path = "ch09_guidance/baselines.rs"]
+mod baselines;
+#[path = "ch09_guidance/bounds.rs"]
+mod bounds;
 #[path = "ch09_guidance/classifier.rs"]
 mod classifier;
+#[path = "ch09_guidance/guide.rs"]
+mod guide;
+#[path = "ch09_guidance/line.rs"]
+mod line;
+#[path = "ch09_guidance/measure.rs"]
+mod measure;
+#[path = "ch09_guidance/report.rs"]
+mod report;
+#[path = "ch09_guidance/request.rs"]
+mod request;
+#[path = "ch09_guidance/sweep.rs"]
+mod sweep;
+#[path = "ch09_guidance/tilting.rs"]
+mod tilting;
 #[path = "ch09_guidance/train.rs"]
 mod train;
 
 use std::process::ExitCode;
 
+use burn::tensor::Tensor;
 use elbo_to_diffusion::{
-    chapter::{self, Chapter, Flag, Spec},
+    chapter::{self, Chapter, Flag, Setting, Spec},
+    data::Dataset,
     error::Result,
-    evaluation::{Bound, Draws},
+    evaluation::Draws,
     host::download,
-    vdm::one_hot,
+    vdm::Linear,
 };
-use train::{CLASSES, Networks};
+
+use bounds::ByLabel;
+use measure::{seen, share};
+use train::Networks;
+
+/// Samples of each class.
+const EACH: usize = 50;
+/// The noise levels at which a label is worth most, as the figure `label_worth` shows of
+/// the validation images.
+const MIDDLE: [f64; 2] = [-2.0, 3.0];
+/// What `--steps 2500 --save chapters/weights/ch09_guidance.safetensors` wrote.
+const WEIGHTS: &[u8] = include_bytes!("weights/ch09_guidance.safetensors");
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What `--steps 2000 --save chapters/weights/ch09_guidance.safetensors` wrote.
-const WEIGHTS: &[u8] = include_bytes!("weights/ch09_guidance.safetensors");
-
 fn main() -> ExitCode {
     let spec = Spec {
         name: "ch09_guidance",
-        about: "Chapter 9: tell a diffusion model the label, and guide its samples",
+        about: "Chapter 9: tell a diffusion model the label, weigh it in bits, and guide samples to it",
         flags: &[Flag::Device, Flag::Steps, Flag::Weights, Flag::Resume, Flag::Guidance],
     };
     chapter::main(spec, run)
@@ -34,7 +62,7 @@ fn main() -> ExitCode {
 
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.labelled_dataset()?;
-    let setting = chapter.setting(2000);
+    let setting = chapter.setting(2500);
     let device = chapter.device.clone().autodiff();
     let fresh = Networks::new(&data, &setting, chapter.seed(), &device);
     let networks = match chapter.load_or_shipped(&fresh, WEIGHTS)? {
@@ -42,59 +70,73 @@ fn run(chapter: &mut Chapter) -> Result<()> {
         None => train::train(chapter, &data, &setting, fresh)?,
     };
     chapter.save_weights(&networks)?;
-    for (name, images) in
-        [("train", &data.train), ("validation", &data.validation), ("test", &data.test)]
-    {
-        let lab = images.labels().unwrap();
-        let dev = &chapter.device;
-        let acc = |lp: burn::tensor::Tensor<2>| -> Result<f64> {
-            let p = download(lp.argmax(1).float())?;
-            Ok(p.iter().zip(lab).filter(|(p, l)| **p as u8 == **l).count() as f64
-                / lab.len() as f64)
-        };
-        let x = images.values(dev);
-        let n = images.len();
-        let j = acc(networks.judge.log_probs(x.clone(), None))?;
-        let c = acc(networks.noisy.log_probs(
-            x.clone(),
-            burn::tensor::Tensor::full([n], -8.0, dev),
-            None,
-        ))?;
-        let known: Vec<_> = lab.iter().copied().map(Some).collect();
-        let _ = known;
-        let draws = Draws { passes: 2, seed: chapter.seed() };
-        let null = Bound::continuous(
-            images,
-            &setting.linear(),
-            32,
-            |z, g| networks.denoiser.denoise(z, g, None),
-            draws,
-            dev,
-        )?;
-        eprintln!(
-            "{name}: judge {j:.4} noisy {c:.4} null {:.4}",
-            data.bits_per_dim(null.total())
-        );
-        let mut cond = 0.0;
-        for y in 0..CLASSES as u8 {
-            let idx: Vec<usize> = (0..n).filter(|i| lab[*i] == y).collect();
-            let px: Vec<u8> = idx.iter().flat_map(|i| images.image(*i).to_vec()).collect();
-            let sub = images.with_pixels(px);
-            let b = Bound::continuous(
-                &sub,
-                &setting.linear(),
-                32,
-                |z: burn::tensor::Tensor<2>, g| {
-                    let m = z.dims()[0];
-                    let l = one_hot(&vec![Some(y); m], CLASSES, dev);
-                    networks.denoiser.denoise_given(z, g, Some(l), None)
-                },
-                draws,
-                dev,
-            )?;
-            cond += b.total() * idx.len() as f64 / n as f64;
-        }
-        eprintln!("   cond {:.4}", data.bits_per_dim(cond));
+    if chapter.args.guidance.is_some() || chapter.args.label.is_some() {
+        return request::answer(chapter, &data, &setting, &networks);
     }
-    Ok(())
+    let (schedule, draws) = (setting.linear(), Draws { passes: 2, seed: chapter.seed() });
+    let worth = |images| {
+        bounds::worth(images, &networks.denoiser, &schedule, draws, &chapter.device)
+    };
+    let (validation, test) = (worth(&data.validation)?, worth(&data.test)?);
+    let classified = classify(chapter, &data, &setting, &networks)?;
+    let summed_out = classified.summed_out;
+    report::worth(chapter, &data, &schedule, [&validation, &test], summed_out)?;
+    report::classified(chapter, &classified)?;
+    tilting::report(chapter, &tilting::measure()?)?;
+    let guided = sweep::sweep(chapter, &data, &setting, &networks)?;
+    report::guided(chapter, &guided)?;
+    report::samples(chapter, &data, &guided.drawn)
+}
+
+/// How well the test images are classified.
+pub struct Classified {
+    nearest_neighbour: f64,
+    logistic_regression: f64,
+    noisy: f64,
+    judge: f64,
+    /// By the bound: with so many noises for each label, drawn for each label apart, for
+    /// all together, and for all together in the middle of the noise levels.
+    by_draws: Vec<(usize, [f64; 3])>,
+    /// The variance of a difference of two bounds, in nats^2, apart and together.
+    noise: [f64; 2],
+    /// The bound without the label that the conditional bounds imply, in nats.
+    summed_out: f64,
+}
+
+fn classify(
+    chapter: &Chapter,
+    data: &Dataset,
+    setting: &Setting,
+    networks: &Networks,
+) -> Result<Classified> {
+    let (device, test) = (&chapter.device, &data.test);
+    let labels = test.labels().unwrap_or_default();
+    let clean = Tensor::full([test.len()], setting.trunk.gamma_min, device);
+    let noisy = networks.noisy.log_probs(test.values(device), clean, None);
+    let noisy = download(noisy.argmax(1).float())?.into_iter().map(|c| c as u8);
+    // ANCHOR: by_bound
+    let (mut by_draws, mut noise, mut summed_out) = (Vec::new(), [0.0; 2], 0.0);
+    let [gamma_min, gamma_max] = MIDDLE;
+    let (all, middle) = (setting.linear(), Linear { gamma_min, gamma_max });
+    for strata in [1, 4, 16] {
+        let bounds = |schedule, paired| {
+            let (denoiser, seed) = (&networks.denoiser, chapter.seed());
+            ByLabel::of(test, denoiser, schedule, (strata, paired), seed, device)
+        };
+        let ways = [bounds(&all, false)?, bounds(&all, true)?, bounds(&middle, true)?];
+        let [one, both] = [0, 1].map(|i| ways.each_ref().map(|b| b.accuracy(labels)[i]));
+        by_draws.extend([(strata, one), (2 * strata, both)]);
+        noise = [0, 1].map(|i| ways[i].noise_of_difference(labels));
+        summed_out = ways[1].summed_out();
+    }
+    // ANCHOR_END: by_bound
+    Ok(Classified {
+        nearest_neighbour: baselines::nearest_neighbour(data),
+        logistic_regression: baselines::logistic_regression(data, device)?,
+        noisy: share(&noisy.collect::<Vec<_>>(), labels),
+        judge: share(&seen(test, &networks.judge, device)?, labels),
+        by_draws,
+        noise,
+        summed_out,
+    })
 }

@@ -5,6 +5,11 @@ use std::f64::consts::TAU;
 
 use elbo_to_diffusion::oracle::{Error, NoiseLevel, Rule, ScalarMixture};
 
+#[path = "bumps.rs"]
+mod bumps;
+
+use bumps::Bumps;
+
 /// Where the flow ends: at e^-24 of noise power for one of signal nothing is left to do.
 const GAMMA_END: f64 = -24.0;
 
@@ -147,38 +152,6 @@ impl Slope {
         let guided =
             |i: usize| -self.half_power * (all[i] + self.strength * (given[i] - all[i]));
         Path { y: guided(0), spread: guided(1) }
-    }
-}
-
-/// The components of a mixture: the logarithm of weight / deviation, mean and variance. The
-/// flow asks for millions of scores, so they are computed without a list on the heap.
-struct Bumps(Vec<[f64; 3]>);
-
-impl Bumps {
-    fn of(mixture: &ScalarMixture) -> Self {
-        Self(mixture.components().map(|(w, m, v)| [(w / v.sqrt()).ln(), m, v]).collect())
-    }
-
-    /// The first two derivatives of the log density.
-    fn slopes(&self, y: f64) -> [f64; 2] {
-        let log = |[height, mean, variance]: [f64; 3]| {
-            height - 0.5 * (y - mean).powi(2) / variance
-        };
-        let largest =
-            self.0.iter().map(|bump| log(*bump)).fold(f64::NEG_INFINITY, f64::max);
-        let (mut mass, mut score, mut curvature) = (0.0, 0.0, 0.0);
-        for &[height, mean, variance] in &self.0 {
-            let below = log([height, mean, variance]) - largest;
-            // As far below, a component adds nothing, and its exponential may be subnormal.
-            if below > -100.0 {
-                let (share, slope) = (below.exp(), (mean - y) / variance);
-                mass += share;
-                score += share * slope;
-                curvature += share * (slope * slope - 1.0 / variance);
-            }
-        }
-        let score = score / mass;
-        [score, curvature / mass - score * score]
     }
 }
 

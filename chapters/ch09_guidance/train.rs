@@ -114,7 +114,8 @@ fn noisy(
     setting: &Setting,
     fresh: &NoisyClassifier,
 ) -> Result<NoisyClassifier> {
-    let (seed, device) = (chapter.seed().wrapping_add(1), chapter.device.clone().autodiff());
+    let (seed, device) =
+        (chapter.seed().wrapping_add(1), chapter.device.clone().autodiff());
     let n = setting.batch / SHARDS;
     let loss = |classifier: &NoisyClassifier, shard: Shard| {
         let (x, labels) = batch(data, shard, (n, 0.5), seed, &device);
@@ -136,7 +137,8 @@ fn judge(
     setting: &Setting,
     fresh: &Judge,
 ) -> Result<Judge> {
-    let (seed, device) = (chapter.seed().wrapping_add(JUDGE_SEED), chapter.device.clone().autodiff());
+    let (seed, device) =
+        (chapter.seed().wrapping_add(JUDGE_SEED), chapter.device.clone().autodiff());
     let loss = |judge: &Judge, shard: Shard| {
         let (x, labels) = batch(data, shard, (setting.batch / SHARDS, 0.5), seed, &device);
         let dropout = &mut shard.rng(seed, Stream::Dropout);
