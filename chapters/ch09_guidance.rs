@@ -79,13 +79,13 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     };
     let (validation, test) = (worth(&data.validation)?, worth(&data.test)?);
     let classified = classify(chapter, &data, &setting, &networks)?;
-    let summed_out = classified.summed_out;
-    report::worth(chapter, &data, &schedule, [&validation, &test], summed_out)?;
+    report::worth(chapter, &data, &schedule, [&validation, &test])?;
+    report::summed_out(chapter, &data, classified.summed_out);
     report::classified(chapter, &classified)?;
     tilting::report(chapter, &tilting::measure()?)?;
     let guided = sweep::sweep(chapter, &data, &setting, &networks)?;
-    report::guided(chapter, &guided)?;
-    report::samples(chapter, &data, &guided.drawn)
+    sweep::report(chapter, &guided)?;
+    sweep::samples(chapter, &data, &guided.drawn)
 }
 
 /// How well the test images are classified.
@@ -99,8 +99,9 @@ pub struct Classified {
     by_draws: Vec<(usize, [f64; 3])>,
     /// The variance of a difference of two bounds, in nats^2, apart and together.
     noise: [f64; 2],
-    /// The bound without the label that the conditional bounds imply, in nats.
-    summed_out: f64,
+    /// The bound with the label told, and the one without it that the conditional bounds
+    /// imply, from the same noise, in nats.
+    summed_out: [f64; 2],
 }
 
 fn classify(
@@ -115,7 +116,7 @@ fn classify(
     let noisy = networks.noisy.log_probs(test.values(device), clean, None);
     let noisy = download(noisy.argmax(1).float())?.into_iter().map(|c| c as u8);
     // ANCHOR: by_bound
-    let (mut by_draws, mut noise, mut summed_out) = (Vec::new(), [0.0; 2], 0.0);
+    let (mut by_draws, mut noise, mut summed_out) = (Vec::new(), [0.0; 2], [0.0; 2]);
     let [gamma_min, gamma_max] = MIDDLE;
     let (all, middle) = (setting.linear(), Linear { gamma_min, gamma_max });
     for strata in [1, 4, 16] {
@@ -127,7 +128,7 @@ fn classify(
         let [one, both] = [0, 1].map(|i| ways.each_ref().map(|b| b.accuracy(labels)[i]));
         by_draws.extend([(strata, one), (2 * strata, both)]);
         noise = [0, 1].map(|i| ways[i].noise_of_difference(labels));
-        summed_out = ways[1].summed_out();
+        summed_out = [ways[1].told(labels), ways[1].summed_out()];
     }
     // ANCHOR_END: by_bound
     Ok(Classified {

@@ -119,6 +119,15 @@ impl ByLabel {
     }
     // ANCHOR_END: summed_out
 
+    /// The mean bound of -log p(x | y) for the labels that the images have, in nats.
+    pub fn told(&self, labels: &[u8]) -> f64 {
+        let own = |(image, label): (usize, &u8)| {
+            let passes = &self.0[usize::from(*label)];
+            passes.iter().map(|pass| pass[image]).sum::<f64>() / passes.len() as f64
+        };
+        labels.iter().enumerate().map(own).sum::<f64>() / labels.len() as f64
+    }
+
     /// The variance of the difference between the bound of the right label and that of
     /// another, over the noise, in nats^2: the mean over images and labels.
     pub fn noise_of_difference(&self, labels: &[u8]) -> f64 {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Latents of the chain that is sampled.
-const LATENTS: usize = 60;
+const LATENTS: usize = 50;
 /// Noise levels that are all there are.
 pub const EVERYWHERE: [f64; 2] = [f64::NEG_INFINITY, f64::INFINITY];
 

@@ -27,9 +27,9 @@ pub struct Classes {
 /// One path of the guided flow.
 #[derive(Clone, Copy, Debug)]
 pub struct Path {
-    /// y = z / sqrt(abar).
-    pub y: f64,
-    /// log of dy / dy_T: how far paths that were neighbours at first are apart.
+    /// u = z / sqrt(abar).
+    pub u: f64,
+    /// log of du / du_T: how far paths that were neighbours at first are apart.
     pub spread: f64,
 }
 
@@ -59,8 +59,8 @@ impl Classes {
 
     // ANCHOR: flow
     /// The guided flow of these points z_T from `gamma_max` down to no noise, in `steps`
-    /// steps of Runge and Kutta's method of order 4, equal in gamma. With y = z /
-    /// sqrt(abar) and w = `strength`, dy/dgamma = -(1/2) e^gamma (score + w grad log
+    /// steps of Runge and Kutta's method of order 4, equal in gamma. With u = z /
+    /// sqrt(abar) and w = `strength`, du/dgamma = -(1/2) e^gamma (score + w grad log
     /// q(y|z)), equation `guided-flow`.
     pub fn flow(
         &self,
@@ -71,7 +71,7 @@ impl Classes {
     ) -> Vec<Path> {
         let stretch = (1.0 + gamma_max.exp()).sqrt();
         let mut paths: Vec<Path> =
-            z.iter().map(|z| Path { y: z * stretch, spread: 0.0 }).collect();
+            z.iter().map(|z| Path { u: z * stretch, spread: 0.0 }).collect();
         let h = (GAMMA_END - gamma_max) / steps as f64;
         for step in 0..steps {
             let gamma = gamma_max + h * step as f64;
@@ -96,7 +96,7 @@ impl Classes {
         let h = 0.04;
         let z: Vec<f64> = (-215..=215).map(|i| h * f64::from(i)).collect();
         let ends = self.flow(&z, gamma_max, strength, steps);
-        moments(z.iter().zip(ends).map(|(z, path)| (path.y, h * normal(*z))))
+        moments(z.iter().zip(ends).map(|(z, path)| (path.u, h * normal(*z))))
     }
 
     /// The density of the guided samples, as points (x, p(x)).
@@ -110,7 +110,7 @@ impl Classes {
         let stretch = (1.0 + gamma_max.exp()).sqrt();
         let ends = self.flow(&z, gamma_max, strength, steps);
         let density = |z: f64, path: &Path| normal(z) / stretch / path.spread.exp();
-        z.iter().zip(&ends).map(|(&z, path)| (path.y, density(z, path))).collect()
+        z.iter().zip(&ends).map(|(&z, path)| (path.u, density(z, path))).collect()
     }
 
     // ANCHOR: tilted
@@ -140,24 +140,24 @@ struct Slope {
 
 impl Slope {
     fn new(classes: &Classes, gamma: f64, strength: f64) -> Self {
-        // y = x + N(0, e^gamma).
+        // u = x + N(0, e^gamma).
         let [data, class] =
             [&classes.data, &classes.class].map(|p| Bumps::of(&p.affine(1.0, gamma.exp())));
         Self { half_power: 0.5 * gamma.exp(), strength, data, class }
     }
 
-    /// The derivatives of y and of the logarithm of the spread in gamma.
+    /// The derivatives of u and of the logarithm of the spread in gamma.
     fn at(&self, path: Path) -> Path {
-        let [all, given] = [&self.data, &self.class].map(|bumps| bumps.slopes(path.y));
+        let [all, given] = [&self.data, &self.class].map(|bumps| bumps.slopes(path.u));
         let guided =
             |i: usize| -self.half_power * (all[i] + self.strength * (given[i] - all[i]));
-        Path { y: guided(0), spread: guided(1) }
+        Path { u: guided(0), spread: guided(1) }
     }
 }
 
 impl Path {
     fn moved(self, slope: Self, h: f64) -> Self {
-        Self { y: self.y + h * slope.y, spread: self.spread + h * slope.spread }
+        Self { u: self.u + h * slope.u, spread: self.spread + h * slope.spread }
     }
 }
 

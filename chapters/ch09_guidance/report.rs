@@ -4,14 +4,11 @@ use elbo_to_diffusion::{
     chapter::{Chapter, Number},
     data::Dataset,
     error::Result,
-    figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
+    figure::{Axis, Plot, Series, Style},
     vdm::{Linear, Schedule},
 };
 
-use crate::{
-    Classified, bounds::Worth, guide::Samples, measure::Quality, sweep::Guided,
-    train::CLASSES,
-};
+use crate::{Classified, bounds::Worth, train::CLASSES};
 
 /// What the label is worth on the validation and the test images.
 pub fn worth(
@@ -19,7 +16,6 @@ pub fn worth(
     data: &Dataset,
     schedule: &Linear,
     [validation, test]: [&Worth; 2],
-    summed_out: f64,
 ) -> Result<()> {
     let bits = |nats: f64| data.bits_per_dim(nats);
     let most = (CLASSES as f64).log2() / data.test.dim() as f64;
@@ -36,7 +32,6 @@ pub fn worth(
         &[("validation".into(), row(validation)), ("test".into(), row(test))],
     );
     report.row("the label itself, log2(10) / 64", &Number::exact(most, 4), "bits/dim");
-    report.row("test, label summed out", &near(bits(summed_out)), "bits/dim");
     for (name, error) in [
         ("difference, error of the noise", test.gain.noise_error),
         ("difference, error of the test set", test.gain.set_error),
@@ -69,6 +64,20 @@ pub fn worth(
         series,
     };
     chapter.figure("label_worth", &plot.draw()?)
+}
+
+/// The bound that the conditional bounds imply, beside what they cost with the label.
+pub fn summed_out(chapter: &mut Chapter, data: &Dataset, [told, summed_out]: [f64; 2]) {
+    let (told, summed_out) = (data.bits_per_dim(told), data.bits_per_dim(summed_out));
+    let paid = told + (CLASSES as f64).log2() / data.test.dim() as f64;
+    chapter.report.section("The label summed out, test images");
+    for (name, bits) in [
+        ("label told", told),
+        ("label told, and paid for", paid),
+        ("label summed out", summed_out),
+    ] {
+        chapter.report.row(name, &Number::within(bits, 0.003, 3), "bits/dim");
+    }
 }
 
 pub fn classified(chapter: &mut Chapter, found: &Classified) -> Result<()> {
@@ -127,65 +136,4 @@ pub fn classified(chapter: &mut Chapter, found: &Classified) -> Result<()> {
         ],
     };
     chapter.figure("classified", &plot.draw()?)
-}
-
-/// The qualities of samples, one row each.
-pub fn guided(chapter: &mut Chapter, found: &Guided) -> Result<()> {
-    let header =
-        ["samples", "recognised (%)", "precision (%)", "recall (%)", "entropy (bits)"];
-    chapter.report.section("Guided samples");
-    chapter.report.table(&header, &rows(&found.sweep));
-    chapter.report.section("Real digits by the same measures");
-    chapter.report.table(&header, &rows(&found.real));
-    chapter.report.section("Guidance at some noise levels only, w = 3");
-    chapter.report.table(&header, &rows(&found.intervals));
-    chapter.report.section("Guidance by a classifier");
-    chapter.report.table(&header, &rows(&found.classifier));
-    let curve = |name: &str, rows: &[(String, Quality)]| {
-        let point = |(_, quality): &(String, Quality)| {
-            (100.0 * quality.recall, 100.0 * quality.recognised)
-        };
-        Series::new(name, Style::LineAndDots, rows.iter().map(point))
-    };
-    let plot = Plot {
-        x: Axis::linear("recall: test digits among the samples (%)"),
-        y: Axis::linear("samples recognised (%)"),
-        series: vec![
-            // Without guidance nothing is asked for, and one in ten is right by chance.
-            curve("without a classifier", &found.sweep[1..]),
-            curve("by a classifier", &found.classifier),
-        ],
-    };
-    chapter.figure("tradeoff", &plot.draw()?)
-}
-
-fn rows(found: &[(String, Quality)]) -> Vec<(String, Vec<Number>)> {
-    let row = |(name, quality): &(String, Quality)| {
-        let percent = |share: f64, tolerance| Number::within(100.0 * share, tolerance, 1);
-        let numbers = vec![
-            percent(quality.recognised, 1.0),
-            percent(quality.precision, 2.0),
-            percent(quality.recall, 2.0),
-            Number::within(quality.entropy, 0.02, 2),
-        ];
-        (name.clone(), numbers)
-    };
-    found.iter().map(row).collect()
-}
-
-/// The first two samples of each class, in two rows for each strength.
-pub fn samples(chapter: &Chapter, data: &Dataset, drawn: &[(f64, Samples)]) -> Result<()> {
-    let rows = |(w, samples): &(f64, Samples)| {
-        let each = samples.labels.len() / CLASSES;
-        let shown = (0..2).flat_map(|i| (0..CLASSES).map(move |class| class * each + i));
-        let label = match *w {
-            0.0 => "w = 0: no label".to_string(),
-            1.0 => "w = 1: labels 0 to 9 told".to_string(),
-            w => format!("w = {w}"),
-        };
-        let images = shown.map(|i| samples.images.image(i));
-        ImageRow::from_grey_levels(label, images, data.train.level_count()).wrap(CLASSES)
-    };
-    let rows: Vec<ImageRow> = drawn.iter().flat_map(rows).collect();
-    chapter.figure("samples", &image_rows(&rows, data.train.side())?)
 }

@@ -1,9 +1,10 @@
 //! Samples with guidance of every strength and kind, and what they are worth.
 
 use elbo_to_diffusion::{
-    chapter::{Chapter, Setting},
+    chapter::{Chapter, Number, Setting},
     data::Dataset,
     error::Result,
+    figure::{Axis, ImageRow, Plot, Series, Style, image_rows},
 };
 
 use crate::{
@@ -79,4 +80,65 @@ pub fn sweep(
             .collect::<Result<_>>()?,
         drawn,
     })
+}
+
+/// The qualities of samples, one row each.
+pub fn report(chapter: &mut Chapter, found: &Guided) -> Result<()> {
+    let header =
+        ["samples", "recognised (%)", "precision (%)", "recall (%)", "entropy (bits)"];
+    chapter.report.section("Guided samples");
+    chapter.report.table(&header, &rows(&found.sweep));
+    chapter.report.section("Real digits by the same measures");
+    chapter.report.table(&header, &rows(&found.real));
+    chapter.report.section("Guidance at some noise levels only, w = 3");
+    chapter.report.table(&header, &rows(&found.intervals));
+    chapter.report.section("Guidance by a classifier");
+    chapter.report.table(&header, &rows(&found.classifier));
+    let curve = |name: &str, rows: &[(String, Quality)]| {
+        let point = |(_, quality): &(String, Quality)| {
+            (100.0 * quality.recall, 100.0 * quality.recognised)
+        };
+        Series::new(name, Style::LineAndDots, rows.iter().map(point))
+    };
+    let plot = Plot {
+        x: Axis::linear("recall: test digits among the samples (%)"),
+        y: Axis::linear("samples recognised (%)"),
+        series: vec![
+            // Without guidance nothing is asked for, and one in ten is right by chance.
+            curve("without a classifier", &found.sweep[1..]),
+            curve("by a classifier", &found.classifier),
+        ],
+    };
+    chapter.figure("tradeoff", &plot.draw()?)
+}
+
+fn rows(found: &[(String, Quality)]) -> Vec<(String, Vec<Number>)> {
+    let row = |(name, quality): &(String, Quality)| {
+        let percent = |share: f64, tolerance| Number::within(100.0 * share, tolerance, 1);
+        let numbers = vec![
+            percent(quality.recognised, 1.0),
+            percent(quality.precision, 2.0),
+            percent(quality.recall, 2.0),
+            Number::within(quality.entropy, 0.02, 2),
+        ];
+        (name.clone(), numbers)
+    };
+    found.iter().map(row).collect()
+}
+
+/// The first two samples of each class, in two rows for each strength.
+pub fn samples(chapter: &Chapter, data: &Dataset, drawn: &[(f64, Samples)]) -> Result<()> {
+    let rows = |(w, samples): &(f64, Samples)| {
+        let each = samples.labels.len() / CLASSES;
+        let shown = (0..2).flat_map(|i| (0..CLASSES).map(move |class| class * each + i));
+        let label = match *w {
+            0.0 => "w = 0: no label".to_string(),
+            1.0 => "w = 1: labels 0 to 9 told".to_string(),
+            w => format!("w = {w}"),
+        };
+        let images = shown.map(|i| samples.images.image(i));
+        ImageRow::from_grey_levels(label, images, data.train.level_count()).wrap(CLASSES)
+    };
+    let rows: Vec<ImageRow> = drawn.iter().flat_map(rows).collect();
+    chapter.figure("samples", &image_rows(&rows, data.train.side())?)
 }

