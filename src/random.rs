@@ -40,6 +40,8 @@ pub enum Stream {
     Posterior = 12,
     /// Samples that are measured, beside those that are looked at.
     MeasuredSamples = 20,
+    /// Which labels a training step leaves out.
+    Labels = 13,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

@@ -5,6 +5,9 @@
 mod class_mixture;
 #[path = "../chapters/ch02_elbo/contour.rs"]
 mod contour;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch09_guidance/line.rs"]
+mod line;
 #[path = "../chapters/ch03_vae/linear_vae.rs"]
 mod linear_vae;
 #[path = "../chapters/ch02_elbo/surface.rs"]

@@ -57,6 +57,8 @@ pub enum Flag {
     Load,
     /// `--resume`
     Resume,
+    /// `--guidance` and `--label`
+    Guidance,
     /// `--devices` and `--serve`
     #[cfg(feature = "remote")]
     Remote,
@@ -99,6 +101,12 @@ pub struct Args {
     /// Continue an interrupted run from the checkpoints in this folder
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
+    /// Only draw samples, with this strength of guidance: 0 without the label, 1 with it
+    #[arg(long, value_name = "W", allow_negative_numbers = true, value_parser = strength)]
+    pub guidance: Option<f64>,
+    /// Only draw samples, of this class, 0 to 9
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = label)]
+    pub label: Option<u8>,
     /// Devices that share each batch, by their names or as HOST:PORT, separated by commas
     #[cfg(feature = "remote")]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -116,6 +124,17 @@ fn count(text: &str) -> std::result::Result<usize, &'static str> {
 
 fn seed(text: &str) -> std::result::Result<u64, String> {
     text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
+
+fn strength(text: &str) -> std::result::Result<f64, &'static str> {
+    // NaN is in no range.
+    let strength = text.parse().ok().filter(|w| (0.0..=100.0).contains(w));
+    strength.ok_or("the strength of guidance is a number from 0 to 100")
+}
+
+fn label(text: &str) -> std::result::Result<u8, &'static str> {
+    let label = text.parse().ok().filter(|label| *label <= 9);
+    label.ok_or("a label is a whole number from 0 to 9")
 }
 
 /// The most threads that `--threads` may ask for. A few for each core may make sense;
@@ -221,6 +240,11 @@ impl Args {
             Flag::Resume,
             self.resume.is_some(),
             "writes no checkpoints; leave out --resume",
+        )?;
+        refuse(
+            Flag::Guidance,
+            self.guidance.is_some() || self.label.is_some(),
+            "has no label to guide samples to; leave out --guidance and --label",
         )?;
         #[cfg(feature = "remote")]
         refuse(

@@ -277,9 +277,30 @@ impl Chapter {
     ) -> Result<M> {
         match &self.args.load {
             Some(file) => weights::load(model, program, file),
-            None => weights::read(model, program, shipped).map_err(|why| {
-                Error::failure(format!("the shipped file of weights {why}; report this"))
-            }),
+            None => from_shipped(model, program, shipped),
+        }
+    }
+
+    /// The model with the weights of `--load` or, without `--steps` and `--resume`, with the
+    /// `shipped` ones, the contents of a file that this program wrote; `None` if it is to
+    /// be trained.
+    pub fn load_or_shipped<M: Module>(
+        &self,
+        model: &M,
+        shipped: &[u8],
+    ) -> Result<Option<M>> {
+        if self.args.load.is_some() {
+            return self.load_weights(model);
+        }
+        match (self.args.steps, &self.args.resume) {
+            (Some(_), _) => Ok(None),
+            (None, Some(_)) => Err(Error::usage(
+                "--resume goes on with a training run, and without --steps there is none; add the --steps of that run",
+            )),
+            (None, None) => {
+                let model = from_shipped(model.clone(), self.spec.name, shipped)?;
+                Ok(Some(model.valid()))
+            }
         }
     }
 
@@ -320,4 +341,13 @@ fn no_mnist() -> Error {
     Error::usage(
         "a page cannot fetch MNIST; leave out --data mnist, or run the program yourself",
     )
+}
+
+/// The model with weights that the repository ships.
+fn from_shipped<M: Module>(model: M, program: &str, shipped: &[u8]) -> Result<M> {
+    weights::read(model, program, shipped).map_err(|why| {
+        Error::failure(format!(
+            "the file of weights that this program was compiled with {why}; fetch the repository anew"
+        ))
+    })
 }

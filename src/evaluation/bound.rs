@@ -63,6 +63,7 @@ impl Bound {
         let term = |i: usize, _: &mut _| {
             (gammas[i + 1], denoising_weight(gammas[i], gammas[i + 1]))
         };
+        let denoise = |z, gamma, _: &Images| denoise(z, gamma);
         Self::estimate(images, ends, gammas.len() - 1, term, denoise, draws, device)
     }
     // ANCHOR_END: discrete
@@ -75,6 +76,21 @@ impl Bound {
         schedule: &(impl Schedule + Sync + ?Sized),
         strata: usize,
         denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
+        draws: Draws,
+        device: &Device,
+    ) -> Result<Self> {
+        let told = |z, gamma, _: &Images| denoise(z, gamma);
+        Self::continuous_given(images, schedule, strata, told, draws, device)
+    }
+
+    /// The same, of -log p(x | y): `denoise(z_t, gamma_t, images)` also gets the images
+    /// that z_t was made of, with their labels. The same seed means the same noise, with
+    /// labels and without, so that the two can be compared in pairs.
+    pub fn continuous_given(
+        images: &Images,
+        schedule: &(impl Schedule + Sync + ?Sized),
+        strata: usize,
+        denoise: impl Fn(Tensor<2>, Tensor<1>, &Images) -> Tensor<2> + Sync,
         draws: Draws,
         device: &Device,
     ) -> Result<Self> {
@@ -133,7 +149,7 @@ impl Bound {
         (gamma_min, gamma_max): (f64, f64),
         terms: usize,
         term: impl Fn(usize, &mut ChaCha8Rng) -> (f64, f64) + Sync,
-        denoise: impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync,
+        denoise: impl Fn(Tensor<2>, Tensor<1>, &Images) -> Tensor<2> + Sync,
         draws: Draws,
         device: &Device,
     ) -> Result<Self> {
@@ -151,7 +167,8 @@ impl Bound {
                 for i in 0..terms {
                     let at = NoiseLevels::new((0..n).map(|_| term(i, noise)), device);
                     let eps = normal([n, images.dim()], noise, device);
-                    rows.push(denoising_term(x.clone(), at, eps, &denoise));
+                    let denoise = |z, gamma| denoise(z, gamma, images);
+                    rows.push(denoising_term(x.clone(), at, eps, denoise));
                 }
             }
             Ok(Group { prior: download(prior)?, rows: download(Tensor::cat(rows, 0))? })
@@ -217,8 +234,8 @@ impl Bound {
         self.totals.less(&other.totals)
     }
 
-    /// The bound of each image in each pass.
-    pub(super) fn totals(&self) -> &Totals {
+    /// The total of each image in each pass.
+    pub fn totals(&self) -> &Totals {
         &self.totals
     }
 }
@@ -362,6 +379,34 @@ mod tests {
             &device,
         );
         assert!(third.unwrap().less(&one).unwrap_err().to_string().contains("in pairs"));
+    }
+
+    #[test]
+    fn each_group_of_images_comes_with_its_own_labels() {
+        let (images, denoiser, device) = independent();
+        let images = images.first(100);
+        let schedule = Linear { gamma_min: -5.5, gamma_max: 0.5 };
+        let draws = Draws { passes: 2, seed: 1 };
+        let expected = images.labels().unwrap();
+        let bound = Bound::continuous_given(
+            &images,
+            &schedule,
+            1,
+            |z, gamma, group| {
+                // Each group is a stretch of the images.
+                let labels = group.labels().unwrap();
+                assert_eq!(labels.len(), z.dims()[0]);
+                assert!(expected.windows(labels.len()).any(|stretch| stretch == labels));
+                denoiser.denoise(z, gamma, None)
+            },
+            draws,
+            &device,
+        );
+        let bound = bound.unwrap();
+        let totals = bound.totals().passes();
+        assert_eq!((totals.len(), totals[0].len(), totals[1].len()), (2, 100, 100));
+        let mean = totals.iter().flatten().sum::<f64>() / 200.0;
+        assert!((mean - bound.total()).abs() < 1e-9 * mean);
     }
 
     #[test]

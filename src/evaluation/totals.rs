@@ -7,6 +7,11 @@ use crate::error::{Error, Result};
 pub struct Totals(pub(super) Vec<Vec<f64>>);
 
 impl Totals {
+    /// The numbers, `[passes, images]`.
+    pub fn passes(&self) -> &[Vec<f64>] {
+        &self.0
+    }
+
     /// The mean over the passes, and the variance between them, of each image.
     fn moments(&self) -> impl Iterator<Item = (f64, f64)> {
         let passes = self.0.len() as f64;

@@ -23,7 +23,7 @@ pub mod schedule;
 pub mod terms;
 
 pub use self::{
-    denoiser::Denoiser,
+    denoiser::{Denoiser, one_hot},
     parameterization::Parameterization,
     process::{ForwardPosterior, NoiseLevels, diffuse},
     sampler::{ancestral, decode},
