@@ -53,14 +53,24 @@ pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
             "cannot read {name}: {e}; give --load a file that --save wrote"
         ))
     })?;
+    from_bytes(module, program, &name.to_string(), &contents)
+}
+
+/// [`load`] for a file that was read already; `name` is what an error calls it.
+pub fn from_bytes<M: Module>(
+    module: M,
+    program: &str,
+    name: &str,
+    contents: &[u8],
+) -> Result<M> {
     let foreign = |why: &str| {
         Error::failure(format!(
             "{name} {why}; give --load a file that {program} wrote with --save"
         ))
     };
-    let (_, metadata) = SafeTensors::read_metadata(&contents)
+    let (_, metadata) = SafeTensors::read_metadata(contents)
         .map_err(|_| foreign("is damaged or no safetensors file"))?;
-    let tensors = SafeTensors::deserialize(&contents)
+    let tensors = SafeTensors::deserialize(contents)
         .map_err(|_| foreign("is damaged or no safetensors file"))?;
     let writer = metadata.metadata().as_ref().and_then(|m| m.get("program"));
     if writer.is_none_or(|writer| writer != program) {
