@@ -25,7 +25,8 @@ pub struct Pace {
 }
 
 /// A model with latents z_1, ..., z_T above the data x, for n images side by side: an
-/// encoder q(z_1|x), q(z_2|z_1), ..., and p(z_T), p(z_{T-1}|z_T), ..., p(x|z_1).
+/// encoder q(z_1|x), q(z_2|z_1), ..., and p(z_T) = N(0, I), p(z_{T-1}|z_T), ...,
+/// p(x|z_1).
 ///
 /// Latents are rows of numbers, image after image.
 pub trait Chain {
@@ -33,7 +34,7 @@ pub trait Chain {
     fn layers(&self) -> usize;
     /// Dimensions of z_t, t = 1, ..., T.
     fn width(&self, t: usize) -> usize;
-    /// The bins of each dimension of z_t. Under p(z_T) those of z_T are equally likely.
+    /// The bins of each dimension of z_t.
     fn bins(&self, t: usize) -> &Bins;
     /// What an image does to the stack.
     fn pace(&self) -> Pace;

@@ -89,7 +89,7 @@ impl Header {
 
     /// Reads the header of a file whose bytes are all as they were written, and the stack
     /// behind it. The error is half a sentence about the file.
-    pub fn read(file: &[u8]) -> std::result::Result<(Self, Vec<u32>), String> {
+    pub fn read(file: &[u8]) -> std::result::Result<(Self, Vec<u64>), String> {
         if !file.starts_with(&MAGIC[..file.len().min(4)]) || file.is_empty() {
             return Err("is no file that `compress` wrote".into());
         }
@@ -104,7 +104,7 @@ impl Header {
         }
         let (head, rest) = file.split_at(Self::LENGTH - 6);
         let (sum, stack) = rest.split_at(6);
-        if sum != checksum(head, stack) || stack.len() % 4 != 0 {
+        if sum != checksum(head, stack) {
             return Err("is damaged or cut off: its checksum is not that of its bytes; get it again".into());
         }
         let images = u32::from_le_bytes(first(&head[8..])) as usize;
@@ -120,7 +120,8 @@ impl Header {
             probe: first(&head[16..]),
             contents: first(&head[20..]),
         };
-        let words = stack.chunks_exact(4).map(|b| u32::from_le_bytes(first(b)));
+        // What a whole number of words lacks at the end are zeros.
+        let words = stack.chunks(8).map(|bytes| u64::from_le_bytes(first(bytes)));
         Ok((header, words.collect()))
     }
 }
@@ -222,7 +223,8 @@ impl<C: Chain> Codec<C> {
         };
         let head = header.bytes();
         let words = self.stack(digits, |_| {})?.into_words();
-        let stack: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+        let mut stack: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        stack.truncate(stack.iter().rposition(|&byte| byte != 0).map_or(0, |i| i + 1));
         Ok([&head[..], &checksum(&head, &stack), &stack].concat())
     }
 
@@ -247,7 +249,7 @@ impl<C: Chain> Codec<C> {
     // ANCHOR: decode
     /// Undoes [`Self::stack`], from its last step to its first. `None` if something is left
     /// over.
-    fn digits(&self, header: &Header, words: Vec<u32>) -> Result<Option<Digits>> {
+    fn digits(&self, header: &Header, words: Vec<u64>) -> Result<Option<Digits>> {
         let plan = self.plan(header.images, header.labelled);
         let latents: usize = (1..=self.chain.layers()).map(|t| self.chain.width(t)).sum();
         let borrowed = (plan.batches.iter().sum::<usize>() * latents) as u64;

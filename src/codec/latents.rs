@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// log2 of the number of bins.
-const BIN_BITS: u32 = 12;
+const BIN_BITS: u32 = 9;
 /// Rows that a network sees at once. Always as many, because the order in which a product
 /// of matrices is summed may depend on its shape, and decoding needs the very same numbers.
 const BLOCK: usize = 16;
@@ -68,21 +68,19 @@ impl<'a> Latents<'a> {
             widths: vec![width],
             values: kind.values,
             dim: kind.dim,
-            bins: vec![Bins::new(BIN_BITS, 1.0)],
-            pace: Pace { borrowed: 180.0, net: 105.0 },
+            bins: vec![Bins::new(BIN_BITS)],
+            pace: Pace { borrowed: 130.0, net: 105.0 },
             device: device.clone(),
         }
     }
 
-    /// A hierarchy with so many latents in z_1, ..., z_T. The latents below the top need
-    /// not be standard normal, so their bins are wider.
+    /// A hierarchy with so many latents in z_1, ..., z_T.
     pub fn hierarchy(
         hvae: &'a Hvae,
         widths: &[usize],
         kind: Kind,
         device: &Device,
     ) -> Self {
-        let scale = |t: usize| if t + 1 == widths.len() { 1.0 } else { 1.5 };
         Self {
             encoders: hvae.encoders.iter().collect(),
             priors: hvae.priors.iter().collect(),
@@ -90,7 +88,7 @@ impl<'a> Latents<'a> {
             widths: widths.to_vec(),
             values: kind.values,
             dim: kind.dim,
-            bins: (0..widths.len()).map(|t| Bins::new(BIN_BITS, scale(t))).collect(),
+            bins: vec![Bins::new(BIN_BITS); widths.len()],
             pace: Pace { borrowed: 180.0, net: 105.0 },
             device: device.clone(),
         }

@@ -1,7 +1,7 @@
-//! Distributions whose probabilities are whole multiples of 2^-32, as a stack of bits needs
+//! Distributions whose probabilities are whole multiples of 2^-48, as a stack of bits needs
 //! them.
 
-use std::{borrow::Borrow, f64::consts::FRAC_1_SQRT_2, num::NonZeroU32};
+use std::{borrow::Borrow, f64::consts::FRAC_1_SQRT_2, num::NonZeroU64};
 
 use constriction::stream::model::{DecoderModel, EncoderModel, EntropyModel};
 
@@ -18,7 +18,7 @@ pub trait Cumulative {
 }
 
 // ANCHOR: quantized
-/// The same distribution with probabilities that are whole multiples of 2^-32. Equation
+/// The same distribution with probabilities that are whole multiples of 2^-48. Equation
 /// `whole-numbers`.
 ///
 /// Each symbol gets two units for itself: one so that none is impossible, one because a
@@ -27,9 +27,9 @@ pub trait Cumulative {
 pub struct Quantized<D>(pub D);
 
 impl<D: Cumulative> Quantized<D> {
-    /// Units that lie below a symbol, out of 2^32.
+    /// Units that lie below a symbol, out of 2^48.
     fn left(&self, symbol: usize) -> u64 {
-        let (whole, count) = (1 << PRECISION, self.0.count());
+        let (whole, count) = (1_u64 << PRECISION, self.0.count());
         match symbol {
             0 => 0,
             _ if symbol >= count => whole,
@@ -43,30 +43,30 @@ impl<D: Cumulative> Quantized<D> {
 // ANCHOR_END: quantized
 
 impl<D: Cumulative> Quantized<D> {
-    /// Units below the symbol, and its own. The sum over all symbols is 2^32, so with two
+    /// Units below the symbol, and its own. The sum over all symbols is 2^48, so with two
     /// symbols or more each has fewer.
-    pub(super) fn interval(&self, symbol: usize) -> (u32, NonZeroU32) {
+    pub(super) fn interval(&self, symbol: usize) -> (u64, NonZeroU64) {
         let left = self.left(symbol);
-        let own = self.left(symbol + 1).saturating_sub(left) as u32;
-        (left as u32, NonZeroU32::new(own).unwrap_or(NonZeroU32::MIN))
+        let own = self.left(symbol + 1).saturating_sub(left);
+        (left, NonZeroU64::new(own).unwrap_or(NonZeroU64::MIN))
     }
 
     /// log2 of 1 / probability of the symbol, in bits.
     pub fn bits(&self, symbol: usize) -> f64 {
-        PRECISION as f64 - f64::from(self.interval(symbol).1.get()).log2()
+        PRECISION as f64 - (self.interval(symbol).1.get() as f64).log2()
     }
 }
 
 impl<D: Cumulative> EntropyModel<PRECISION> for Quantized<D> {
     type Symbol = usize;
-    type Probability = u32;
+    type Probability = u64;
 }
 
 impl<D: Cumulative> EncoderModel<PRECISION> for Quantized<D> {
     fn left_cumulative_and_probability(
         &self,
         symbol: impl Borrow<usize>,
-    ) -> Option<(u32, NonZeroU32)> {
+    ) -> Option<(u64, NonZeroU64)> {
         let symbol = *symbol.borrow();
         (symbol < self.0.count()).then(|| self.interval(symbol))
     }
@@ -75,8 +75,8 @@ impl<D: Cumulative> EncoderModel<PRECISION> for Quantized<D> {
 impl<D: Cumulative> DecoderModel<PRECISION> for Quantized<D> {
     /// The symbol whose units hold this one: steps away from a guess that grow until it is
     /// passed, then halving.
-    fn quantile_function(&self, quantile: u32) -> (usize, u32, NonZeroU32) {
-        let (unit, last) = (u64::from(quantile), self.0.count() - 1);
+    fn quantile_function(&self, quantile: u64) -> (usize, u64, NonZeroU64) {
+        let (unit, last) = (quantile, self.0.count() - 1);
         let u = (unit as f64 + 0.5) / (1_u64 << PRECISION) as f64;
         let mut low = self.0.guess(u).min(last);
         let (mut high, mut step) = (low + 1, 1);
@@ -164,10 +164,11 @@ fn normal_quantile(u: f64) -> f64 {
 }
 
 // ANCHOR: bins
-/// Bins on the line that are equally likely under N(0, scale^2). Equation `equal-mass`.
+/// Bins on the line that are equally likely under N(0, 2^2). Equation `equal-mass`.
+///
+/// Under the prior, N(0, 1), they would be too wide where latents are rare.
 #[derive(Clone, Debug)]
 pub struct Bins {
-    scale: f64,
     /// The lower end of each bin.
     edges: Vec<f64>,
     /// What a latent in the bin counts as: the bin's median.
@@ -175,12 +176,14 @@ pub struct Bins {
 }
 
 impl Bins {
+    /// The standard deviation of the Gaussian under which they are equally likely.
+    pub const SCALE: f64 = 2.0;
+
     /// 2^bits bins.
-    pub fn new(bits: u32, scale: f64) -> Self {
+    pub fn new(bits: u32) -> Self {
         let count = 1 << bits;
-        let at = |place: f64| scale * normal_quantile(place / f64::from(count));
+        let at = |place: f64| Self::SCALE * normal_quantile(place / f64::from(count));
         Self {
-            scale,
             edges: (0..count).map(|i| at(f64::from(i))).collect(),
             medians: (0..count).map(|i| at(f64::from(i) + 0.5)).collect(),
         }
@@ -202,9 +205,9 @@ impl Bins {
         self.edges.len()
     }
 
-    /// Each bin as likely as the others: what N(0, scale^2) says.
-    pub fn prior(&self) -> Quantized<Categorical> {
-        Categorical::uniform(self.count())
+    /// How likely each bin is under the prior, N(0, 1).
+    pub fn prior(&self) -> Quantized<Binned<'_>> {
+        self.under(Normal { mean: 0.0, deviation: 1.0 })
     }
 }
 
@@ -227,7 +230,7 @@ impl Cumulative for Binned<'_> {
     fn guess(&self, u: f64) -> usize {
         // The edges themselves are a table of normal quantiles.
         let place = ((u * self.count() as f64) as usize).clamp(1, self.count() - 1);
-        let away = self.bins.edges[place] / self.bins.scale;
+        let away = self.bins.edges[place] / Bins::SCALE;
         let z = self.normal.mean + self.normal.deviation * away;
         self.bins.edges.partition_point(|&edge| edge <= z).saturating_sub(1)
     }

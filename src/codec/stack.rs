@@ -15,16 +15,16 @@ use rand_chacha::ChaCha8Rng;
 use crate::error::{Error, Result};
 
 /// Probabilities are whole multiples of 2^-PRECISION.
-pub const PRECISION: usize = 32;
+pub const PRECISION: usize = 48;
 
 // ANCHOR: stack
 /// Bits of which the last ones pushed are the first ones popped.
 ///
-/// The top is a number of 128 bits, the rest words of 32. Numbers of 64 bits would leave no
-/// room above the 32 of a probability, and every push would lose a part of a bit.
+/// The top is a number of 128 bits, the rest words of 64. A number of 64 bits would leave
+/// too little room above the 48 of a probability, and every push would lose a part of a bit.
 #[derive(Clone)]
 pub struct Stack {
-    ans: AnsCoder<u32, u128>,
+    ans: AnsCoder<u64, u128>,
     /// A shared sequence of random words. Each symbol that is borrowed takes one.
     pads: Option<ChaCha8Rng>,
     /// Symbols borrowed so far.
@@ -34,12 +34,12 @@ pub struct Stack {
 
 /// A distribution of symbols that can be pushed and popped.
 pub trait Model:
-    EncoderModel<PRECISION, Symbol = usize, Probability = u32> + DecoderModel<PRECISION>
+    EncoderModel<PRECISION, Symbol = usize, Probability = u64> + DecoderModel<PRECISION>
 {
 }
 
 impl<M> Model for M where
-    M: EncoderModel<PRECISION, Symbol = usize, Probability = u32> + DecoderModel<PRECISION>
+    M: EncoderModel<PRECISION, Symbol = usize, Probability = u64> + DecoderModel<PRECISION>
 {
 }
 
@@ -52,7 +52,7 @@ impl Stack {
 
     /// The stack whose words these are, from which so many symbols were borrowed. Fails
     /// where no stack has such words.
-    pub fn from_words(words: Vec<u32>, pads: bool, borrowed: u64) -> Result<Self> {
+    pub fn from_words(words: Vec<u64>, pads: bool, borrowed: u64) -> Result<Self> {
         let ans = AnsCoder::from_compressed(words).map_err(|_| {
             Error::failure("the last word of a stack is never zero; the file is damaged")
         })?;
@@ -60,7 +60,7 @@ impl Stack {
     }
 
     /// Its words. A stack that holds nothing has none.
-    pub fn into_words(self) -> Vec<u32> {
+    pub fn into_words(self) -> Vec<u64> {
         self.ans.into_compressed().unwrap_infallible()
     }
 
@@ -95,7 +95,7 @@ impl Stack {
     pub fn borrow<M: Model>(&mut self, models: &[M]) -> Vec<usize> {
         let pads = self.pads(self.borrowed, models.len());
         self.borrowed += models.len() as u64;
-        let draw = |(model, pad): (&M, u32)| {
+        let draw = |(model, pad): (&M, u64)| {
             self.flip(pad);
             self.pop_one(model)
         };
@@ -117,18 +117,19 @@ impl Stack {
     }
 
     /// Exchanges the bits of the top for others where the pad has ones. Twice does nothing.
-    fn flip(&mut self, pad: u32) {
+    fn flip(&mut self, pad: u64) {
         let (bulk, top) = std::mem::take(&mut self.ans).into_raw_parts();
         self.ans = AnsCoder::from_raw_parts(bulk, top ^ u128::from(pad));
     }
     // ANCHOR_END: borrow
 
     /// Words of the shared sequence; zeros without pads.
-    fn pads(&mut self, from: u64, count: usize) -> Vec<u32> {
+    fn pads(&mut self, from: u64, count: usize) -> Vec<u64> {
         match &mut self.pads {
             Some(rng) => {
-                rng.set_word_pos(u128::from(from));
-                (0..count).map(|_| rng.next_u32()).collect()
+                // Two words of 32 bits for each.
+                rng.set_word_pos(2 * u128::from(from));
+                (0..count).map(|_| rng.next_u64() >> (64 - PRECISION)).collect()
             }
             None => vec![0; count],
         }
