@@ -6,6 +6,8 @@ mod bars;
 mod chain;
 #[path = "ch10_bits_back/command.rs"]
 mod command;
+#[path = "ch10_bits_back/growth.rs"]
+mod growth;
 #[path = "ch10_bits_back/models.rs"]
 mod models;
 #[path = "ch10_bits_back/small.rs"]
@@ -55,21 +57,23 @@ fn run(chapter: &mut Chapter) -> Result<()> {
         || test_set::vdm(asked, &data, &vdm, &device),
         || -> Result<_> {
             let coded = test_set::autoencoders(asked, &data, &models, &device)?;
-            let small_files = test_set::small(&data, &vdm, &device)?;
+            let small_files = growth::small(&data, &vdm, &device)?;
             let walk = chain::walk(&data, &vdm, &device)?;
             let choices = chain::choices(asked, &data, &vdm, &device)?;
             Ok((coded, small_files, walk, choices))
         },
     );
     let (mut files, small_files, walk, choices) = others?;
-    files.push(coded?);
+    let coded = coded?;
+    growth::draw(chapter, &data, &coded)?;
+    files.push(coded);
 
     let exact = small::measure(chapter.seed())?;
     small::report(chapter, &exact);
     chain::report_walk(chapter, &walk)?;
     test_set::report(chapter, &data, &files)?;
-    test_set::report_small(chapter, &data, &small_files);
-    chain::report_choices(chapter, &choices);
+    growth::report_small(chapter, &data, &small_files);
+    chain::report_choices(chapter, &data, &choices);
     Ok(())
 }
 // ANCHOR_END: run

@@ -119,7 +119,21 @@ pub fn choices(
     Ok(Choices { bound: steps[1].1[1], bins: bins.collect::<Result<_>>()?, steps })
 }
 
-pub fn report_choices(chapter: &mut Chapter, choices: &Choices) {
+/// How often a latent is popped that belongs to nobody: two units for each bin.
+fn report_precision(chapter: &mut Chapter, data: &Dataset) {
+    let latents = (data.test.len() * data.test.dim() * LATENTS) as f64;
+    let row = |(units, bins): (i32, i32)| {
+        let share = 2_f64.powi(1 + bins - units);
+        let numbers = vec![Number::scientific(share, 1), Number::exact(share * latents, 4)];
+        (format!("2^{units} units, 2^{bins} bins"), numbers)
+    };
+    let rows = [(24, 16), (32, 16), (32, 12), (48, 12)].map(row);
+    chapter.report.section("Latents of nobody");
+    chapter.report.table(&["precision", "share", "in the test set"], &rows);
+}
+
+pub fn report_choices(chapter: &mut Chapter, data: &Dataset, choices: &Choices) {
+    report_precision(chapter, data);
     let report = &mut chapter.report;
     report.section("Where the steps go");
     let bits = |value| Number::within(value, 0.02, 3);

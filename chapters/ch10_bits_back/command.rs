@@ -63,11 +63,12 @@ pub fn main() -> ExitCode {
         }
         Err(e) => {
             let text = e.to_string();
-            let first =
-                text.lines().next().unwrap_or("error: the command line cannot be read");
+            // Up to the empty line before the usage: a sentence, and what it lists.
+            let said = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+            let said = said.collect::<Vec<_>>().join(" ");
             drop(writeln!(
                 stderr().lock(),
-                "{first}; `compress --help` lists what it takes"
+                "{said}; `compress --help` lists what it takes"
             ));
             return ExitCode::from(2);
         }

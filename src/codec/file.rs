@@ -180,7 +180,7 @@ impl<C: Chain> Codec<C> {
     // ANCHOR: encode
     /// The stack that holds these images: labels first, then some images pixel by pixel,
     /// then all others with the bits back. `seen` hears of the stack after every batch.
-    pub fn stack(&self, digits: &Digits, mut seen: impl FnMut(&Stack)) -> Result<Stack> {
+    fn stack(&self, digits: &Digits, mut seen: impl FnMut(&Stack)) -> Result<Stack> {
         let (d, mut stack) = (self.dim(), Stack::new(true));
         let symbols = |bytes: &[u8]| bytes.iter().map(|&k| k.into()).collect::<Vec<_>>();
         if let Some(labels) = &digits.labels {
@@ -203,9 +203,14 @@ impl<C: Chain> Codec<C> {
     }
     // ANCHOR_END: encode
 
-    /// The file that holds these images. Fails where they are more than a file may hold, or
-    /// no images of this model.
-    pub fn encode(&self, digits: &Digits, format: Format) -> Result<Vec<u8>> {
+    /// The file that holds these images. `seen` hears of the stack after every batch. Fails
+    /// where they are more than a file may hold.
+    pub fn encode(
+        &self,
+        digits: &Digits,
+        format: Format,
+        seen: impl FnMut(&Stack),
+    ) -> Result<Vec<u8>> {
         let images = digits.levels.len() / self.dim();
         if images > MOST {
             return Err(Error::failure(format!(
@@ -222,7 +227,7 @@ impl<C: Chain> Codec<C> {
             contents: contents(digits),
         };
         let head = header.bytes();
-        let words = self.stack(digits, |_| {})?.into_words();
+        let words = self.stack(digits, seen)?.into_words();
         let mut stack: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
         stack.truncate(stack.iter().rposition(|&byte| byte != 0).map_or(0, |i| i + 1));
         Ok([&head[..], &checksum(&head, &stack), &stack].concat())
@@ -259,7 +264,8 @@ impl<C: Chain> Codec<C> {
         for &n in plan.batches.iter().rev() {
             images.push(pop_images(&mut stack, &self.chain, n)?);
         }
-        let bytes = |symbols: Vec<usize>| symbols.iter().map(|&k| k as u8).collect::<Vec<_>>();
+        let bytes =
+            |symbols: Vec<usize>| symbols.iter().map(|&k| k as u8).collect::<Vec<_>>();
         for _ in 0..plan.alone {
             images.push(bytes(stack.pop(&self.alone)));
         }
