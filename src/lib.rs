@@ -19,6 +19,7 @@
 //! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
 //! | [`autoencoder`] | variational autoencoders: one level of latents, and a hierarchy |
+//! | [`codec`] | a chain of latents as a lossless code: bits back |
 //! | [`weights`] | trained weights as safetensors files |
 //! | [`checkpoint`] | the state of a run in files |
 //! | [`figure`] | figures as SVG |
@@ -48,6 +49,7 @@ extern crate self as elbo_to_diffusion;
 pub mod autoencoder;
 pub mod chapter;
 pub mod checkpoint;
+pub mod codec;
 pub mod data;
 pub mod error;
 pub mod evaluation;

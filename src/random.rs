@@ -42,6 +42,8 @@ pub enum Stream {
     MeasuredSamples = 20,
     /// Which labels a training step leaves out.
     Labels = 13,
+    /// Symbols of a small model that are coded.
+    Coding = 21,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

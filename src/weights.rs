@@ -60,6 +60,18 @@ pub fn load<M: Module>(module: M, program: &str, file: &Path) -> Result<M> {
     })
 }
 
+/// The module with weights that the repository ships: the contents of a file that this
+/// program wrote, from `include_bytes`.
+///
+/// Fails with a sentence if they are of another program or another network.
+pub fn shipped<M: Module>(module: M, program: &str, contents: &[u8]) -> Result<M> {
+    read(module, program, contents).map_err(|why| {
+        Error::failure(format!(
+            "the file of weights that was compiled in {why}; write it anew with {program} and --save"
+        ))
+    })
+}
+
 /// Replaces all weights of the module by those of a file that the same program wrote, from
 /// the file's contents.
 ///

@@ -14,6 +14,8 @@ mod setting;
 mod stage;
 mod terminal;
 
+pub use crate::files::write_atomically;
+
 pub use self::{
     args::{Args, DataChoice, DeviceChoice, Flag, Preset},
     device::select as select_device,

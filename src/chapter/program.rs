@@ -277,7 +277,7 @@ impl Chapter {
     ) -> Result<M> {
         match &self.args.load {
             Some(file) => weights::load(model, program, file),
-            None => from_shipped(model, program, shipped),
+            None => weights::shipped(model, program, shipped),
         }
     }
 
@@ -298,7 +298,7 @@ impl Chapter {
                 "--resume goes on with a training run, and without --steps there is none; add the --steps of that run",
             )),
             (None, None) => {
-                let model = from_shipped(model.clone(), self.spec.name, shipped)?;
+                let model = weights::shipped(model.clone(), self.spec.name, shipped)?;
                 Ok(Some(model.valid()))
             }
         }
@@ -341,13 +341,4 @@ fn no_mnist() -> Error {
     Error::usage(
         "a page cannot fetch MNIST; leave out --data mnist, or run the program yourself",
     )
-}
-
-/// The model with weights that the repository ships.
-fn from_shipped<M: Module>(model: M, program: &str, shipped: &[u8]) -> Result<M> {
-    weights::read(model, program, shipped).map_err(|why| {
-        Error::failure(format!(
-            "the file of weights that this program was compiled with {why}; fetch the repository anew"
-        ))
-    })
 }

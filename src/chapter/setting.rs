@@ -37,10 +37,23 @@ impl Setting {
 }
 
 impl Chapter {
-    /// What to train; `steps` is the number of training steps of the quick preset. Where a
-    /// comment says "not tuned", no other value is on record.
+    /// What to train; `steps` is the number of training steps of the quick preset.
     pub fn setting(&mut self, steps: usize) -> Setting {
-        let data = self.data();
+        let (preset, data) = (self.preset(), self.data());
+        Setting::chosen(preset, data, steps, |default| self.steps(default))
+    }
+}
+
+impl Setting {
+    /// What a preset trains; `steps` is the number of training steps of the quick one, and
+    /// `count` may choose another number. Where a comment says "not tuned", no other value
+    /// is on record.
+    pub fn chosen(
+        preset: Preset,
+        data: DataChoice,
+        steps: usize,
+        mut count: impl FnMut(usize) -> usize,
+    ) -> Self {
         // ANCHOR: quick
         // The log SNR falls from where the levels are just told apart to -5, where almost
         // nothing is left to see. For 256 levels both are those of Kingma et al. (2021).
@@ -59,18 +72,18 @@ impl Chapter {
             dropout: 0.4,
         };
         // ANCHOR_END: quick
-        match (self.preset(), data) {
+        match (preset, data) {
             // 128 images in a batch, as in Kingma et al. (2021).
             (Preset::Quick, _) => Setting {
                 trunk,
-                training: Training::new(self.steps(steps)),
+                training: Training::new(count(steps)),
                 batch: 128,
                 shifted: 0.0,
             },
             // ANCHOR: full
             // No other values than these are on record; chapter 5 reports what they reach.
             (Preset::Full, DataChoice::Digits) => {
-                let training = Training::new(self.steps(3600));
+                let training = Training::new(count(3600));
                 let warmup = training.steps / 12;
                 Setting {
                     trunk: TrunkConfig {
@@ -104,7 +117,7 @@ impl Chapter {
                     dropout: 0.0,
                     ..trunk
                 },
-                training: Training::new(self.steps(20_000)),
+                training: Training::new(count(20_000)),
                 batch: 32,
                 shifted: 0.0,
             },

@@ -236,6 +236,11 @@ impl Marginals {
         }
     }
 
+    /// log m_ik of each pixel.
+    pub fn pixels(&self) -> impl Iterator<Item = &[f64]> {
+        self.log_probs.chunks(self.level_count)
+    }
+
     /// Mean of -log p(x) over the images, in nats, if all pixels were independent.
     pub fn nats(&self, images: &Images) -> f64 {
         let log_prob = |(i, &level): (usize, &u8)| {

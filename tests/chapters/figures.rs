@@ -112,7 +112,7 @@ struct Limit {
 impl Limit {
     fn allows(&self, x: f64, y: f64) -> bool {
         let scale = |v: f64| if self.logarithmic { v.ln() } else { v };
-        x == y || (scale(x) - scale(y)).abs() <= self.distance
+        x == y || (x.is_nan() && y.is_nan()) || (scale(x) - scale(y)).abs() <= self.distance
     }
 }
 
