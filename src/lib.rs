@@ -14,6 +14,7 @@
 //! | [`gaussian`] | diagonal Gaussians: log density, sample, KL |
 //! | [`network`] | what networks are made of |
 //! | [`vdm`] | **the variational diffusion model: schedule, process, terms of the bound, denoiser, sampler** |
+//! | [`masks`] | masked diffusion: masks, the network of any order, unmasking; a causal network |
 //! | [`evaluation`] | estimates on a set of images, on all threads, compared in pairs |
 //! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
@@ -55,6 +56,7 @@ mod files;
 pub mod gaussian;
 pub mod host;
 pub mod kernels;
+pub mod masks;
 pub mod network;
 pub mod optimizer;
 pub mod oracle;

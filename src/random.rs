@@ -38,6 +38,8 @@ pub enum Stream {
     Gradient = 11,
     /// Draws from posteriors that are looked at by themselves.
     Posterior = 12,
+    /// Which pixels are masked.
+    Masks = 17,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.
