@@ -1,4 +1,4 @@
-//! Chapter 12: masks, noise for data that are not numbers; and an exact likelihood.
+//! Chapter 12: masks, noise that hides pixels; and an exact likelihood beside the bound.
 
 #[path = "ch12_masks/estimators.rs"]
 mod estimators;
@@ -16,12 +16,14 @@ mod samples;
 mod train;
 #[path = "ch12_masks/two_pixels.rs"]
 mod two_pixels;
+#[path = "ch12_masks/walk.rs"]
+mod walk;
 
 use std::{path::Path, process::ExitCode};
 
 use burn::module::Module;
 use elbo_to_diffusion::{
-    chapter::{self, Chapter, DataChoice, Flag, Preset, Spec},
+    chapter::{self, Chapter, DataChoice, Flag, Preset, Setting, Spec},
     data::Dataset,
     error::Result,
     evaluation::Draws,
@@ -33,10 +35,10 @@ use elbo_to_diffusion::{
 use likelihood::Likelihoods;
 use profile::Profile;
 
-/// The program, and the name in its weights.
+/// The name of the program, also in its weights.
 const NAME: &str = "ch12_masks";
-/// The masked network of the default run, which
-/// `cargo run --example ch12_masks -- --steps 1200 --save-masked` does not
+/// Written by `cargo run --example ch12_masks -- --steps 1200 --save
+/// chapters/weights/ch12_masks.safetensors`.
 const WEIGHTS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/chapters/weights/ch12_masks.safetensors");
 /// Each part of the data is reported on at most this many of its first images. The digits
@@ -62,46 +64,67 @@ fn main() -> ExitCode {
     chapter::main(spec, run)
 }
 
-/// The two networks of the chapter.
+/// The networks of the chapter.
 #[derive(Module, Debug)]
 struct Model {
-    masked: MaskedNetwork,
+    /// Of the digits alone.
+    masked: Option<MaskedNetwork>,
     causal: CausalNetwork,
 }
 
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let _ = (Path::new(WEIGHTS), Preset::Full, DataChoice::Digits, weights::load::<Model>);
-    two_pixels::report(chapter)?;
     let setting = chapter.setting(1200);
-    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
-    let device = chapter.device.clone().autodiff();
-    let fresh = Model {
-        masked: MaskedNetwork::for_images(&data.train, setting.trunk, init, &device),
-        causal: CausalNetwork::for_images(
-            &data.train,
-            train::causal_trunk(setting.trunk),
-            init,
-            &device,
-        ),
-    };
-    let model = match chapter.load_weights(&fresh)? {
-        Some(model) => model,
-        None => Model {
-            masked: train::masked(chapter, &data.train, &setting, &fresh.masked)?,
-            causal: train::causal(chapter, &data.train, &setting, &fresh.causal)?,
-        },
-    };
+    let model = model(chapter, &data, &setting)?;
     chapter.save_weights(&model)?;
-    masked(chapter, &data, &model.masked)?;
-    let exact = Likelihoods::of(chapter, &data, &model)?;
-    likelihood::report(chapter, &data, &exact);
+    two_pixels::report(chapter)?;
+    if let Some(network) = &model.masked {
+        let draws = Draws { passes: 4, seed: chapter.seed() };
+        let test = Profile::estimate(&data.test, network, draws)?;
+        let validation = Profile::estimate(&data.validation, network, draws)?;
+        report::bounds(chapter, &data, &validation, &test);
+        report::pixel_costs(chapter, &data, &test)?;
+        report::steps(chapter, &data, &test)?;
+        report::constants(chapter, &data, &test);
+        let deviations = estimators::deviations(&data.test, network, chapter.seed())?;
+        report::estimators(chapter, &data, &deviations)?;
+    }
+    let exact = Likelihoods::of(&data, &model)?;
+    report::likelihoods(chapter, &data, &exact);
+    let drawn = samples::draw(chapter, &data, &model)?;
+    report::samples(chapter, &data, &drawn)?;
+    if let Some(network) = &model.masked {
+        walk::step_by_step(chapter, &data, network)?;
+    }
+    report::gumbel(chapter);
     Ok(())
 }
 
-fn masked(chapter: &mut Chapter, data: &Dataset, network: &MaskedNetwork) -> Result<()> {
-    let draws = Draws { passes: 4, seed: chapter.seed() };
-    let test = Profile::estimate(&data.test.first(REPORTED), network, draws)?;
-    let validation = Profile::estimate(&data.validation.first(REPORTED), network, draws)?;
-    report::bounds(chapter, data, &validation, &test)
+/// The trained networks. Those of `--load`; else, the masked one is read from the file that
+/// an earlier run wrote unless `--steps` or `--preset full` ask for training, and the
+/// causal one is trained.
+fn model(chapter: &mut Chapter, data: &Dataset, setting: &Setting) -> Result<Model> {
+    let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
+    let device = chapter.device.clone().autodiff();
+    // ANCHOR: networks
+    let causal = train::Causal::setting(chapter, setting);
+    let masked = MaskedNetwork::for_images(&data.train, setting.trunk, init, &device);
+    let fresh = Model {
+        masked: (chapter.data() == DataChoice::Digits).then_some(masked),
+        causal: CausalNetwork::for_images(&data.train, causal.trunk, init, &device),
+    };
+    // ANCHOR_END: networks
+    if let Some(model) = chapter.load_weights(&fresh)? {
+        return Ok(model);
+    }
+    let trains = chapter.args.steps.is_some() || chapter.preset() == Preset::Full;
+    let masked = match &fresh.masked {
+        Some(network) if trains => {
+            Some(train::masked(chapter, &data.train, setting, network)?)
+        }
+        Some(_) => weights::load(fresh.clone(), NAME, Path::new(WEIGHTS))?.valid().masked,
+        None => None,
+    };
+    let causal = train::causal(chapter, &data.train, &causal, &fresh.causal)?;
+    Ok(Model { masked, causal })
 }

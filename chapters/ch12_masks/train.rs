@@ -1,7 +1,7 @@
 //! How both networks are trained.
 
 use elbo_to_diffusion::{
-    chapter::{Chapter, Setting},
+    chapter::{Chapter, DataChoice, Preset, Setting},
     data::{Images, bits_per_dim},
     error::Result,
     host::upload,
@@ -20,20 +20,17 @@ pub fn masked(
     setting: &Setting,
     fresh: &MaskedNetwork,
 ) -> Result<MaskedNetwork> {
-    let (seed, device, d) =
-        (chapter.seed(), chapter.device.clone().autodiff(), images.dim());
+    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
+    let (n, d) = (setting.batch / SHARDS, images.dim());
+    // ANCHOR: loss
     let loss = |network: &MaskedNetwork, shard: Shard| {
-        let n = setting.batch / SHARDS;
-        let batch = shard.rng(seed, Stream::Batch);
-        let mut batch_rng = batch;
-        let drawn =
-            images.sample(n, &mut batch_rng).shifted(setting.shifted, &mut batch_rng);
-        let masks = &mut shard.rng(seed, Stream::Masks);
-        // How many pixels of each image are masked: spread evenly over 1..=d. Which ones:
-        // any. Equation `any-order`.
+        let batch = &mut shard.rng(seed, Stream::Batch);
+        let drawn = images.sample(n, batch).shifted(setting.shifted, batch);
+        // How many pixels of each image are masked, spread evenly over 1..=d; which ones is
+        // left to chance. Equation `mask-profile`.
         let counts: Vec<usize> =
             shard.times(n, seed).iter().map(|t| 1 + (t * d as f64) as usize).collect();
-        let mut masked = Masked::default();
+        let (mut masked, masks) = (Masked::default(), &mut shard.rng(seed, Stream::Masks));
         for (image, count) in drawn.iter().zip(&counts) {
             masked.push(image, &random_order(d, masks)[..*count]);
         }
@@ -41,21 +38,59 @@ pub fn masked(
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         (network.cost(&masked, Some(dropout)) * weights).mean() * bits_per_dim(1.0, d)
     };
+    // ANCHOR_END: loss
     Ok(chapter.stage("masked network", setting).train(fresh, loss)?.model)
 }
 // ANCHOR_END: masked
 
-/// The hidden layers of the causal network.
-pub fn causal_trunk(trunk: TrunkConfig) -> TrunkConfig {
-    let var = |name: &str, default: f64| {
-        std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-    };
-    TrunkConfig {
-        dropout: var("CD", 0.4),
-        hidden: var("CH", trunk.hidden as f64) as usize,
-        blocks: var("CB", 2.0) as usize,
-        ..trunk
+/// The causal network, and how it is trained.
+#[derive(Clone, Debug)]
+pub struct Causal {
+    pub trunk: TrunkConfig,
+    training: Training,
+    /// Pixels in a batch.
+    pixels: usize,
+}
+
+impl AsRef<Training> for Causal {
+    fn as_ref(&self) -> &Training {
+        &self.training
     }
+}
+
+impl Causal {
+    // ANCHOR: causal_setting
+    /// What to train, beside a masked network with this setting.
+    pub fn setting(chapter: &mut Chapter, setting: &Setting) -> Self {
+        let var = |name: &str, default: f64| {
+            std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+        };
+        let (steps, pixels, trunk) = match (chapter.preset(), chapter.data()) {
+            (Preset::Quick, _) => {
+                let steps = var("CS", 300.0) as usize;
+                let trunk = TrunkConfig { dropout: var("CD", 0.2), ..setting.trunk };
+                (steps, var("CR", 1024.0) as usize, trunk)
+            }
+            (Preset::Full, DataChoice::Digits) => {
+                let trunk =
+                    TrunkConfig { hidden: 256, blocks: 3, dropout: 0.4, ..setting.trunk };
+                (4000, 2048, trunk)
+            }
+            (Preset::Full, DataChoice::Mnist) => {
+                let trunk =
+                    TrunkConfig { hidden: 320, blocks: 2, dropout: 0.0, ..setting.trunk };
+                (12_000, 4096, trunk)
+            }
+        };
+        let steps = chapter.args.steps.map_or(steps, |given| given.min(steps));
+        let training = Training {
+            ema_decay: var("CE", 0.99),
+            learning_rate: var("CL", 2e-3),
+            ..Training::new(steps)
+        };
+        Self { trunk, training, pixels }
+    }
+    // ANCHOR_END: causal_setting
 }
 
 // ANCHOR: causal
@@ -63,32 +98,20 @@ pub fn causal_trunk(trunk: TrunkConfig) -> TrunkConfig {
 pub fn causal(
     chapter: &mut Chapter,
     images: &Images,
-    setting: &Setting,
+    setting: &Causal,
     fresh: &CausalNetwork,
 ) -> Result<CausalNetwork> {
     let (seed, d) = (chapter.seed(), images.dim());
-    let var = |name: &str, default: f64| {
-        std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-    };
-    let rows = var("CR", 1024.0) as usize;
-    let training = Training {
-        steps: var("CS", 400.0) as usize,
-        learning_rate: var("CL", 2e-3),
-        ema_decay: var("CE", 0.99),
-        weight_decay: var("CW", 0.01),
-        ..setting.training.clone()
-    };
-    let training = Training { warmup: training.steps * 15 / 100, ..training };
     let loss = |network: &CausalNetwork, shard: Shard| {
-        let rng = &mut shard.rng(seed, Stream::Batch);
-        let places: Vec<_> = (0..rows / SHARDS)
-            .map(|_| {
-                (images.image(rng.random_range(0..images.len())), rng.random_range(0..d))
-            })
-            .collect();
+        let batch = &mut shard.rng(seed, Stream::Batch);
+        let mut place = || {
+            let image = batch.random_range(0..images.len());
+            (images.image(image), batch.random_range(0..d))
+        };
+        let places: Vec<_> = (0..setting.pixels / SHARDS).map(|_| place()).collect();
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         network.cost(&places, Some(dropout)).mean() * bits_per_dim(d as f64, d)
     };
-    Ok(chapter.stage("causal network", &training).train(fresh, loss)?.model)
+    Ok(chapter.stage("causal network", setting).train(fresh, loss)?.model)
 }
 // ANCHOR_END: causal

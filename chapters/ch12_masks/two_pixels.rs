@@ -18,14 +18,9 @@ pub fn report(chapter: &mut Chapter) -> Result<()> {
         let bound = |schedule: MaskSchedule| {
             pair.mean(|x| model.path_bound(x, &schedule.grid(steps)))
         };
-        let drawn =
-            model.sampled(&MaskSchedule::Linear.grid(steps))?;
+        let drawn = model.sampled(&MaskSchedule::Linear.grid(steps))?;
         let drawn: f64 = pair.images().zip(drawn).map(|((_, p), q)| -p * q.ln()).sum();
-        let numbers = [
-            bound(MaskSchedule::Linear)?,
-            bound(MaskSchedule::Cosine)?,
-            drawn,
-        ];
+        let numbers = [bound(MaskSchedule::Linear)?, bound(MaskSchedule::Cosine)?, drawn];
         rows.push((steps.to_string(), numbers.map(|x| Number::exact(x, 3)).to_vec()));
     }
     chapter.report.section("Two pixels");
