@@ -41,6 +41,8 @@ const NAME: &str = "ch12_masks";
 /// chapters/weights/ch12_masks.safetensors`.
 const WEIGHTS: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/chapters/weights/ch12_masks.safetensors");
+/// Training steps of the masked network: those of chapter 5.
+const MASKED_STEPS: usize = 1200;
 /// Each part of the data is reported on at most this many of its first images. The digits
 /// have fewer.
 const REPORTED: usize = 500;
@@ -74,7 +76,7 @@ struct Model {
 
 fn run(chapter: &mut Chapter) -> Result<()> {
     let data = chapter.dataset()?;
-    let setting = chapter.setting(1200);
+    let setting = chapter.setting(MASKED_STEPS);
     let model = model(chapter, &data, &setting)?;
     chapter.save_weights(&model)?;
     two_pixels::report(chapter)?;

@@ -1,6 +1,6 @@
 //! Draws by Gumbel noise in 32-bit floats, counted out.
 
-/// The uniform numbers that generators of 32-bit floats return: multiples of 2^-24.
+/// The uniform numbers that generators of 32-bit floats return are multiples of 2^-24.
 const GRID: u32 = 1 << 24;
 
 // ANCHOR: gumbel
@@ -11,15 +11,16 @@ fn gumbel(j: u32) -> f32 {
 }
 
 /// How often the first of two outcomes, of probability `p`, has the larger log probability
-/// plus Gumbel noise, in f32: every pair of uniform numbers is counted.
+/// plus Gumbel noise, in f32: every pair of uniform numbers is counted. Those that are zero,
+/// of which the logarithm is infinite, are left out.
 pub fn drawn_in_f32(p: f64) -> f64 {
-    let (rare, common) = ((p.ln()) as f32, (-p).ln_1p() as f32);
+    let (rare, common) = (p.ln() as f32, (-p).ln_1p() as f32);
     let mut pairs = 0.0;
-    // From the largest number on down, until the other outcome wins against all but chance.
+    // From the largest number on down, until the rare outcome wins against none.
     for j in (1..GRID).rev() {
         let score = rare + gumbel(j);
-        // The first number with which the other outcome reaches this score.
-        let (mut low, mut high) = (0, GRID);
+        // The first number with which the common outcome reaches this score.
+        let (mut low, mut high) = (1, GRID);
         while low < high {
             let middle = low + (high - low) / 2;
             if common + gumbel(middle) < score {
@@ -28,12 +29,12 @@ pub fn drawn_in_f32(p: f64) -> f64 {
                 high = middle;
             }
         }
-        if low == 0 {
+        if low == 1 {
             break;
         }
-        pairs += f64::from(low);
+        pairs += f64::from(low - 1);
     }
-    pairs / f64::from(GRID).powi(2)
+    pairs / f64::from(GRID - 1).powi(2)
 }
 // ANCHOR_END: gumbel
 

@@ -14,6 +14,8 @@ use elbo_to_diffusion::{
 pub struct Profile {
     /// For n = 1, ..., d, in nats.
     pub costs: Vec<f64>,
+    /// The standard error of each that comes from the finite number of images and masks.
+    pub errors: Vec<f64>,
     /// Standard error of the bound in continuous time that comes from the finite number of
     /// masks.
     pub noise_error: f64,
@@ -51,32 +53,28 @@ impl Profile {
     // ANCHOR_END: profile
 
     fn average(groups: &[Vec<Vec<f64>>], passes: usize, d: usize) -> Self {
-        let images: usize = groups.iter().map(|rows| rows[0].len()).sum();
-        let mut costs = vec![0.0; d];
-        // The bound of each image by each pass.
-        let mut totals: Vec<Vec<f64>> = Vec::with_capacity(images);
-        for rows in groups {
-            for i in 0..rows[0].len() {
-                let pass = |rows: &[Vec<f64>]| rows.iter().map(|row| row[i]).sum::<f64>();
-                totals.push(rows.chunks(d).map(pass).collect());
-            }
-            for (row, values) in rows.iter().enumerate() {
-                costs[row % d] += values.iter().sum::<f64>() / (images * passes) as f64;
-            }
-        }
-        let (n, passes) = (images as f64, passes as f64);
-        let means: Vec<f64> =
-            totals.iter().map(|of| of.iter().sum::<f64>() / passes).collect();
-        let noise = totals.iter().zip(&means).map(|(of, mean)| {
-            of.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (passes - 1.0) / passes
+        // The cost of a masked pixel of each image in each pass, for each n.
+        let images = groups.iter().flat_map(|rows| {
+            (0..rows[0].len()).map(|i| rows.iter().map(|row| row[i]).collect::<Vec<f64>>())
         });
-        let noise = noise.sum::<f64>() / n;
-        let mean = means.iter().sum::<f64>() / n;
-        let spread = means.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        let images: Vec<Vec<f64>> = images.collect();
+        let of_n = |n: usize| {
+            let image = |row: &Vec<f64>| row[n..].iter().step_by(d).sum::<f64>();
+            Moments::of(images.iter().map(|row| image(row) / passes as f64))
+        };
+        let costs: Vec<Moments> = (0..d).map(of_n).collect();
+        let bounds = images
+            .iter()
+            .map(|row| Moments::of(row.chunks(d).map(|costs| costs.iter().sum::<f64>())));
+        let bounds: Vec<Moments> = bounds.collect();
+        let noise = Moments::of(bounds.iter().map(|bound| bound.error.powi(2))).mean;
+        let spread = Moments::of(bounds.iter().map(|bound| bound.mean)).error.powi(2);
+        let noise = noise / images.len() as f64;
         Self {
-            costs,
-            noise_error: (noise / n).sqrt(),
-            set_error: ((spread - noise).max(0.0) / n).sqrt(),
+            costs: costs.iter().map(|cost| cost.mean).collect(),
+            errors: costs.iter().map(|cost| cost.error).collect(),
+            noise_error: noise.sqrt(),
+            set_error: (spread - noise).max(0.0).sqrt(),
         }
     }
 
@@ -86,13 +84,13 @@ impl Profile {
         self.costs.iter().sum()
     }
 
-    /// The terms of the bound of a chain alpha_0, ..., alpha_T, in nats, one for each step.
+    /// The terms of the bound of a chain abar_0, ..., abar_T, in nats, one for each step.
     /// Equation `mask-profile`.
-    pub fn terms(&self, kept: &[f64]) -> Vec<f64> {
+    pub fn terms(&self, abar: &[f64]) -> Vec<f64> {
         let term = |step: &[f64]| {
             reveal_probability(step[0], step[1]) * self.masked_cost(1.0 - step[1])
         };
-        kept.windows(2).map(term).collect()
+        abar.windows(2).map(term).collect()
     }
 
     /// The mean cost of all masked pixels where each is masked with this probability.
@@ -116,4 +114,20 @@ fn binomial(d: usize, masked: f64) -> Vec<f64> {
         if log < -100.0 { 0.0 } else { log.exp() }
     };
     (1..=d).map(&mut probability).collect()
+}
+
+/// A mean with its standard error.
+pub struct Moments {
+    pub mean: f64,
+    pub error: f64,
+}
+
+impl Moments {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.into_iter().collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let squares = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
+        Self { mean, error: (squares / (n - 1.0).max(1.0) / n).sqrt() }
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     estimators::{CALLS, Estimator},
     gumbel,
     likelihood::Likelihoods,
-    profile::Profile,
+    profile::{Moments, Profile},
     samples::Drawn,
 };
 
@@ -36,10 +36,17 @@ pub fn bounds(chapter: &mut Chapter, data: &Dataset, validation: &Profile, test:
 
 pub fn pixel_costs(chapter: &mut Chapter, data: &Dataset, test: &Profile) -> Result<()> {
     let bits = |n: usize| test.costs[n - 1] / std::f64::consts::LN_2;
-    let row = |n: usize| (n.to_string(), vec![Number::within(bits(n), 0.002, 3)]);
+    let error = |n: usize| test.errors[n - 1] / std::f64::consts::LN_2;
+    let row = |n: usize| {
+        let numbers =
+            [Number::within(bits(n), 0.002, 3), Number::within(error(n), 0.002, 3)];
+        (n.to_string(), numbers.to_vec())
+    };
     chapter.report.section("What a masked pixel costs");
     let rows: Vec<_> = [1, 2, 4, 8, 16, 32, 48, 64].into_iter().map(row).collect();
-    chapter.report.table(&["masked pixels", "cost of each (bits)"], &rows);
+    chapter
+        .report
+        .table(&["masked pixels", "cost of each (bits)", "standard error"], &rows);
     let points = (1..=data.train.dim()).map(|n| (n as f64, bits(n)));
     let plot = Plot::curve("masked pixels", "cost of each (bits)", points);
     chapter.figure("pixel_cost", &plot.draw()?)
@@ -132,12 +139,7 @@ pub fn estimators(
 }
 
 pub fn likelihoods(chapter: &mut Chapter, data: &Dataset, exact: &Likelihoods) {
-    let mean = |nats: &[f64]| nats.iter().sum::<f64>() / nats.len() as f64;
-    let error = |nats: &[f64]| {
-        let (mean, n) = (mean(nats), nats.len() as f64);
-        let squares = nats.iter().map(|x| (x - mean).powi(2)).sum::<f64>();
-        (squares / (n - 1.0) / n).sqrt()
-    };
+    let of = |nats: &[f64]| Moments::of(nats.iter().copied());
     let bits = |nats| data.bits_per_dim(nats);
     chapter.report.section("An exact likelihood");
     for (name, nats, tolerance) in [
@@ -147,13 +149,13 @@ pub fn likelihoods(chapter: &mut Chapter, data: &Dataset, exact: &Likelihoods) {
         ("masked network in rows, test", exact.in_rows.as_ref(), 0.002),
     ] {
         if let Some(nats) = nats {
-            let number = Number::within(bits(mean(nats)), tolerance, 3);
+            let number = Number::within(bits(of(nats).mean), tolerance, 3);
             chapter.report.row(name, &number, "bits/dim");
         }
     }
-    let number = Number::within(bits(error(&exact.test)), 0.001, 3);
+    let number = Number::within(bits(of(&exact.test).error), 0.001, 3);
     chapter.report.row("causal network, error of the set", &number, "bits/dim");
-    chapter.metric("causal_test_bits_per_dim", bits(mean(&exact.test)));
+    chapter.metric("causal_test_bits_per_dim", bits(of(&exact.test).mean));
 }
 
 pub fn samples(chapter: &mut Chapter, data: &Dataset, drawn: &[Drawn]) -> Result<()> {

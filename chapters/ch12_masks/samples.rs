@@ -41,22 +41,22 @@ pub fn draw(chapter: &Chapter, data: &Dataset, model: &Model) -> Result<Vec<Draw
     if let Some(network) = &model.masked {
         for steps in STEPS {
             // ANCHOR: sample
-            let kept = MaskSchedule::Cosine.grid(steps);
+            let abar = MaskSchedule::Cosine.grid(steps);
             let log_probs = |seen: &[Option<u8>]| on_all_threads(network, seen);
             let rng = &mut rng(seed, Stream::Sampling, steps as u64);
             let shape = [SAMPLES, data.train.dim()];
-            let pixels = unmask(shape, &kept, log_probs, rng, |_, _, _| {})?;
+            let pixels = unmask(shape, &abar, log_probs, rng, |_, _, _| {})?;
             // ANCHOR_END: sample
             let name =
                 format!("unmasked in {steps} step{}", if steps == 1 { "" } else { "s" });
             let pictured = [1, 4, 64].contains(&steps);
-            all.push(drawn(&name, data.train.with_pixels(pixels), 0.1, pictured)?);
+            all.push(drawn(&name, data.train.with_pixels(pixels), 0.05, pictured)?);
         }
     }
     all.push(drawn("training images", data.train.first(SAMPLES), 0.001, true)?);
     let rng = &mut rng(seed, Stream::Sampling, 0);
     let pixels = causal(data, &model.causal, rng)?;
-    all.push(drawn("causal network", data.train.with_pixels(pixels), 0.3, true)?);
+    all.push(drawn("causal network", data.train.with_pixels(pixels), 0.15, true)?);
     Ok(all)
 }
 

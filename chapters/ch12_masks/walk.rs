@@ -42,9 +42,9 @@ pub fn step_by_step(
         rows[0].push(seen);
     }
     // One walk down the reverse chain, from t = T to 1, and where it ends.
-    let kept = MaskSchedule::Linear.grid(d);
+    let abar = MaskSchedule::Linear.grid(d);
     let mut walk = Vec::new();
-    let drawn = unmask([1, d], &kept, log_probs, rng, |_, seen, log_probs| {
+    let drawn = unmask([1, d], &abar, log_probs, rng, |_, seen, log_probs| {
         walk.push((seen.to_vec(), guess(seen, log_probs)));
     })?;
     let seen: Vec<_> = drawn.iter().copied().map(Some).collect();

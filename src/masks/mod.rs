@@ -9,8 +9,8 @@
 //! | [`causal`] | a network that guesses pixels in one fixed order: an exact likelihood |
 //!
 //! An image has d pixels, each of V grey levels. What is seen of it is a list of
-//! `Option<u8>`, in which a masked pixel is `None`. A chain of T steps is given by alpha_0 =
-//! 1, ..., alpha_T = 0. All terms are in nats.
+//! `Option<u8>`, in which a masked pixel is `None`. A chain of T steps is given by abar_0 =
+//! 1, ..., abar_T = 0. All terms are in nats.
 
 pub mod causal;
 pub mod network;

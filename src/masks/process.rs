@@ -5,39 +5,39 @@ use std::f64::consts::FRAC_PI_2;
 use rand::{Rng, seq::SliceRandom};
 
 // ANCHOR: schedule
-/// How alpha(t), the probability that a pixel is still seen at time t, falls from 1 to 0.
+/// How abar(t), the probability that a pixel is still seen at time t, falls from 1 to 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaskSchedule {
-    /// alpha = 1 - t.
+    /// abar = 1 - t.
     Linear,
-    /// alpha = 1 - sin(pi t / 2): sampling begins with few pixels. Chang et al. (2022); Shi
+    /// abar = 1 - sin(pi t / 2): sampling begins with few pixels. Chang et al. (2022); Shi
     /// et al. (2024).
     Cosine,
 }
 
 impl MaskSchedule {
-    /// alpha(t).
-    pub fn kept(self, t: f64) -> f64 {
+    /// abar(t).
+    pub fn abar(self, t: f64) -> f64 {
         match self {
             Self::Linear => 1.0 - t,
             Self::Cosine => 1.0 - (FRAC_PI_2 * t).sin(),
         }
     }
 
-    /// alpha_0 = 1, alpha_1, ..., alpha_T = 0 at equal distances in t, for T >= 1.
+    /// abar_0 = 1, abar_1, ..., abar_T = 0 at equal distances in t, for T >= 1.
     pub fn grid(self, steps: usize) -> Vec<f64> {
-        let at = |i: usize| self.kept(i as f64 / steps as f64);
+        let at = |i: usize| self.abar(i as f64 / steps as f64);
         (0..steps).map(at).chain([0.0]).collect()
     }
 }
 
 /// The probability that a pixel which is masked after a step was still seen before it,
-/// (alpha_s - alpha_t) / (1 - alpha_t). Equation `mask-posterior`.
+/// (abar_s - abar_t) / (1 - abar_t). Equation `mask-posterior`.
 ///
 /// Backwards in time it is the probability that the step shows a masked pixel, and in the
 /// bound the weight of the pixel's cost.
-pub fn reveal_probability(kept_before: f64, kept_after: f64) -> f64 {
-    (kept_before - kept_after) / (1.0 - kept_after)
+pub fn reveal_probability(abar_s: f64, abar_t: f64) -> f64 {
+    (abar_s - abar_t) / (1.0 - abar_t)
 }
 // ANCHOR_END: schedule
 

@@ -6,22 +6,22 @@ use super::process::reveal_probability;
 use crate::error::Result;
 
 // ANCHOR: unmask
-/// Draws n images of d pixels, n d grey levels, in the steps of the chain `kept` = alpha_0,
-/// ..., alpha_T, and calls `visit(t, seen, log_probs)` on the way, t from T to 1.
+/// Draws n images of d pixels, n d grey levels, in the steps of the chain `abar` = abar_0,
+/// ..., abar_T, and calls `visit(t, seen, log_probs)` on the way, t from T to 1.
 ///
 /// `log_probs(seen)` are those of every pixel and level, n d V of them, given what is seen,
 /// n d entries. A step shows each masked pixel by chance, and draws those that it shows
 /// independently of each other: that is where few steps lose.
 pub fn unmask(
     [n, d]: [usize; 2],
-    kept: &[f64],
+    abar: &[f64],
     log_probs: impl Fn(&[Option<u8>]) -> Result<Vec<f64>>,
     rng: &mut impl Rng,
     mut visit: impl FnMut(usize, &[Option<u8>], &[f64]),
 ) -> Result<Vec<u8>> {
     let mut seen = vec![None; n * d];
-    for t in (1..kept.len()).rev() {
-        let show = reveal_probability(kept[t - 1], kept[t]);
+    for t in (1..abar.len()).rev() {
+        let show = reveal_probability(abar[t - 1], abar[t]);
         let log_probs = log_probs(&seen)?;
         visit(t, &seen, &log_probs);
         let levels = log_probs.len() / (n * d);
@@ -75,14 +75,14 @@ mod tests {
             (2, MaskSchedule::Linear),
             (5, MaskSchedule::Cosine),
         ] {
-            let kept = schedule.grid(steps);
+            let abar = schedule.grid(steps);
             let rng = &mut rng(3, Stream::Sampling, steps as u64);
-            let drawn = unmask([N, 2], &kept, log_probs, rng, |_, _, _| {}).unwrap();
+            let drawn = unmask([N, 2], &abar, log_probs, rng, |_, _, _| {}).unwrap();
             let mut counts = [0.0; 4];
             for x in drawn.chunks(2) {
                 counts[usize::from(x[0] + 2 * x[1])] += 1.0 / N as f64;
             }
-            let exact = pair.ideal().sampled(&kept).unwrap();
+            let exact = pair.ideal().sampled(&abar).unwrap();
             for (found, exact) in counts.iter().zip(exact) {
                 // Four standard deviations of a share near a half.
                 assert!((found - exact).abs() < 0.02, "{counts:?} in {steps} steps");

@@ -2,7 +2,7 @@
 //!
 //! An image has d pixels of V levels; what is seen of it is a list of `Option<usize>`, in
 //! which a masked pixel is `None`. A chain of T steps is given by the shares of pixels that
-//! it keeps, alpha_0 = 1, ..., alpha_T = 0.
+//! it keeps, abar_0 = 1, ..., abar_T = 0.
 
 use std::collections::BTreeMap;
 
@@ -132,16 +132,16 @@ impl<F: Fn(&[Option<usize>], usize) -> Vec<f64>> MaskedModel<F> {
     /// of the bound, and nothing derived from it.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where `kept` does not fall from 1 to 0.
-    pub fn path_bound(&self, x: &[usize], kept: &[f64]) -> Result<f64, Error> {
-        check(kept)?;
-        Ok(self.paths(x, kept, 0, 0))
+    /// [`Error::OutOfRange`] where `abar` does not fall from 1 to 0.
+    pub fn path_bound(&self, x: &[usize], abar: &[f64]) -> Result<f64, Error> {
+        check(abar)?;
+        Ok(self.paths(x, abar, 0, 0))
     }
 
     /// The part of the path bound that comes after z_t, whose masked pixels are `hidden`,
     /// where t counts the steps already taken.
-    fn paths(&self, x: &[usize], kept: &[f64], t: usize, hidden: usize) -> f64 {
-        let [before, now] = match kept[t..] {
+    fn paths(&self, x: &[usize], abar: &[f64], t: usize, hidden: usize) -> f64 {
+        let [before, now] = match abar[t..] {
             [before, now, ..] => [before, now],
             // z_T: the prior puts all its mass on the image without a visible pixel.
             _ => return if hidden + 1 == 1 << self.pixels { 0.0 } else { f64::INFINITY },
@@ -166,7 +166,7 @@ impl<F: Fn(&[Option<usize>], usize) -> Vec<f64>> MaskedModel<F> {
                 };
             }
             if q > 0.0 {
-                total += q * ((q / p).ln() + self.paths(x, kept, t + 1, after));
+                total += q * ((q / p).ln() + self.paths(x, abar, t + 1, after));
             }
         }
         total
@@ -189,26 +189,26 @@ impl<F: Fn(&[Option<usize>], usize) -> Vec<f64>> MaskedModel<F> {
     /// The bound of a chain as a weighted cross-entropy, in nats. Equation `mask-bound`.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where `kept` does not fall from 1 to 0.
-    pub fn discrete_bound(&self, x: &[usize], kept: &[f64]) -> Result<f64, Error> {
-        check(kept)?;
+    /// [`Error::OutOfRange`] where `abar` does not fall from 1 to 0.
+    pub fn discrete_bound(&self, x: &[usize], abar: &[f64]) -> Result<f64, Error> {
+        check(abar)?;
         let term = |step: &[f64]| {
             (step[0] - step[1]) / (1.0 - step[1]) * self.masked_cost(x, 1.0 - step[1])
         };
-        Ok(kept.windows(2).map(term).sum())
+        Ok(abar.windows(2).map(term).sum())
     }
 
-    /// The bound in continuous time, in nats, where `kept(t)` is alpha at t and its slope.
+    /// The bound in continuous time, in nats, where `abar(t)` is abar at t and its slope.
     /// Equation `mask-limit`.
     pub fn continuous_bound(
         &self,
         x: &[usize],
-        kept: impl Fn(f64) -> [f64; 2],
+        abar: impl Fn(f64) -> [f64; 2],
         rule: &Rule,
     ) -> f64 {
         rule.integrate(|t| {
-            let [alpha, slope] = kept(t);
-            -slope / (1.0 - alpha) * self.masked_cost(x, 1.0 - alpha)
+            let [abar, slope] = abar(t);
+            -slope / (1.0 - abar) * self.masked_cost(x, 1.0 - abar)
         })
     }
 
@@ -217,11 +217,11 @@ impl<F: Fn(&[Option<usize>], usize) -> Vec<f64>> MaskedModel<F> {
     /// shows independently of each other.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] where `kept` does not fall from 1 to 0.
-    pub fn sampled(&self, kept: &[f64]) -> Result<Vec<f64>, Error> {
-        check(kept)?;
+    /// [`Error::OutOfRange`] where `abar` does not fall from 1 to 0.
+    pub fn sampled(&self, abar: &[f64]) -> Result<Vec<f64>, Error> {
+        check(abar)?;
         let mut laws = BTreeMap::from([(vec![None; self.pixels], 1.0)]);
-        for step in kept.windows(2).rev() {
+        for step in abar.windows(2).rev() {
             let shown = (step[0] - step[1]) / (1.0 - step[1]);
             let mut next = BTreeMap::new();
             for (z, p) in laws {
@@ -280,14 +280,14 @@ pub fn orders(d: usize) -> Vec<Vec<usize>> {
     orders(d - 1).into_iter().flat_map(longer).collect()
 }
 
-/// `Ok` where alpha falls from 1 to 0.
-fn check(kept: &[f64]) -> Result<(), Error> {
-    let falls = kept.windows(2).all(|step| step[1] < step[0]);
-    match kept {
+/// `Ok` where abar falls from 1 to 0.
+fn check(abar: &[f64]) -> Result<(), Error> {
+    let falls = abar.windows(2).all(|step| step[1] < step[0]);
+    match abar {
         [first, .., last] if *first == 1.0 && *last == 0.0 && falls => Ok(()),
         _ => Err(Error::OutOfRange {
             what: "shares of pixels that fall from 1 to 0",
-            found: kept.last().copied().unwrap_or(f64::NAN),
+            found: abar.last().copied().unwrap_or(f64::NAN),
         }),
     }
 }
@@ -316,9 +316,9 @@ mod tests {
         assert!(PixelTable::new(2, 2, &[0.5, 0.5, 0.5, 0.5]).is_err());
         assert!(PixelTable::new(usize::MAX, 2, &[1.0]).is_err());
         let pair = PixelTable::new(2, 2, &[0.5, 0.1, 0.1, 0.3])?;
-        for kept in [&[][..], &[1.0], &[1.0, 0.1], &[0.9, 0.0], &[1.0, 0.4, 0.5, 0.0]] {
-            assert!(pair.ideal().path_bound(&[0, 1], kept).is_err(), "{kept:?}");
-            assert!(pair.ideal().sampled(kept).is_err(), "{kept:?}");
+        for abar in [&[][..], &[1.0], &[1.0, 0.1], &[0.9, 0.0], &[1.0, 0.4, 0.5, 0.0]] {
+            assert!(pair.ideal().path_bound(&[0, 1], abar).is_err(), "{abar:?}");
+            assert!(pair.ideal().sampled(abar).is_err(), "{abar:?}");
         }
         Ok(())
     }
