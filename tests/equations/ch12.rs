@@ -51,7 +51,7 @@ fn product(a: [[f64; 2]; 2], b: [[f64; 2]; 2]) -> [[f64; 2]; 2] {
 /// complement. Kind: closed form.
 #[test]
 fn mask_marginal() {
-    digest("mask-marginal", "0");
+    digest("mask-marginal", "d302287a59bc");
     const TOLERANCE: f64 = 1e-14;
     let mut rng = rng(1201);
     let (mut chain, mut abar) = ([[1.0, 0.0], [0.0, 1.0]], 1.0);
@@ -93,7 +93,7 @@ fn mask_posterior() {
 /// and any network. Kind: enumeration.
 #[test]
 fn mask_kl() {
-    digest("mask-kl", "0");
+    digest("mask-kl", "3003327a4258");
     const TOLERANCE: f64 = 1e-12;
     let (model, x) = (any_network(PIXELS, 1203), [2, 0, 1]);
     let (before, now) = (0.7, 0.25);
@@ -125,7 +125,7 @@ fn mask_kl() {
 /// bound. Kind: enumeration, inequality.
 #[test]
 fn mask_bound() -> Outcome {
-    digest("mask-bound", "0");
+    digest("mask-bound", "9f84dafe2e84");
     const TOLERANCE: f64 = 1e-10;
     let model = any_network(PIXELS, 1204);
     for steps in 1..=4 {
@@ -147,7 +147,7 @@ fn mask_bound() -> Outcome {
 /// extrapolated, against the same. Kind: quadrature, enumeration.
 #[test]
 fn mask_limit() -> Outcome {
-    digest("mask-limit", "0");
+    digest("mask-limit", "c433f9fe40e3");
     const TOLERANCE: f64 = 1e-10;
     const EXTRAPOLATED: f64 = 1e-6;
     use std::f64::consts::FRAC_PI_2;
@@ -165,7 +165,6 @@ fn mask_limit() -> Outcome {
     for schedule in [MaskSchedule::Linear, MaskSchedule::Cosine] {
         let bound = |steps| model.discrete_bound(&x, &schedule.grid(steps));
         let (coarse, fine) = (bound(1000)?, bound(2000)?);
-        assert!(limit < fine || fine < coarse || coarse < limit);
         assert_close(2.0 * fine - coarse, limit, EXTRAPOLATED);
     }
     Ok(())
@@ -175,7 +174,7 @@ fn mask_limit() -> Outcome {
 /// binomial coefficient by counting subsets. Kind: quadrature.
 #[test]
 fn mask_count() {
-    digest("mask-count", "0");
+    digest("mask-count", "25e9b9c41ae9");
     const TOLERANCE: f64 = 1e-14;
     let unit = Rule::gauss_legendre(20, 0.0, 1.0);
     for d in 1..=8_i32 {
@@ -192,7 +191,7 @@ fn mask_count() {
 /// C(m)/m and against the bound of a chain. Kind: quadrature, enumeration.
 #[test]
 fn mask_profile() -> Outcome {
-    digest("mask-profile", "0");
+    digest("mask-profile", "579e1dfe34e8");
     const TOLERANCE: f64 = 1e-12;
     let (d, x) = (PIXELS, [0, 2, 1]);
     let model = any_network(d, 1207);
@@ -230,7 +229,7 @@ fn mask_profile() -> Outcome {
 /// of up to five pixels that say anything. Kind: quadrature, enumeration.
 #[test]
 fn any_order() {
-    digest("any-order", "0");
+    digest("any-order", "06d1031373b2");
     const TOLERANCE: f64 = 1e-10;
     let unit = Rule::gauss_legendre(40, 0.0, 1.0);
     for d in 1..=5 {
@@ -249,7 +248,7 @@ fn any_order() {
 /// and information from the tables. Kind: enumeration.
 #[test]
 fn mask_together() -> Outcome {
-    digest("mask-together", "0");
+    digest("mask-together", "d4b32a9f2390");
     const TOLERANCE: f64 = 1e-12;
     let table = random_table(&mut rng(1215), 9);
     let pair = PixelTable::new(2, 3, &table)?;
@@ -277,7 +276,7 @@ fn mask_together() -> Outcome {
 /// the table. Kind: enumeration.
 #[test]
 fn mask_excess() -> Outcome {
-    digest("mask-excess", "0");
+    digest("mask-excess", "55f62d4b0e4f");
     const TOLERANCE: f64 = 1e-12;
     let (d, table) = (3, random_table(&mut rng(1216), 8));
     let data = PixelTable::new(d, 2, &table)?;
@@ -326,7 +325,7 @@ fn mask_excess() -> Outcome {
 /// quadrature, enumeration.
 #[test]
 fn mask_variance() {
-    digest("mask-variance", "0");
+    digest("mask-variance", "1ca402dbce32");
     const TOLERANCE: f64 = 1e-4;
     let (model, x) = (any_network(PIXELS, 1218), [2, 2, 0]);
     let square = |t: f64| -> f64 {
@@ -354,7 +353,7 @@ fn mask_variance() {
 /// Kind: quadrature, enumeration.
 #[test]
 fn mask_empty() {
-    digest("mask-empty", "0");
+    digest("mask-empty", "335d453ad7ff");
     const TOLERANCE: f64 = 1e-12;
     for d in 1..=4 {
         let model = any_network(d, 1219);
@@ -378,7 +377,7 @@ fn mask_empty() {
 /// quadrature.
 #[test]
 fn gumbel_max() {
-    digest("gumbel-max", "0");
+    digest("gumbel-max", "e44a89fbc042");
     const TOLERANCE: f64 = 1e-10;
     let p = random_table(&mut rng(1220), 5);
     let line = Rule::gauss_legendre(400, -8.0, 40.0);
