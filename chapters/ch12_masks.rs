@@ -110,9 +110,10 @@ fn model(chapter: &mut Chapter, data: &Dataset, setting: &Setting) -> Result<Mod
     let device = chapter.device.clone().autodiff();
     // ANCHOR: networks
     let causal = train::Causal::setting(chapter, setting);
-    let masked = MaskedNetwork::for_images(&data.train, setting.trunk, init, &device);
+    let digits = chapter.data() == DataChoice::Digits;
     let fresh = Model {
-        masked: (chapter.data() == DataChoice::Digits).then_some(masked),
+        masked: digits
+            .then(|| MaskedNetwork::for_images(&data.train, setting.trunk, init, &device)),
         causal: CausalNetwork::for_images(&data.train, causal.trunk, init, &device),
     };
     // ANCHOR_END: networks
