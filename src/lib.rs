@@ -15,6 +15,7 @@
 //! | [`network`] | what networks are made of |
 //! | [`vdm`] | **the variational diffusion model: schedule, process, terms of the bound, denoiser, sampler** |
 //! | [`flow`] | diffusion in continuous time: the flow, its solvers, its likelihood |
+//! | [`masks`] | masked diffusion: masks, the network of any order, unmasking; a causal network |
 //! | [`evaluation`] | estimates on a set of images, on all threads, compared in pairs |
 //! | [`optimizer`] | AdamW and the average of the weights |
 //! | [`training`] | the training loop |
@@ -59,6 +60,7 @@ pub mod flow;
 pub mod gaussian;
 pub mod host;
 pub mod kernels;
+pub mod masks;
 pub mod network;
 pub mod optimizer;
 pub mod oracle;

@@ -44,6 +44,8 @@ pub enum Stream {
     Labels = 13,
     /// Symbols of a small model that are coded.
     Coding = 21,
+    /// Which pixels are masked.
+    Masks = 17,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.

@@ -4,12 +4,13 @@ use plotters::prelude::*;
 
 use super::{
     data::{Figure, Table},
-    palette::{FONT, INK, MUTED, PAPER, TEXT, cannot_draw},
+    palette::{FONT, INK, MUTED, PAPER, SERIES, TEXT, cannot_draw},
     rectangles::merge_rectangles,
 };
 use crate::error::Result;
 
-/// A labelled row of square images; each pixel is a darkness in [0, 1].
+/// A labelled row of square images; each pixel is a darkness in [0, 1], or NaN where it is
+/// hidden.
 pub struct ImageRow {
     /// Text above the row; may be empty.
     pub label: String,
@@ -25,6 +26,22 @@ impl ImageRow {
         grey_levels: usize,
     ) -> Self {
         let darkness = |&v: &u8| f64::from(v) / grey_levels.saturating_sub(1).max(1) as f64;
+        Self {
+            label: label.into(),
+            images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect(),
+        }
+    }
+
+    /// Images of which some pixels are masked, each of the others given by the index of its
+    /// grey level, 0 to V - 1.
+    pub fn from_seen<'a>(
+        label: impl Into<String>,
+        images: impl IntoIterator<Item = &'a [Option<u8>]>,
+        grey_levels: usize,
+    ) -> Self {
+        let highest = grey_levels.saturating_sub(1).max(1) as f64;
+        let darkness =
+            |pixel: &Option<u8>| pixel.map_or(f64::NAN, |level| f64::from(level) / highest);
         Self {
             label: label.into(),
             images: images.into_iter().map(|i| i.iter().map(darkness).collect()).collect(),
@@ -91,7 +108,7 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<Figure> {
             top += cell;
         }
         // Layer by layer, so that pixels of one shade can be joined over all images.
-        for layer in [Layer::Paper, Layer::Ink, Layer::Frame] {
+        for layer in [Layer::Paper, Layer::Hidden, Layer::Ink, Layer::Frame] {
             for &(image, left, top) in &placed {
                 draw_layer(&area, layer, image, side, pixel, (left, top))?;
             }
@@ -124,6 +141,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 #[derive(Clone, Copy)]
 enum Layer {
     Paper,
+    Hidden,
     Ink,
     Frame,
 }
@@ -148,6 +166,19 @@ fn draw_layer(
         Layer::Frame => area
             .draw(&rectangle(0, 0, size, size, MUTED.mix(0.4).stroke_width(1)))
             .map_err(cannot_draw),
+        Layer::Hidden => {
+            (0..image.len()).filter(|i| image[*i].is_nan()).try_for_each(|i| {
+                let style = SERIES[5].mix(0.5).filled();
+                area.draw(&rectangle(
+                    i % side * pixel,
+                    i / side * pixel,
+                    pixel,
+                    pixel,
+                    style,
+                ))
+                .map_err(cannot_draw)
+            })
+        }
         Layer::Ink => image.iter().enumerate().try_for_each(|(i, &darkness)| {
             // Thirty-two steps of grey are more than the data has, and few enough to join
             // pixels of one shade.

@@ -21,6 +21,7 @@
 //! | [`estimators`] | Monte Carlo estimators of that ELBO, whose variances are known |
 //! | [`mixture`] | Gaussian mixtures under the forward process, in one and in d dimensions |
 //! | [`discrete`] | finite latents: evidence, posterior, ELBO, L_K, ELBO surgery |
+//! | [`masking`] | masked diffusion of a few pixels: bounds, orders, what few steps draw |
 //! | [`quadrature`] | Gauss-Hermite and Gauss-Legendre rules |
 //! | [`monte_carlo`] | means with standard errors |
 
@@ -31,6 +32,7 @@ pub mod discrete;
 pub mod estimators;
 pub mod gaussian;
 pub mod linear_gaussian;
+pub mod masking;
 pub mod mixture;
 pub mod monte_carlo;
 pub mod process;
@@ -47,6 +49,7 @@ pub use error::Error;
 pub use estimators::{Estimator, Estimators};
 pub use gaussian::{Gaussian, LinearConditional};
 pub use linear_gaussian::LinearGaussian;
+pub use masking::{MaskedModel, PixelTable};
 pub use mixture::{Mixture, ScalarMixture};
 pub use monte_carlo::Estimate;
 pub use process::{NoiseLevel, Process, Step};

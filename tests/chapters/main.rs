@@ -118,3 +118,16 @@ fn ch06_learned_snr() {
 fn ch07_three_parameterizations() {
     check("ch07_three_parameterizations", &[]);
 }
+
+#[test]
+fn ch12_masks() {
+    check("ch12_masks", &[]);
+}
+
+/// The layout of the weights that it saves; the default run reads a file of it.
+#[test]
+fn ch12_masks_weights() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("chapters/weights/ch12_masks.safetensors");
+    weights::check_layout("ch12", &file);
+}

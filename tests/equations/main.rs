@@ -14,6 +14,11 @@ mod ch05;
 mod ch06;
 mod ch07;
 mod ch08;
+mod ch12;
 mod errata;
 mod support;
 mod tex;
+
+// What the chapter alone uses.
+#[path = "../../chapters/ch12_masks/gumbel.rs"]
+mod gumbel;

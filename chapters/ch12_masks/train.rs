@@ -1,0 +1,113 @@
+//! How both networks are trained.
+
+use elbo_to_diffusion::{
+    chapter::{Chapter, DataChoice, Preset, Setting},
+    data::{Images, bits_per_dim},
+    error::Result,
+    host::upload,
+    masks::{CausalNetwork, Masked, MaskedNetwork, process::random_order},
+    network::TrunkConfig,
+    random::Stream,
+    training::{SHARDS, Shard, Training},
+};
+use rand::RngExt;
+
+// ANCHOR: masked
+/// Trains a copy of the masked network.
+pub fn masked(
+    chapter: &mut Chapter,
+    images: &Images,
+    setting: &Setting,
+    fresh: &MaskedNetwork,
+) -> Result<MaskedNetwork> {
+    let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
+    let (n, d) = (setting.batch / SHARDS, images.dim());
+    // ANCHOR: loss
+    let loss = |network: &MaskedNetwork, shard: Shard| {
+        let batch = &mut shard.rng(seed, Stream::Batch);
+        let drawn = images.sample(n, batch).shifted(setting.shifted, batch);
+        // How many pixels of each image are masked, spread evenly over 1..=d; which ones is
+        // left to chance. Equation `mask-profile`.
+        let counts: Vec<usize> =
+            shard.times(n, seed).iter().map(|t| 1 + (t * d as f64) as usize).collect();
+        let (mut masked, masks) = (Masked::default(), &mut shard.rng(seed, Stream::Masks));
+        for (image, count) in drawn.iter().zip(&counts) {
+            masked.push(image, &random_order(d, masks)[..*count]);
+        }
+        let weights = upload(counts.iter().map(|n| d as f64 / *n as f64), &device);
+        let dropout = &mut shard.rng(seed, Stream::Dropout);
+        (network.cost(&masked, Some(dropout)) * weights).mean() * bits_per_dim(1.0, d)
+    };
+    // ANCHOR_END: loss
+    Ok(chapter.stage("masked network", setting).train(fresh, loss)?.model)
+}
+// ANCHOR_END: masked
+
+/// The causal network, and how it is trained.
+#[derive(Clone, Debug)]
+pub struct Causal {
+    pub trunk: TrunkConfig,
+    training: Training,
+    /// Pixels in a batch.
+    pixels: usize,
+}
+
+impl AsRef<Training> for Causal {
+    fn as_ref(&self) -> &Training {
+        &self.training
+    }
+}
+
+impl Causal {
+    // ANCHOR: causal_setting
+    /// What to train, beside a masked network with this setting: at most `--steps` steps.
+    ///
+    /// Learning rate, dropout and the memory of the average were chosen on the validation
+    /// images of the digits, among five settings; nothing else was tuned.
+    pub fn setting(chapter: &Chapter, setting: &Setting) -> Self {
+        let trunk = setting.trunk;
+        let (steps, pixels, trunk) = match (chapter.preset(), chapter.data()) {
+            // Every image is many examples, so less is learned by heart than in chapter 5.
+            (Preset::Quick, _) => (450, 1024, TrunkConfig { dropout: 0.3, ..trunk }),
+            (Preset::Full, DataChoice::Digits) => {
+                (2500, 2048, TrunkConfig { hidden: 256, blocks: 3, dropout: 0.4, ..trunk })
+            }
+            (Preset::Full, DataChoice::Mnist) => (
+                12_000,
+                4096,
+                TrunkConfig { hidden: 320, blocks: 2, dropout: 0.0, ..trunk },
+            ),
+        };
+        let steps = chapter.args.steps.map_or(steps, |given| given.min(steps));
+        let learning_rate = match chapter.data() {
+            DataChoice::Digits => 5e-3,
+            DataChoice::Mnist => 2e-3,
+        };
+        let training = Training { learning_rate, ema_decay: 0.99, ..Training::new(steps) };
+        Self { trunk, training, pixels }
+    }
+    // ANCHOR_END: causal_setting
+}
+
+// ANCHOR: causal
+/// Trains a copy of the causal network on pixels drawn from all images.
+pub fn causal(
+    chapter: &mut Chapter,
+    images: &Images,
+    setting: &Causal,
+    fresh: &CausalNetwork,
+) -> Result<CausalNetwork> {
+    let (seed, d) = (chapter.seed(), images.dim());
+    let loss = |network: &CausalNetwork, shard: Shard| {
+        let batch = &mut shard.rng(seed, Stream::Batch);
+        let mut place = || {
+            let image = batch.random_range(0..images.len());
+            (images.image(image), batch.random_range(0..d))
+        };
+        let places: Vec<_> = (0..setting.pixels / SHARDS).map(|_| place()).collect();
+        let dropout = &mut shard.rng(seed, Stream::Dropout);
+        network.cost(&places, Some(dropout)).mean() * bits_per_dim(d as f64, d)
+    };
+    Ok(chapter.stage("causal network", setting).train(fresh, loss)?.model)
+}
+// ANCHOR_END: causal

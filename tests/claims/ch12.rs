@@ -1,0 +1,118 @@
+//! Chapter 12: masked diffusion.
+
+use elbo_to_diffusion::oracle::{PixelTable, Rule, discrete::kl};
+
+use crate::{
+    recorded::rows,
+    support::{Outcome, assert_close, random_table, rng},
+};
+
+/// KL(q(z_T | x) || p(z_T)) of two pixels over their four masks, where q shows each pixel
+/// with probability abar_T and p none: zero at abar_T = 0, infinite at abar_T = 0.001.
+#[test]
+fn a_prior_without_a_visible_pixel() -> Outcome {
+    let prior = [0.0, 0.0, 0.0, 1.0];
+    let q = |abar: f64| {
+        let hidden = 1.0 - abar;
+        [abar * abar, abar * hidden, hidden * abar, hidden * hidden]
+    };
+    assert_eq!(kl(&q(0.0), &prior)?, 0.0);
+    assert_eq!(kl(&q(1e-3), &prior)?, f64::INFINITY);
+    Ok(())
+}
+
+/// c_n of the ideal network of ten random tables of four pixels, by enumeration of all sets
+/// of n pixels: it never falls as more are masked.
+#[test]
+fn seeing_more_never_costs_more() -> Outcome {
+    const ROUNDING: f64 = 1e-12;
+    let (d, mut rng) = (4, rng(1251));
+    for _ in 0..10 {
+        let data = PixelTable::new(d, 2, &random_table(&mut rng, 16))?;
+        let model = data.ideal();
+        let c = |n: usize| {
+            let sets: Vec<usize> =
+                (1..1 << d).filter(|set: &usize| set.count_ones() as usize == n).collect();
+            let cost = |x: &[usize]| {
+                let of = |set: usize| {
+                    let pixels = (0..d).filter(move |i| set >> i & 1 == 1);
+                    pixels.map(|i| model.cost(x, set, i)).sum::<f64>()
+                };
+                Ok(sets.iter().map(|set| of(*set)).sum::<f64>() / (n * sets.len()) as f64)
+            };
+            data.mean(cost)
+        };
+        let costs = (1..=d).map(c).collect::<Result<Vec<_>, _>>()?;
+        assert!(costs.windows(2).all(|pair| pair[0] <= pair[1] + ROUNDING), "{costs:?}");
+    }
+    Ok(())
+}
+
+/// The mean squares of three estimates of one bound, by enumeration of masks and quadrature
+/// over the time from 0.0001 on, for random tables whose conditionals are put to work on
+/// other images: coins with the weight 1/t above the same with its mean given the number of
+/// masked pixels, (d + 1)/n, and that above counts with the weight d/n. All have one mean.
+#[test]
+fn counts_vary_less_than_coins() -> Outcome {
+    const MEANS: f64 = 1e-3;
+    const FIRST: f64 = 1e-4;
+    let (d, mut rng) = (4_usize, rng(1252));
+    let times = Rule::gauss_legendre(60, FIRST.ln(), 0.0);
+    for round in 0..5 {
+        let data = PixelTable::new(d, 2, &random_table(&mut rng, 16))?;
+        let (model, x) = (data.ideal(), data.image(3 * round));
+        let sets = (1..1_usize << d).map(|set| {
+            let pixels = (0..d).filter(|i| set >> i & 1 == 1);
+            (set.count_ones(), pixels.map(|i| model.cost(&x, set, i)).sum::<f64>())
+        });
+        let sets: Vec<(u32, f64)> = sets.collect();
+        let same_size = |n: u32| sets.iter().filter(|(m, _)| *m == n).count() as f64;
+        let power = |p: i32| {
+            let coins = times.integrate(|log_t| {
+                let t = log_t.exp();
+                let of = |(n, s): &(u32, f64)| {
+                    let rest = d as i32 - *n as i32;
+                    t.powi(*n as i32) * (1.0 - t).powi(rest) * (s / t).powi(p)
+                };
+                t * sets.iter().map(of).sum::<f64>()
+            });
+            // Each number of masked pixels from 0 to d, or from 1 to d, is as likely.
+            let counts = |numbers: f64| {
+                let of = |(n, s): &(u32, f64)| {
+                    (numbers / f64::from(*n) * s).powi(p) / same_size(*n) / numbers
+                };
+                sets.iter().map(of).sum::<f64>()
+            };
+            [coins, counts(d as f64 + 1.0), counts(d as f64)]
+        };
+        let (means, squares) = (power(1), power(2));
+        assert_close(means[0], means[2], MEANS);
+        assert_close(means[1], means[2], 1e-12);
+        assert!(squares[0] > squares[1] && squares[1] > squares[2], "{squares:?}");
+    }
+    Ok(())
+}
+
+/// Gumbel noise of the largest 32-bit uniform number below one: 16.6.
+#[test]
+fn the_largest_gumbel_noise() {
+    const TOLERANCE: f64 = 0.01;
+    let largest = 1.0 - f32::EPSILON / 2.0;
+    assert_eq!(f64::from(largest), 1.0 - 2f64.powi(-24));
+    assert_close(f64::from(-(-largest.ln()).ln()), 16.64, TOLERANCE);
+}
+
+/// The runs with three recorded seeds: the causal network's likelihood is lower than the
+/// masked network's bound by more than a tenth in each, and each of both varies by less
+/// than two hundredths.
+#[test]
+fn masks_with_every_seed() {
+    let rows = rows("ch12");
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row[2] < row[1] - 0.1), "{rows:?}");
+    for column in [1, 2] {
+        let values = rows.iter().map(|row| row[column]);
+        let (low, high) = (values.clone().fold(9.0, f64::min), values.fold(0.0, f64::max));
+        assert!(high - low < 0.02, "{rows:?}");
+    }
+}
