@@ -5,7 +5,6 @@ use burn::{
     backend::{Flex, TensorMetadata, flex::FlexTensor},
     tensor::DType,
 };
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
     levels::GreyLoop,
     odds::{Odds, OddsGradients},
     product::product,
-    vector::{LEAST, exp, flush, inverse_norm, sigmoid, sum},
+    vector::{LEAST, exp, flush, inverse_norm, sigmoid, sum, vectorized},
 };
 
 #[cfg(test)]
@@ -340,7 +339,7 @@ impl Kernels for Flex {
             .zip(second.storage_mut::<f32>().par_chunks_mut(PART))
             .zip(average.storage_mut::<f32>().par_chunks_mut(PART));
         parts.for_each(|((((weight, gradient), first), second), average)| {
-            Arch::new().dispatch(
+            vectorized(
                 #[inline(always)]
                 || {
                     let numbers =
@@ -382,7 +381,7 @@ fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor
     let mut x = contiguous(x);
     let width = x.shape().last().copied().unwrap_or(1).max(1);
     let values = x.storage_mut();
-    Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || kernel(values, width),
     );

@@ -8,12 +8,11 @@ use burn::{
     backend::{TensorMetadata, flex::FlexTensor},
     tensor::{DType, Shape},
 };
-use pulp::Arch;
 
 use super::{
     odds::{Odds, OddsGradients},
     product::tensor,
-    vector::{dot, exp, flush},
+    vector::{dot, exp, flush, vectorized},
 };
 
 /// Pixels that are computed side by side. A round of the loops must be long enough for the
@@ -148,7 +147,7 @@ impl<'a> GreyLoop<'a> {
         let moments = vec![0.0; b * 2 * d];
         // A closure that gives away what it took is compiled where it is called, for the
         // vector unit found there.
-        let moments = Arch::new().dispatch(
+        let moments = vectorized(
             #[inline(always)]
             move || {
                 let mut moments = moments;
@@ -173,103 +172,95 @@ impl<'a> GreyLoop<'a> {
             return None;
         }
         let sums = [images * d, images, d * v, images * d * j, j * v].map(|n| vec![0.0; n]);
-        let [of_seen, of_precision, of_base, of_mix, of_curves] =
-            Arch::new().dispatch(
-                #[inline(always)]
-                move || {
-                    let [
-                        mut of_seen,
-                        mut of_precision,
-                        mut of_base,
-                        mut of_mix,
-                        mut of_curves,
-                    ] = sums;
-                    let [mut along, mut across, mut mix_sum, mut base_sum] =
-                        [1, 1, j, v].map(|n| vec![0.0; n * SIDE_BY_SIDE]);
-                    self.for_each(
-                        #[inline(always)]
-                        |pixels, b, first| {
-                            let Pixels { width, seen, mix, p, mean, variance, .. } = pixels;
-                            let (width, at) = (*width, b * d + first);
-                            let [of_mean, of_variance] = [0, d]
-                                .map(|part| &grad[b * 2 * d + part + first..][..width]);
-                            along.fill(0.0);
-                            across.fill(0.0);
-                            mix_sum.fill(0.0);
-                            if b == 0 {
-                                base_sum.fill(0.0);
-                            }
-                            let (along, across) =
-                                (&mut along[..width], &mut across[..width]);
-                            let sums = base_sum
-                                .chunks_exact_mut(width)
-                                .zip(of_curves.chunks_exact_mut(j));
-                            let curves = self.curves.chunks_exact(j).zip(sums);
-                            for ((p, x), (curves, (base_sum, of_curves))) in
-                                p.chunks_exact_mut(width).zip(self.values).zip(curves)
-                            {
-                                // The gradient of the logit. Over all levels, these sum to
-                                // zero.
-                                let of_moments = of_mean
-                                    .iter()
-                                    .zip(of_variance)
-                                    .zip(mean.iter().zip(&*variance));
-                                for (
-                                    (p, ((of_mean, of_variance), (mean, variance))),
-                                    (along, across),
-                                ) in p
-                                    .iter_mut()
-                                    .zip(of_moments)
-                                    .zip(along.iter_mut().zip(&mut *across))
-                                {
-                                    let x = x - mean;
-                                    *p = flush(
-                                        *p * (of_mean * x
-                                            + of_variance * (x * x - variance)),
-                                    );
-                                    *along += *p * x;
-                                    *across += *p * x * x;
-                                }
-                                base_sum.iter_mut().zip(&*p).for_each(|(sum, p)| *sum += p);
-                                let rows = mix
-                                    .chunks_exact(width)
-                                    .zip(mix_sum.chunks_exact_mut(width));
-                                for ((mix, mix_sum), (curve, of_curve)) in
-                                    rows.zip(curves.iter().zip(of_curves))
-                                {
-                                    mix_sum
-                                        .iter_mut()
-                                        .zip(&*p)
-                                        .for_each(|(sum, p)| *sum += curve * p);
-                                    *of_curve += dot(p, mix);
-                                }
-                            }
-                            for (((seen, mean), (along, across)), of_seen) in seen
+        let [of_seen, of_precision, of_base, of_mix, of_curves] = vectorized(
+            #[inline(always)]
+            move || {
+                let [mut of_seen, mut of_precision, mut of_base, mut of_mix, mut of_curves] =
+                    sums;
+                let [mut along, mut across, mut mix_sum, mut base_sum] =
+                    [1, 1, j, v].map(|n| vec![0.0; n * SIDE_BY_SIDE]);
+                self.for_each(
+                    #[inline(always)]
+                    |pixels, b, first| {
+                        let Pixels { width, seen, mix, p, mean, variance, .. } = pixels;
+                        let (width, at) = (*width, b * d + first);
+                        let [of_mean, of_variance] =
+                            [0, d].map(|part| &grad[b * 2 * d + part + first..][..width]);
+                        along.fill(0.0);
+                        across.fill(0.0);
+                        mix_sum.fill(0.0);
+                        if b == 0 {
+                            base_sum.fill(0.0);
+                        }
+                        let (along, across) = (&mut along[..width], &mut across[..width]);
+                        let sums = base_sum
+                            .chunks_exact_mut(width)
+                            .zip(of_curves.chunks_exact_mut(j));
+                        let curves = self.curves.chunks_exact(j).zip(sums);
+                        for ((p, x), (curves, (base_sum, of_curves))) in
+                            p.chunks_exact_mut(width).zip(self.values).zip(curves)
+                        {
+                            // The gradient of the logit. Over all levels, these sum to
+                            // zero.
+                            let of_moments = of_mean
                                 .iter()
-                                .zip(&*mean)
-                                .zip(along.iter().zip(&*across))
-                                .zip(&mut of_seen[at..])
+                                .zip(of_variance)
+                                .zip(mean.iter().zip(&*variance));
+                            for (
+                                (p, ((of_mean, of_variance), (mean, variance))),
+                                (along, across),
+                            ) in p
+                                .iter_mut()
+                                .zip(of_moments)
+                                .zip(along.iter_mut().zip(&mut *across))
                             {
-                                *of_seen = 2.0 * self.precision[b] * along;
-                                of_precision[b] += 2.0 * (seen - mean) * along - across;
+                                let x = x - mean;
+                                *p = flush(
+                                    *p * (of_mean * x + of_variance * (x * x - variance)),
+                                );
+                                *along += *p * x;
+                                *across += *p * x * x;
                             }
+                            base_sum.iter_mut().zip(&*p).for_each(|(sum, p)| *sum += p);
+                            let rows = mix
+                                .chunks_exact(width)
+                                .zip(mix_sum.chunks_exact_mut(width));
+                            for ((mix, mix_sum), (curve, of_curve)) in
+                                rows.zip(curves.iter().zip(of_curves))
+                            {
+                                mix_sum
+                                    .iter_mut()
+                                    .zip(&*p)
+                                    .for_each(|(sum, p)| *sum += curve * p);
+                                *of_curve += dot(p, mix);
+                            }
+                        }
+                        for (((seen, mean), (along, across)), of_seen) in seen
+                            .iter()
+                            .zip(&*mean)
+                            .zip(along.iter().zip(&*across))
+                            .zip(&mut of_seen[at..])
+                        {
+                            *of_seen = 2.0 * self.precision[b] * along;
+                            of_precision[b] += 2.0 * (seen - mean) * along - across;
+                        }
+                        turn(
+                            &mix_sum[..width * j],
+                            &mut of_mix[at * j..][..width * j],
+                            width,
+                        );
+                        if b + 1 == images {
                             turn(
-                                &mix_sum[..width * j],
-                                &mut of_mix[at * j..][..width * j],
+                                &base_sum[..width * v],
+                                &mut of_base[first * v..][..width * v],
                                 width,
                             );
-                            if b + 1 == images {
-                                turn(
-                                    &base_sum[..width * v],
-                                    &mut of_base[first * v..][..width * v],
-                                    width,
-                                );
-                            }
-                        },
-                    );
-                    [of_seen, of_precision, of_base, of_mix, of_curves]
-                },
-            );
+                        }
+                    },
+                );
+                [of_seen, of_precision, of_base, of_mix, of_curves]
+            },
+        );
         let of_curves = (0..j)
             .flat_map(|curve| of_curves.iter().skip(curve).step_by(j))
             .copied()

@@ -9,6 +9,21 @@
 
 use super::composed::RMS_EPSILON;
 
+/// Runs loops, compiled for the vector unit that is found at run time.
+#[cfg(not(target_family = "wasm"))]
+#[inline(always)]
+pub(super) fn vectorized<T>(loops: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(loops)
+}
+
+/// Runs loops. What a page knows of vectors is settled when it is compiled: a module with
+/// instructions that a browser does not know is refused as a whole.
+#[cfg(target_family = "wasm")]
+#[inline(always)]
+pub(super) fn vectorized<T>(loops: impl FnOnce() -> T) -> T {
+    loops()
+}
+
 /// 2^-56 = 1.4e-17. The product of two such numbers, 2^-112, is far enough from the
 /// subnormal ones, below 2^-126, for a factor of 6e-5 more, and the sum of such a number
 /// and one above 5e-10 is the latter.

@@ -42,7 +42,7 @@ enum Task {
     /// Operate every lab of the built site, and compare what it says with the native
     /// functions
     Labs {
-        /// What `cargo run -p book-lab` printed
+        /// What `cargo run -p book-lab --example native_labs` printed
         #[arg(long)]
         native: PathBuf,
         /// axe-core's axe.min.js, to check accessibility as well

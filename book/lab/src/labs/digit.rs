@@ -83,7 +83,7 @@ impl Digit {
                 {"name": "z_t, what is left of it", "values": drawn(download(z)?)},
                 {"name": "x_hat, what the network expects", "values": drawn(download(x_hat)?)},
             ],
-            "t": t, "snr": snr, "error": error, "weight": weight, "nats": nats,
+            "t": t, "snr": snr, "squared_error": error, "weight": weight, "nats": nats,
         }))
     }
 
