@@ -29,7 +29,7 @@ pub fn spacings(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<
         let distance = |sampler| {
             let images = start.draw(data, model, sampler, 20)?;
             let distance = energy_distance(&images, &data.validation)?.value;
-            Ok(Number::within(distance, 0.05, 3))
+            Ok(Number::exact(distance, 3))
         };
         Ok((
             name.to_string(),
@@ -75,7 +75,7 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, rows: &[Row]) -> Result<()>
         let Measured { value, standard_error } = row.distance;
         let less = row.less_ancestral;
         let numbers = [value, standard_error, less.value, less.standard_error];
-        (row.name.clone(), numbers.map(|number| Number::within(number, 0.05, 3)).to_vec())
+        (row.name.clone(), numbers.map(|number| Number::exact(number, 3)).to_vec())
     };
     let rows: Vec<_> = rows.iter().map(cells).collect();
     let [real, halves] = real_digits(chapter, data)?;

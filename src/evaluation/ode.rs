@@ -3,10 +3,11 @@
 
 use burn::tensor::{Device, Tensor};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use super::{
     bound::Bound,
-    groups::{Draws, in_groups_of},
+    groups::{Draws, in_groups},
     totals::{Difference, Totals},
 };
 use crate::{
@@ -35,19 +36,11 @@ pub enum Trace {
 }
 
 impl Trace {
-    /// Images that are evaluated together: the exact trace copies each d times.
-    fn group(self) -> usize {
-        match self {
-            Self::Exact => 2,
-            Self::Fresh(_) | Self::Fixed(_) => 64,
-        }
-    }
-
     /// `find(z, gamma)` for x_hat, `[B, d]`, and the trace, `[B]`, on the way of some
     /// images.
     fn along<'a>(
         self,
-        denoise: &'a impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2>,
+        denoise: &'a (impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync),
         shape: [usize; 2],
         noise: &'a mut ChaCha8Rng,
         device: &'a Device,
@@ -60,11 +53,24 @@ impl Trace {
             let probes = match (self, &fixed) {
                 (Self::Fresh(probe), _) => probe.draw(shape, noise, device),
                 (_, Some(probes)) => probes.clone(),
-                (_, None) => return exact_trace(denoise, z.clone(), gamma),
+                (_, None) => return exact_on_all_threads(denoise, z, gamma),
             };
             estimated_trace(denoise, z.clone(), gamma, probes)
         }
     }
+}
+
+/// The exact trace, two images at a time: each is copied d times.
+fn exact_on_all_threads(
+    denoise: &(impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync),
+    z: &Tensor<2>,
+    gamma: f64,
+) -> Result<(Tensor<2>, Tensor<1>)> {
+    let n = z.dims()[0];
+    let pair = |i| exact_trace(denoise, z.clone().narrow(0, i, 2.min(n - i)), gamma);
+    let starts = (0..n.div_ceil(2)).into_par_iter().map(|i| 2 * i);
+    let (x_hat, traces) = starts.map(pair).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    Ok((Tensor::cat(x_hat, 0), Tensor::cat(traces, 0)))
 }
 
 /// A bound on -log P(x) of grey levels x under the flow, in nats per image: the parts add
@@ -108,7 +114,7 @@ impl OdeBound {
         let &[gamma_min, _, ..] = gammas else {
             return Err(Error::usage("a flow needs two noise levels or more; give them"));
         };
-        let parts = in_groups_of(trace.group(), images, seed, |images, noise| {
+        let parts = in_groups(images, seed, |images, noise| {
             let (x, [n, d]) = (images.values(device), [images.len(), images.dim()]);
             let values = upload(images.level_values(), device);
             let draws: Vec<_> =
@@ -190,5 +196,102 @@ impl OdeBound {
         let squares: Vec<f64> =
             pairs.map(|(a, b)| (a - b - difference.mean).powi(2)).collect();
         Ok((squares.iter().sum::<f64>() / (squares.len() as f64 - 1.0)).sqrt())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+
+    use super::*;
+    use crate::{
+        data::digits::digits,
+        network::{Layers, TrunkConfig},
+        oracle::{NoiseLevel, ScalarMixture},
+        random::{Stream, rng},
+        vdm::{Denoiser, Linear, Schedule},
+    };
+
+    const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
+
+    /// Four digits, their denoiser as independent pixels, and -log P of each of them as such,
+    /// with log P(k) of each pixel.
+    fn independent() -> (Images, Denoiser, Vec<f64>) {
+        let (data, device) = (digits().unwrap(), Device::flex().autodiff());
+        let trunk = TrunkConfig {
+            gamma_min: -8.0,
+            gamma_max: 5.0,
+            layers: Layers::Dense,
+            hidden: 8,
+            blocks: 0,
+            dropout: 0.0,
+        };
+        let draws = &mut rng(0, Stream::Batch, 0);
+        let denoiser = Denoiser::for_images(&data.train, trunk, draws, &device).no_grad();
+        let marginals = crate::data::Marginals::fit(&data.train, 0.1).log_probs;
+        (data.test.first(4), denoiser, marginals)
+    }
+
+    fn bound(steps: usize, trace: Trace) -> OdeBound {
+        let (images, denoiser, _) = independent();
+        let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
+        let draws = Draws { passes: 2, seed: 5 };
+        let gammas = SCHEDULE.grid(steps + 1);
+        OdeBound::estimate(&images, &gammas, denoise, trace, draws, &Device::flex())
+            .unwrap()
+    }
+
+    /// The Jacobian of independent pixels is diagonal, so random signs find its trace
+    /// exactly, image by image from the same z_0, and normal numbers do not. The flow of an
+    /// image is that of 64 numbers: the same bound from the oracle, pixel by pixel in f64.
+    #[test]
+    fn independent_pixels_have_the_bound_of_their_flows_on_the_line() {
+        let exact = bound(40, Trace::Exact);
+        for law in [Trace::Fresh, Trace::Fixed] {
+            let signs = bound(40, law(Probe::Rademacher)).less(&exact).unwrap();
+            assert!(signs.mean.abs() < 0.01 && signs.noise_error < 0.01, "{signs:?}");
+            let normal = bound(40, law(Probe::Gaussian)).deviation_from(&exact).unwrap();
+            assert!(normal > 0.3, "{normal}");
+        }
+        let (images, _, marginals) = independent();
+        let (values, gammas) = (images.level_values(), SCHEDULE.grid(41));
+        let low = NoiseLevel::new(-8.0);
+        let mut total = 0.0;
+        for image in images.iter() {
+            for (&grey, log_probs) in image.iter().zip(marginals.chunks(values.len())) {
+                let weights: Vec<f64> = log_probs.iter().map(|log_p| log_p.exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                let weights: Vec<f64> = weights.iter().map(|w| w / sum).collect();
+                let points = vec![0.0; values.len()];
+                let pixel = ScalarMixture::new(&weights, &values, &points).unwrap();
+                // In the middle of the cloud -log p(z_0) is less than its mean, by 1/2, which
+                // is also what log q(z_0|x) loses.
+                let denoise = |&z: &f64, gamma| {
+                    Ok::<_, crate::error::Error>(pixel.denoise(z, NoiseLevel::new(gamma)))
+                };
+                let z = low.abar().sqrt() * values[usize::from(grey)];
+                let end = transport(&gammas, z, 0.0, 1, denoise).unwrap();
+                let log_p =
+                    -0.5 * (std::f64::consts::TAU.ln() + end.z * end.z) + end.log_volume;
+                total +=
+                    -log_p + 0.5 - 0.5 * (std::f64::consts::TAU * low.noise()).ln() - 0.5;
+            }
+        }
+        let per_image = total / images.len() as f64;
+        let found = exact.total() - exact.reconstruction;
+        // 64 pixels: two thousandths of a bit per dimension, and the noise.
+        let tolerance = 0.1 + 4.0 * exact.noise_error;
+        assert!((found - per_image).abs() < tolerance, "{found} {per_image}");
+    }
+
+    #[test]
+    fn too_few_levels_are_refused() {
+        let (images, denoiser, _) = independent();
+        let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
+        let draws = Draws { passes: 2, seed: 5 };
+        let device = Device::flex();
+        let error =
+            OdeBound::estimate(&images, &[1.0], denoise, Trace::Exact, draws, &device);
+        assert!(error.unwrap_err().to_string().contains("two noise levels"));
     }
 }

@@ -152,3 +152,48 @@ pub fn runge_kutta_4<S: State, E>(
     })
 }
 // ANCHOR_END: runge_kutta
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+    use crate::{
+        error::Result,
+        host::{download, upload},
+        vdm::Linear,
+    };
+
+    const SCHEDULE: Linear = Linear { gamma_min: -6.0, gamma_max: 4.0 };
+
+    #[test]
+    fn a_solver_makes_as_many_calls_as_it_is_given() {
+        for solver in Solver::ALL {
+            for calls in [0, 1, 2, 5, 10, 11] {
+                let (mut made, mut last) = (0, f64::INFINITY);
+                solver.sample(calls, &SCHEDULE, 1.0, |z: f64, gamma| {
+                    assert!(gamma <= last, "levels fall");
+                    (made, last) = (made + 1, gamma);
+                    0.5 * z
+                });
+                assert_eq!(made, calls, "{}", solver.name());
+            }
+        }
+    }
+
+    #[test]
+    fn tensors_and_numbers_go_the_same_way() -> Result<()> {
+        let device = Device::flex();
+        for solver in Solver::ALL {
+            let starts = [-1.0, 0.3, 2.0];
+            let z: Tensor<2> = upload(starts, &device).reshape([3, 1]);
+            let ends = solver.sample(9, &SCHEDULE, z, |z, gamma| z.tanh() * (0.1 * gamma));
+            for (start, end) in starts.into_iter().zip(download(ends)?) {
+                let number = |z: f64, gamma: f64| z.tanh() * (0.1 * gamma);
+                let exact = solver.sample(9, &SCHEDULE, start, number);
+                assert!((end - exact).abs() < 1e-4 * (1.0 + exact.abs()), "{end} {exact}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -131,3 +131,8 @@ fn ch12_masks_weights() {
         .join("chapters/weights/ch12_masks.safetensors");
     weights::check_layout("ch12", &file);
 }
+
+#[test]
+fn ch08_flow() {
+    check("ch08_flow", &[]);
+}
