@@ -10,5 +10,8 @@ mod contour;
 mod line;
 #[path = "../chapters/ch03_vae/linear_vae.rs"]
 mod linear_vae;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch12_masks/profile.rs"]
+mod profile;
 #[path = "../chapters/ch02_elbo/surface.rs"]
 mod surface;

@@ -43,7 +43,6 @@ impl Estimator {
         ("stratified, one order", Self::OneOrder),
     ];
 
-    // ANCHOR: masks
     /// The masked pixels of each of an even number of calls, and the weight of their cost:
     /// the mean of weight times cost estimates the bound.
     pub fn masks(
@@ -53,9 +52,9 @@ impl Estimator {
         rng: &mut ChaCha8Rng,
     ) -> Vec<(Vec<usize>, f64)> {
         let pixels = d as f64;
-        let order = random_order(d, rng);
         // The first n pixels of an order.
-        let prefix = |order: &[usize], n: usize| (order[..n].to_vec(), pixels / n as f64);
+        let first = |order: &[usize], n: usize| (order[..n].to_vec(), pixels / n as f64);
+        // A number of pixels from the j-th of as many equal parts as there are calls.
         let part = |j: usize, rng: &mut ChaCha8Rng| {
             1 + ((j as f64 + rng.random::<f64>()) / calls as f64 * pixels) as usize
         };
@@ -67,31 +66,28 @@ impl Estimator {
                     (hidden, 1.0 / t)
                 })
                 .collect(),
+            Self::OneOrder => {
+                let order = random_order(d, rng);
+                (0..calls).map(|j| first(&order, part(j, rng))).collect()
+            }
+            // ANCHOR: masks
             Self::Counts => (0..calls)
-                .map(|_| {
-                    let n = rng.random_range(1..=d);
-                    prefix(&random_order(d, rng), n)
-                })
+                .map(|_| first(&random_order(d, rng), rng.random_range(1..=d)))
                 .collect(),
-            Self::Stratified => (0..calls)
-                .map(|j| {
-                    let n = part(j, rng);
-                    prefix(&random_order(d, rng), n)
-                })
-                .collect(),
+            Self::Stratified => {
+                (0..calls).map(|j| first(&random_order(d, rng), part(j, rng))).collect()
+            }
             Self::Mirrored => (0..calls / 2)
                 .flat_map(|j| {
-                    let n = part(j, rng);
-                    let mut order = random_order(d, rng);
-                    let first = prefix(&order, n);
+                    let (n, mut order) = (part(j, rng), random_order(d, rng));
+                    let mask = first(&order, n);
                     order.reverse();
-                    [first, prefix(&order, d + 1 - n)]
+                    [mask, first(&order, d + 1 - n)]
                 })
                 .collect(),
-            Self::OneOrder => (0..calls).map(|j| prefix(&order, part(j, rng))).collect(),
+            // ANCHOR_END: masks
         }
     }
-    // ANCHOR_END: masks
 }
 
 /// The standard deviation of one estimate for one image, in nats, for each number of calls

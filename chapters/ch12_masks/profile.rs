@@ -131,3 +131,47 @@ impl Moments {
         Self { mean, error: (squares / (n - 1.0).max(1.0) / n).sqrt() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use elbo_to_diffusion::{
+        masks::MaskSchedule,
+        oracle::{PixelTable, Rule},
+    };
+
+    use super::Profile;
+
+    /// The sums over the costs of one pixel against the enumeration of all masks.
+    #[test]
+    fn all_bounds_are_sums_over_the_costs() {
+        let d = 4;
+        let weights: Vec<f64> = (0..16).map(|i| 1.0 + f64::from(i * 7 % 11)).collect();
+        let total: f64 = weights.iter().sum();
+        let table: Vec<f64> = weights.iter().map(|w| w / total).collect();
+        let data = PixelTable::new(d, 2, &table).unwrap();
+        let (model, x) = (data.ideal(), [1, 0, 0, 1]);
+        let cost = |n: usize| {
+            let sets = (1..1_usize << d).filter(|set| set.count_ones() as usize == n);
+            let of_set = |set: usize| {
+                let pixels = (0..d).filter(|i| set >> i & 1 == 1);
+                pixels.map(|i| model.cost(&x, set, i)).sum::<f64>()
+            };
+            sets.clone().map(of_set).sum::<f64>() / (n * sets.count()) as f64
+        };
+        let costs = (1..=d).map(cost).collect();
+        let profile =
+            Profile { costs, errors: vec![0.0; d], noise_error: 0.0, set_error: 0.0 };
+        let exact = model.continuous_bound(
+            &x,
+            |t| [1.0 - t, -1.0],
+            &Rule::gauss_legendre(20, 0.0, 1.0),
+        );
+        assert!((profile.limit() - exact).abs() < 1e-12);
+        for steps in [1, 2, 5] {
+            let abar = MaskSchedule::Cosine.grid(steps);
+            let exact = model.discrete_bound(&x, &abar).unwrap();
+            let sum: f64 = profile.terms(&abar).iter().sum();
+            assert!((sum - exact).abs() < 1e-12, "{sum} is not {exact}");
+        }
+    }
+}

@@ -12,7 +12,6 @@ use elbo_to_diffusion::{
 };
 use rand::RngExt;
 
-// ANCHOR: masked
 /// Trains a copy of the masked network.
 pub fn masked(
     chapter: &mut Chapter,
@@ -41,7 +40,6 @@ pub fn masked(
     // ANCHOR_END: loss
     Ok(chapter.stage("masked network", setting).train(fresh, loss)?.model)
 }
-// ANCHOR_END: masked
 
 /// The causal network, and how it is trained.
 #[derive(Clone, Debug)]
@@ -59,7 +57,6 @@ impl AsRef<Training> for Causal {
 }
 
 impl Causal {
-    // ANCHOR: causal_setting
     /// What to train, beside a masked network with this setting: at most `--steps` steps.
     ///
     /// Learning rate, dropout and the memory of the average were chosen on the validation
@@ -86,10 +83,8 @@ impl Causal {
         let training = Training { learning_rate, ema_decay: 0.99, ..Training::new(steps) };
         Self { trunk, training, pixels }
     }
-    // ANCHOR_END: causal_setting
 }
 
-// ANCHOR: causal
 /// Trains a copy of the causal network on pixels drawn from all images.
 pub fn causal(
     chapter: &mut Chapter,
@@ -98,6 +93,7 @@ pub fn causal(
     fresh: &CausalNetwork,
 ) -> Result<CausalNetwork> {
     let (seed, d) = (chapter.seed(), images.dim());
+    // ANCHOR: causal_loss
     let loss = |network: &CausalNetwork, shard: Shard| {
         let batch = &mut shard.rng(seed, Stream::Batch);
         let mut place = || {
@@ -108,6 +104,6 @@ pub fn causal(
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         network.cost(&places, Some(dropout)).mean() * bits_per_dim(d as f64, d)
     };
+    // ANCHOR_END: causal_loss
     Ok(chapter.stage("causal network", setting).train(fresh, loss)?.model)
 }
-// ANCHOR_END: causal

@@ -103,7 +103,6 @@ impl MaskedNetwork {
         self.values.len()
     }
 
-    // ANCHOR: log_probs
     /// log p(x_i = k | what is seen) for every pixel i and level k, `[B, d, V]`, from what
     /// is seen of B images, B d entries. With a generator, units are dropped out
     /// (training).
@@ -114,6 +113,7 @@ impl MaskedNetwork {
     ) -> Tensor<3> {
         let (d, device) = (self.dim(), self.curves.val().device());
         let b = seen.len() / d;
+        // ANCHOR: odds
         // What chapter 5's denoiser sees of a pixel where the noise is none, or infinite.
         let pixel = |(pixel, alone): (&Option<u8>, &[f64; 2])| match pixel {
             Some(level) => [self.values[usize::from(*level)], 0.0],
@@ -134,10 +134,9 @@ impl MaskedNetwork {
         let base = self.log_marginals.val() + self.bias.val();
         let odds = mix.reshape([b * d, CURVES]).matmul(self.curves.val());
         log_softmax(odds.reshape([b as i32, d as i32, -1]) + base.unsqueeze::<3>())
+        // ANCHOR_END: odds
     }
-    // ANCHOR_END: log_probs
 
-    // ANCHOR: masked_cost
     /// The sum over the masked pixels of -log p(x_i | what is seen), `[B]`.
     pub fn cost(&self, images: &Masked, dropout: Option<&mut ChaCha8Rng>) -> Tensor<1> {
         let log_probs = self.log_probs(&images.seen(), dropout);
@@ -149,5 +148,4 @@ impl MaskedNetwork {
         let chosen = log_probs.gather(2, levels).reshape([b, d]);
         -(chosen * hidden.reshape([b, d])).sum_dim(1).squeeze_dim::<1>(1)
     }
-    // ANCHOR_END: masked_cost
 }

@@ -26,6 +26,9 @@ mod support;
 #[allow(dead_code, reason = "the chapter uses all of it")]
 #[path = "../../chapters/ch01_latent_variables/class_mixture.rs"]
 mod class_mixture;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../../chapters/ch12_masks/estimators.rs"]
+mod estimators;
 #[path = "../../chapters/ch02_elbo/meters.rs"]
 mod meters;
 #[path = "../../chapters/ch02_elbo/scalar_latent.rs"]

@@ -325,7 +325,7 @@ fn mask_excess() -> Outcome {
 /// quadrature, enumeration.
 #[test]
 fn mask_variance() {
-    digest("mask-variance", "1ca402dbce32");
+    digest("mask-variance", "f1cd53e465ba");
     const TOLERANCE: f64 = 1e-4;
     let (model, x) = (any_network(PIXELS, 1218), [2, 2, 0]);
     let square = |t: f64| -> f64 {

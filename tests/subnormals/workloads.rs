@@ -14,6 +14,7 @@ use elbo_to_diffusion::{
     error::Result,
     evaluation::{Bound, Draws},
     host::{download, upload},
+    masks::{CausalNetwork, Masked, MaskedNetwork, process::random_order},
     network::{Layers, Regressor, TrunkConfig, layers::linear},
     optimizer::{Optimizer, StepSettings},
     random::{Stream, normal, rng},
@@ -31,7 +32,7 @@ mod w1;
 pub type Workload = (&'static str, fn() -> Result<()>);
 
 /// All of them.
-pub const WORKLOADS: [Workload; 9] = [
+pub const WORKLOADS: [Workload; 10] = [
     ("the denoiser of chapter 5", dense),
     ("the learned schedule of chapter 6", learned_schedule),
     ("the heads of chapter 7", heads),
@@ -41,6 +42,7 @@ pub const WORKLOADS: [Workload; 9] = [
     ("the VAE of chapter 3", vae),
     ("a hierarchy with convolutions", hierarchy),
     ("an optimizer whose gradients vanish", optimizer),
+    ("the networks of chapter 12", masks),
 ];
 
 const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
@@ -291,5 +293,28 @@ fn optimizer() -> Result<()> {
         };
         model = optimizer.step(model, gradients, upload([0.5], &Device::flex()), settings);
     }
+    Ok(())
+}
+
+/// The masked network and the causal one, trained for some steps.
+fn masks() -> Result<()> {
+    let (data, device) = (digits()?, tape());
+    let init = &mut rng(0, Stream::Initialisation, 0);
+    let masked = MaskedNetwork::for_images(&data.train, DENSE, init, &device);
+    train(&masked, 30, |network, shard| {
+        let rng = &mut shard.rng(0, Stream::Masks);
+        let mut batch = Masked::default();
+        for (n, image) in data.train.sample(32, rng).iter().enumerate() {
+            batch.push(image, &random_order(64, rng)[..1 + 2 * n]);
+        }
+        network.cost(&batch, Some(rng)).mean() * data.bits_per_dim(1.0)
+    })?;
+    let causal = CausalNetwork::for_images(&data.train, DENSE, init, &device);
+    train(&causal, 30, |network, shard| {
+        let rng = &mut shard.rng(0, Stream::Masks);
+        let images = data.train.sample(4, rng);
+        let places = images.iter().flat_map(|x| (0..64).map(move |pixel| (x, pixel)));
+        network.cost(&places.collect::<Vec<_>>(), Some(rng)).mean()
+    })?;
     Ok(())
 }
