@@ -106,7 +106,7 @@ fn compress(file: &Path, out: &Path, preset: Preset) -> Result<String> {
     let (images, format) = text::parse(read(file)?).map_err(about(file))?;
     let (data, device) = (digits()?, Device::flex());
     let vdm = Vdm::load(&data, preset, &device)?;
-    let coded = vdm.codec(&data, &device).encode(&images, format)?;
+    let coded = vdm.codec(&data, &device).encode(&images, format, |_| {})?;
     write_atomically(out, &coded)?;
     let count = images.levels.len() / data.test.dim();
     Ok(format!("{count} images in {} bytes, written to {}", coded.len(), out.display()))

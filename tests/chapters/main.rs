@@ -1,6 +1,7 @@
 //! Runs every chapter as its reader does, and compares what it prints with
 //! `tests/snapshots`.
 
+mod codec;
 mod command_line;
 mod comparator;
 mod program;
@@ -85,6 +86,17 @@ fn ch05_vdm_full() {
         &["--preset", "full", "--load", &file.to_string_lossy()],
     );
     weights::check_layout("ch05_full", &file);
+}
+
+#[test]
+fn ch10_bits_back() {
+    check("ch10_bits_back", &[]);
+}
+
+/// The test images as a file of the network with convolutions.
+#[test]
+fn ch10_bits_back_full() {
+    check_as("ch10_bits_back_full", "ch10_bits_back", &["--preset", "full"]);
 }
 
 #[test]

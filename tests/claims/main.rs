@@ -14,6 +14,7 @@ mod ch04;
 mod ch05;
 mod ch06;
 mod ch07;
+mod ch10;
 mod recorded;
 
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]
@@ -26,5 +27,11 @@ mod support;
 mod class_mixture;
 #[path = "../../chapters/ch02_elbo/meters.rs"]
 mod meters;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../../chapters/ch10_bits_back/models.rs"]
+mod models;
 #[path = "../../chapters/ch02_elbo/scalar_latent.rs"]
 mod scalar_latent;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../../chapters/ch10_bits_back/text.rs"]
+mod text;
