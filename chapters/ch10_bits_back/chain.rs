@@ -124,7 +124,10 @@ fn report_precision(chapter: &mut Chapter, data: &Dataset) {
     let latents = (data.test.len() * data.test.dim() * LATENTS) as f64;
     let row = |(units, bins): (i32, i32)| {
         let share = 2_f64.powi(1 + bins - units);
-        let numbers = vec![Number::scientific(share, 1), Number::exact(share * latents, 4)];
+        let numbers = vec![
+            Number::scientific(share, 1),
+            Number::exact(share * latents, if share * latents < 1.0 { 4 } else { 0 }),
+        ];
         (format!("2^{units} units, 2^{bins} bins"), numbers)
     };
     let rows = [(24, 16), (32, 16), (32, 12), (48, 12)].map(row);

@@ -2,6 +2,7 @@
 //! `tests/snapshots`.
 
 mod agreement;
+mod codec;
 mod command_line;
 mod comparator;
 mod figures;
@@ -96,6 +97,17 @@ fn ch05_vdm_full() {
         &["--preset", "full", "--load", &file.to_string_lossy()],
     );
     weights::check_layout("ch05_full", &file);
+}
+
+#[test]
+fn ch10_bits_back() {
+    check("ch10_bits_back", &[]);
+}
+
+/// The test images as a file of the network with convolutions.
+#[test]
+fn ch10_bits_back_full() {
+    check_as("ch10_bits_back_full", "ch10_bits_back", &["--preset", "full"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod ch05;
 mod ch06;
 mod ch07;
 mod ch08;
+mod ch10;
 mod ch12;
 mod recorded;
 
@@ -31,5 +32,11 @@ mod class_mixture;
 mod estimators;
 #[path = "../../chapters/ch02_elbo/meters.rs"]
 mod meters;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../../chapters/ch10_bits_back/models.rs"]
+mod models;
 #[path = "../../chapters/ch02_elbo/scalar_latent.rs"]
 mod scalar_latent;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../../chapters/ch10_bits_back/text.rs"]
+mod text;
