@@ -107,3 +107,15 @@ fn ch06_learned_snr() {
 fn ch07_three_parameterizations() {
     check("ch07_three_parameterizations", &[]);
 }
+
+#[test]
+fn ch09_guidance() {
+    check("ch09_guidance", &[]);
+}
+
+#[test]
+fn ch09_weights() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("chapters/weights/ch09_guidance.safetensors");
+    weights::check_layout("ch09", &file);
+}

@@ -406,7 +406,7 @@ fn guidance_not_tilting() -> Outcome {
         all + w * ((signal - z) / variance - all)
     };
     let guided = |gamma_max: f64| {
-        let (steps, points) = (6000, 340);
+        let (steps, points) = (3000, 340);
         let (mut mean, mut square) = (0.0, 0.0);
         for i in 0..=points {
             let start = -8.5 + 17.0 * f64::from(i) / f64::from(points);

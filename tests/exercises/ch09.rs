@@ -74,33 +74,43 @@ fn not_knowing_the_label_costs_between_nothing_and_the_label() {
 // ANCHOR_END: summed_out
 
 // ANCHOR: common_noise
-#[test]
-fn common_noise_removes_what_has_nothing_to_do_with_the_labels() {
-    let (x, means, c2, abar) = (0.9, [1.0, -1.0], 0.25, 0.4_f64);
+/// The variance of the difference of the two squared errors, with one noise for both and
+/// with one for each: by quadrature, and by the formulas.
+fn variances(x: f64) -> [[f64; 2]; 2] {
+    let (means, c2, abar) = ([1.0, -1.0], 0.25, 0.4_f64);
     let k = abar.sqrt() * c2 / (abar * c2 + 1.0 - abar);
-    // The squared error with each of the two labels, for a noise eps.
     let error = |m: f64, eps: f64| {
         let z = abar.sqrt() * x + (1.0 - abar).sqrt() * eps;
         (x - (m + k * (z - abar.sqrt() * m))).powi(2)
     };
     let normal = Rule::gauss_hermite(40);
-    let difference =
-        |first: f64, second: f64| error(means[0], first) - error(means[1], second);
+    let apart = |a: f64, b: f64| error(means[0], a) - error(means[1], b);
     let variance = |mean: f64, square: f64| square - mean * mean;
-    let together = variance(
-        normal.integrate(|eps| difference(eps, eps)),
-        normal.integrate(|eps| difference(eps, eps).powi(2)),
-    );
-    let apart = variance(
-        normal.integrate_2d(difference),
-        normal.integrate_2d(|first, second| difference(first, second).powi(2)),
-    );
+    let quadrature = [
+        variance(
+            normal.integrate(|eps| apart(eps, eps)),
+            normal.integrate(|eps| apart(eps, eps).powi(2)),
+        ),
+        variance(
+            normal.integrate_2d(apart),
+            normal.integrate_2d(|a, b| apart(a, b).powi(2)),
+        ),
+    ];
     let [a1, a2] = means.map(|m| (x - m) * (1.0 - k * abar.sqrt()));
-    let b = k * (1.0 - abar).sqrt();
-    assert!((together - 4.0 * b * b * (a1 - a2).powi(2)).abs() < 1e-12);
-    let sum = a1 * a1 + a2 * a2;
-    assert!((apart - 4.0 * b * b * sum - 4.0 * b.powi(4)).abs() < 1e-12);
-    assert!(together < apart);
+    let b2 = k * k * (1.0 - abar);
+    [quadrature, [4.0 * b2 * (a1 - a2).powi(2), 4.0 * b2 * (a1 * a1 + a2 * a2 + b2)]]
+}
+
+#[test]
+fn common_noise_helps_where_the_two_errors_are_alike() {
+    for x in [-2.0, -0.3, 0.0, 0.9, 1.4, 3.0] {
+        let [found, formula] = variances(x);
+        for (found, formula) in found.into_iter().zip(formula) {
+            assert!((found - formula).abs() < 1e-10 * formula.max(1.0));
+        }
+    }
+    let helps = |x: f64| variances(x)[1][0] < variances(x)[1][1];
+    assert!(helps(1.4) && helps(-2.0) && !helps(0.0));
 }
 // ANCHOR_END: common_noise
 
