@@ -1,7 +1,7 @@
 //! Guidance on the line beside the tilted distribution.
 
 use elbo_to_diffusion::{
-    chapter::{Chapter, Number},
+    chapter::Chapter,
     error::Result,
     figure::{Axis, Plot, Series, Style},
 };
@@ -76,11 +76,6 @@ pub fn report(chapter: &mut Chapter, found: &Tilting) -> Result<()> {
             (format!("{gamma_max}"), [guided.mean, guided.variance])
         }),
     );
-    let pairs = found.rows.iter().filter(|row| row.strength == SHOWN);
-    for row in pairs {
-        let apart = row.guided.mean - row.tilted.mean;
-        report.row("means apart, w = 3", &Number::exact(apart, 3), "");
-    }
     let names = ["data p(x)", "class p(x|y)", "tilted, w = 3", "guided, w = 3"];
     let styles = [Style::Reference, Style::Line, Style::Line, Style::Line];
     let curves = names.into_iter().zip(styles).zip(&found.curves);
