@@ -138,6 +138,47 @@ fn values_that_make_no_sense_are_usage_errors() {
     refused(&["--data-dir", "somewhere"], 2, &["--data-dir", "--data mnist"]);
 }
 
+#[test]
+fn guidance_and_labels_that_make_no_sense_are_usage_errors() {
+    let refused = |arguments: &[&str], words: &[&str]| {
+        refused_by("ch09_guidance", arguments, 2, words);
+    };
+    for strength in ["-1", "NaN", "inf", "1e9", "much"] {
+        refused(
+            &["--guidance", strength],
+            &["--guidance", strength, "a number from 0 to 100", "--help"],
+        );
+    }
+    for label in ["10", "-1", "256", "7.5", "seven"] {
+        refused(
+            &["--label", label],
+            &["--label", label, "a whole number from 0 to 9", "--help"],
+        );
+    }
+    refused(&["--data", "mnist"], &["ch09_guidance", "leave out --data mnist"]);
+    refused_by("ch05_vdm", &["--guidance", "3"], 2, &["ch05_vdm", "leave out --guidance"]);
+    refused_by("ch01_latent_variables", &["--label", "3"], 2, &["leave out --guidance"]);
+}
+
+#[test]
+fn samples_of_one_label_are_drawn_on_request() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().to_string_lossy();
+    let output =
+        run("ch09_guidance", &["--label", "7", "--guidance", "2.5", "--out", &out]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(report.starts_with("## Samples on request\n"), "{report}");
+    let cell = |name: &str| {
+        let line = report.lines().find(|line| line.starts_with(name)).expect("a row");
+        let number = line[name.len()..].split_whitespace().next().expect("a number");
+        number.parse::<f64>().expect("a number")
+    };
+    assert_eq!((cell("strength of guidance"), cell("samples")), (2.5, 50.0));
+    assert!(cell("recognised") > 90.0, "{report}");
+    assert!(folder.path().join("on_request.svg").exists());
+}
+
 #[cfg(not(feature = "wgpu"))]
 #[test]
 fn a_device_that_was_not_compiled_in_is_a_usage_error() {

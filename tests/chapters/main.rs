@@ -148,3 +148,15 @@ fn ch12_masks_weights() {
 fn ch08_flow() {
     check("ch08_flow", &[]);
 }
+
+#[test]
+fn ch09_guidance() {
+    check("ch09_guidance", &[]);
+}
+
+#[test]
+fn ch09_weights() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("chapters/weights/ch09_guidance.safetensors");
+    weights::check_layout("ch09", &file);
+}
