@@ -35,30 +35,32 @@ fn split(data: &ScalarMixture) -> Split {
         (-1000..=1000).map(|i| step * at(step * f64::from(i))).sum::<f64>() / (t * t)
     });
     let (mut bend, mut ends) = (0.0, 0.0);
-    let step = 0.01;
-    for i in -800..=800 {
-        let eps = step * f64::from(i);
-        let weight = step * (-0.5 * eps * eps).exp() / std::f64::consts::TAU.sqrt();
-        let path = follow(data, eps);
-        let whole = eps - path[STEPS].0;
+    // Over the data, of which each comes from one noise: up the flow, points that lie close
+    // stay close.
+    let step = 0.005;
+    for i in -600..=600 {
+        let x = step * f64::from(i);
+        let weight = step * data.log_prob(x).exp();
+        let path = follow(data, x);
+        let whole = path[STEPS].0 - x;
         ends += weight * whole * whole;
         // Simpson's rule.
         let simpson = |i: usize| match i {
             0 | STEPS => 1.0,
             _ => 2.0 + 2.0 * (i % 2) as f64,
         };
-        let squares =
-            path.iter().enumerate().map(|(i, (_, u))| simpson(i) * (whole - u).powi(2));
+        let squares = path.iter().enumerate();
+        let squares = squares.map(|(i, (_, u))| simpson(i) * (whole - u).powi(2));
         bend += weight * squares.sum::<f64>() / (3.0 * STEPS as f64);
     }
     Split { pairs: 1.0 + data.variance() + data.mean().powi(2), least_loss, bend, ends }
 }
 // ANCHOR_END: split
 
-/// The path of the flow from this noise, and its velocities.
-fn follow(data: &ScalarMixture, eps: f64) -> Vec<(f64, f64)> {
-    let time = |i: usize| 1.0 - i as f64 / STEPS as f64;
-    let mut z = eps;
+/// The path of the flow from these data to noise, and its velocities.
+fn follow(data: &ScalarMixture, x: f64) -> Vec<(f64, f64)> {
+    let time = |i: usize| i as f64 / STEPS as f64;
+    let mut z = x;
     let mut path = Vec::with_capacity(STEPS + 1);
     for i in 0..=STEPS {
         path.push((z, velocity_at(data, z, time(i))));
