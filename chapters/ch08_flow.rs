@@ -12,6 +12,8 @@ mod model;
 mod orders;
 #[path = "ch08_flow/picture.rs"]
 mod picture;
+#[path = "ch08_flow/quality.rs"]
+mod quality;
 #[path = "ch08_flow/samples.rs"]
 mod samples;
 
@@ -41,8 +43,9 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let model = Model::load(chapter, &data)?;
     // What takes minutes: all samplers, with errors small enough to compare them.
     if chapter.preset() == Preset::Full {
-        let rows = samples::measure(chapter, &data, &model)?;
-        return samples::report(chapter, &data, &rows);
+        quality::spacings(chapter, &data, &model)?;
+        let rows = quality::measure(chapter, &data, &model)?;
+        return quality::report(chapter, &data, &rows);
     }
     let line = line::line()?;
     line::marginals(chapter, &line)?;

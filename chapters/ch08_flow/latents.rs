@@ -12,7 +12,7 @@ use elbo_to_diffusion::{
     vdm::{Schedule, decode, diffuse},
 };
 
-use crate::model::Model;
+use crate::{model::Model, samples::SPACING};
 
 /// z_0 ~ q(z_0 | x) of some images, `[n, d]`.
 fn encode(chapter: &Chapter, model: &Model, images: &Images) -> Tensor<2> {
@@ -29,8 +29,7 @@ pub fn round_trip(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Resul
     let z = encode(chapter, model, &images);
     let row = |steps: usize| {
         // ANCHOR: round_trip
-        let (up, down) =
-            (model.schedule.grid(steps + 1), descending(&model.schedule, steps));
+        let (up, down) = (SPACING.grid(steps + 1), descending(&SPACING, steps));
         let latents = Solver::Heun.solve(&up, z.clone(), model.solved());
         let back = Solver::Heun.solve(&down, latents.clone(), model.solved());
         // ANCHOR_END: round_trip
@@ -62,7 +61,7 @@ pub fn interpolation(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Re
         let images = data.test.with_pixels(pixels);
         let z = encode(chapter, model, &images);
         // ANCHOR: interpolation
-        let up = model.schedule.grid(STEPS + 1);
+        let up = SPACING.grid(STEPS + 1);
         let latents = Solver::Heun.solve(&up, z, model.solved());
         let [a, b] = [0, 1].map(|i| latents.clone().narrow(0, i, 1));
         let frame = |i| {
@@ -71,7 +70,7 @@ pub fn interpolation(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Re
             a.clone() * angle.cos() + b.clone() * angle.sin()
         };
         let frames = Tensor::cat((0..FRAMES).map(frame).collect(), 0);
-        let down = descending(&model.schedule, STEPS);
+        let down = descending(&SPACING, STEPS);
         let z = Solver::Heun.solve(&down, frames, model.solved());
         // ANCHOR_END: interpolation
         let levels = decode(z, model.schedule.gamma_min, &images.level_values())?;

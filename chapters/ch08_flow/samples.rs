@@ -5,18 +5,21 @@ use elbo_to_diffusion::{
     chapter::{Chapter, Number},
     data::{Dataset, Images},
     error::Result,
-    evaluation::samples::{Measured, energy_difference, energy_distance},
     figure::{ImageRow, image_rows},
     flow::{Solver, alpha_sigma, eta_sampler, solvers::descending},
     random::{Stream, normal, rng},
-    vdm::decode,
+    vdm::{Cosine, Schedule, decode},
 };
 
 use crate::model::Model;
 
+/// Where samplers make their steps: chosen on the validation images, from the three
+/// schedules of chapter 6 (`--preset full` prints how).
+pub const SPACING: Cosine = Cosine { gamma_min: -8.0, gamma_max: 5.0 };
+
 /// What draws samples.
 #[derive(Clone, Copy, PartialEq)]
-enum Sampler {
+pub enum Sampler {
     Ancestral,
     Flow(Solver),
     /// Ancestral, with the variance of the fresh noise where its deviation belongs.
@@ -24,7 +27,7 @@ enum Sampler {
 }
 
 impl Sampler {
-    const ALL: [Self; 5] = [
+    pub const ALL: [Self; 5] = [
         Self::Ancestral,
         Self::Flow(Solver::Ddim),
         Self::Flow(Solver::Heun),
@@ -32,7 +35,7 @@ impl Sampler {
         Self::Flow(Solver::Multistep),
     ];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Ancestral => "ancestral",
             Self::Flow(solver) => solver.name(),
@@ -42,19 +45,22 @@ impl Sampler {
 }
 
 /// Where all samplers begin: noise, the same for each of them.
-struct Start {
+pub struct Start<'a> {
     z: Tensor<2>,
     seed: u64,
+    /// Where the steps lie.
+    spacing: &'a dyn Schedule,
 }
 
-impl Start {
-    fn new(chapter: &Chapter, n: usize, d: usize) -> Self {
+impl<'a> Start<'a> {
+    pub fn new(chapter: &Chapter, spacing: &'a dyn Schedule, [n, d]: [usize; 2]) -> Self {
         let noise = &mut rng(chapter.seed(), Stream::Sampling, 0);
-        Self { z: normal([n, d], noise, &chapter.device), seed: chapter.seed() }
+        let z = normal([n, d], noise, &chapter.device);
+        Self { z, seed: chapter.seed(), spacing }
     }
 
     /// The images that the sampler draws with so many calls of the network.
-    fn draw(
+    pub fn draw(
         &self,
         data: &Dataset,
         model: &Model,
@@ -64,17 +70,17 @@ impl Start {
         let (z, shape, device) = (self.z.clone(), self.z.dims(), self.z.device());
         let denoise = model.solved();
         let z = match sampler {
-            Sampler::Flow(solver) => solver.sample(calls, &model.schedule, z, denoise),
+            Sampler::Flow(solver) => solver.sample(calls, self.spacing, z, denoise),
             Sampler::Ancestral | Sampler::Broken => {
                 let noise = &mut rng(self.seed, Stream::Sampling, 1);
-                let mut gammas = descending(&model.schedule, calls).into_iter().skip(1);
+                let mut gammas = descending(self.spacing, calls).into_iter().skip(1);
                 let fresh = || {
                     let xi = normal(shape, noise, &device);
                     let gamma = gammas.next().unwrap_or(model.schedule.gamma_min);
                     let sigma = alpha_sigma(gamma).1;
                     if sampler == Sampler::Broken { xi * sigma } else { xi }
                 };
-                let levels = descending(&model.schedule, calls);
+                let levels = descending(self.spacing, calls);
                 eta_sampler(1.0, &levels, z, denoise, fresh)
             }
         };
@@ -88,7 +94,7 @@ impl Start {
 pub fn pictures(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<()> {
     const SAMPLES: usize = 100;
     const SHOWN: usize = 12;
-    let start = Start::new(chapter, SAMPLES, data.train.dim());
+    let start = Start::new(chapter, &SPACING, [SAMPLES, data.train.dim()]);
     let flow = start.draw(data, model, Sampler::Flow(Solver::Multistep), 400)?;
     let (mut rows, mut table) = (Vec::new(), Vec::new());
     let row = |name: &str, images: &Images| {
@@ -126,75 +132,4 @@ fn root_mean_square(a: &Images, b: &Images) -> f64 {
     let squares: Vec<f64> =
         pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).collect();
     (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
-}
-
-/// A sampler, its calls, its energy distance to the test images, and that distance less the
-/// one of 200 ancestral steps.
-pub struct Row {
-    name: String,
-    distance: Measured,
-    less_ancestral: Measured,
-}
-
-/// All samplers, 2,000 samples each from the same noise, on the test images.
-pub fn measure(chapter: &Chapter, data: &Dataset, model: &Model) -> Result<Vec<Row>> {
-    const SAMPLES: usize = 2000;
-    let start = Start::new(chapter, SAMPLES, data.train.dim());
-    let reference = start.draw(data, model, Sampler::Ancestral, 200)?;
-    let row = |sampler: Sampler, calls: usize| {
-        let images = start.draw(data, model, sampler, calls)?;
-        Ok(Row {
-            name: format!("{}, {calls} calls", sampler.name()),
-            distance: energy_distance(&images, &data.test)?,
-            less_ancestral: energy_difference(&images, &reference, &data.test)?,
-        })
-    };
-    let calls = [5, 10, 20, 50, 200];
-    let all = Sampler::ALL.iter().flat_map(|&sampler| calls.map(|calls| (sampler, calls)));
-    all.chain([(Sampler::Broken, 200)])
-        .map(|(sampler, calls)| row(sampler, calls))
-        .collect()
-}
-
-pub fn report(chapter: &mut Chapter, data: &Dataset, rows: &[Row]) -> Result<()> {
-    let cells = |row: &Row| {
-        let Measured { value, standard_error } = row.distance;
-        let less = row.less_ancestral;
-        let numbers = [value, standard_error, less.value, less.standard_error];
-        (row.name.clone(), numbers.map(|number| Number::within(number, 0.05, 3)).to_vec())
-    };
-    let rows: Vec<_> = rows.iter().map(cells).collect();
-    let [real, halves] = real_digits(chapter, data)?;
-    let report = &mut chapter.report;
-    report.section("Steps against quality");
-    let header = ["sampler", "energy distance", "s.e.", "less ancestral, 200", "s.e."];
-    report.table(&header, &rows);
-    report.row("training against test images", &Number::exact(real.value, 3), "");
-    report.row("halves of the test images, mean", &Number::exact(halves.value, 3), "");
-    let deviation = Number::exact(halves.standard_error, 3);
-    report.row("their standard deviation", &deviation, "");
-    Ok(())
-}
-
-/// What is to be expected of real digits: training against test images, and mean and
-/// standard deviation over random halves of the test images.
-fn real_digits(chapter: &Chapter, data: &Dataset) -> Result<[Measured; 2]> {
-    use rand::seq::SliceRandom;
-    const SPLITS: usize = 200;
-    let (test, draws) = (&data.test, &mut rng(chapter.seed(), Stream::Exact, 1));
-    let mut order: Vec<usize> = (0..test.len()).collect();
-    let mut splits = Vec::with_capacity(SPLITS);
-    for _ in 0..SPLITS {
-        order.shuffle(draws);
-        let half = |part: &[usize]| {
-            test.with_pixels(part.iter().flat_map(|&i| test.image(i)).copied().collect())
-        };
-        let (a, b) = order.split_at(order.len() / 2);
-        splits.push(energy_distance(&half(a), &half(b))?.value);
-    }
-    let mean = splits.iter().sum::<f64>() / SPLITS as f64;
-    let variance =
-        splits.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (SPLITS as f64 - 1.0);
-    let halves = Measured { value: mean, standard_error: variance.sqrt() };
-    Ok([energy_distance(&data.train, test)?, halves])
 }

@@ -192,3 +192,104 @@ impl OdeBound {
         Ok((squares.iter().sum::<f64>() / (squares.len() as f64 - 1.0)).sqrt())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::module::Module;
+
+    use super::*;
+    use crate::{
+        data::digits::digits,
+        network::{Layers, TrunkConfig},
+        oracle::{NoiseLevel, ScalarMixture},
+        random::{Stream, rng},
+        vdm::{Denoiser, Linear, Schedule},
+    };
+
+    const SCHEDULE: Linear = Linear { gamma_min: -8.0, gamma_max: 5.0 };
+
+    /// Four digits, their denoiser as independent pixels, and -log P of each of them as such,
+    /// with log P(k) of each pixel.
+    fn independent() -> (Images, Denoiser, Vec<f64>) {
+        let (data, device) = (digits().unwrap(), Device::flex().autodiff());
+        let trunk = TrunkConfig {
+            gamma_min: -8.0,
+            gamma_max: 5.0,
+            layers: Layers::Dense,
+            hidden: 8,
+            blocks: 0,
+            dropout: 0.0,
+        };
+        let draws = &mut rng(0, Stream::Batch, 0);
+        let denoiser = Denoiser::for_images(&data.train, trunk, draws, &device).no_grad();
+        let marginals = crate::data::Marginals::fit(&data.train, 0.1).log_probs;
+        (data.test.first(4), denoiser, marginals)
+    }
+
+    fn bound(steps: usize, trace: Trace) -> OdeBound {
+        let (images, denoiser, _) = independent();
+        let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
+        let draws = Draws { passes: 2, seed: 5 };
+        let gammas = SCHEDULE.grid(steps + 1);
+        OdeBound::estimate(&images, &gammas, denoise, trace, draws, &Device::flex())
+            .unwrap()
+    }
+
+    /// The Jacobian of independent pixels is diagonal, so random signs find its trace
+    /// exactly, and the flow of an image is that of 64 numbers: the same bound from the
+    /// oracle, pixel by pixel in f64, from z_0 of its own.
+    #[test]
+    fn independent_pixels_have_the_bound_of_their_flows_on_the_line() {
+        let [exact, fresh, fixed] = [
+            Trace::Exact,
+            Trace::Fresh(Probe::Rademacher),
+            Trace::Fixed(Probe::Rademacher),
+        ]
+        .map(|trace| bound(40, trace));
+        for other in [&fresh, &fixed] {
+            // Groups differ, and with them z_0; so only the means agree.
+            let error = exact.noise_error.hypot(other.noise_error);
+            assert!((exact.total() - other.total()).abs() < 4.0 * error);
+        }
+        let (images, _, marginals) = independent();
+        let (values, gammas) = (images.level_values(), SCHEDULE.grid(41));
+        let low = NoiseLevel::new(-8.0);
+        let mut total = 0.0;
+        for image in images.iter() {
+            for (&grey, log_probs) in image.iter().zip(marginals.chunks(values.len())) {
+                let weights: Vec<f64> = log_probs.iter().map(|log_p| log_p.exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                let weights: Vec<f64> = weights.iter().map(|w| w / sum).collect();
+                let points = vec![0.0; values.len()];
+                let pixel = ScalarMixture::new(&weights, &values, &points).unwrap();
+                // In the middle of the cloud -log p(z_0) is less than its mean, by 1/2, which
+                // is also what log q(z_0|x) loses.
+                let denoise = |&z: &f64, gamma| {
+                    Ok::<_, crate::error::Error>(pixel.denoise(z, NoiseLevel::new(gamma)))
+                };
+                let z = low.abar().sqrt() * values[usize::from(grey)];
+                let end = transport(&gammas, z, 0.0, 1, denoise).unwrap();
+                let log_p =
+                    -0.5 * (std::f64::consts::TAU.ln() + end.z * end.z) + end.log_volume;
+                total +=
+                    -log_p + 0.5 - 0.5 * (std::f64::consts::TAU * low.noise()).ln() - 0.5;
+            }
+        }
+        let per_image = total / images.len() as f64;
+        let found = exact.total() - exact.reconstruction;
+        // 64 pixels: two thousandths of a bit per dimension, and the noise.
+        let tolerance = 0.1 + 4.0 * exact.noise_error;
+        assert!((found - per_image).abs() < tolerance, "{found} {per_image}");
+    }
+
+    #[test]
+    fn too_few_levels_are_refused() {
+        let (images, denoiser, _) = independent();
+        let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
+        let draws = Draws { passes: 2, seed: 5 };
+        let device = Device::flex();
+        let error =
+            OdeBound::estimate(&images, &[1.0], denoise, Trace::Exact, draws, &device);
+        assert!(error.unwrap_err().to_string().contains("two noise levels"));
+    }
+}

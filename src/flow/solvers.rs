@@ -1,7 +1,7 @@
 //! Solvers of the flow.
 //!
-//! In y = z / sqrt(abar) and s = sqrt((1 - abar) / abar) = exp(gamma / 2) the flow is dy/ds
-//! = eps_hat = (y - x_hat) / s. Equation `flow-in-y`.
+//! In y = z / sqrt(abar) and rho = sqrt((1 - abar) / abar) = exp(gamma / 2) the flow is
+//! dy/drho = eps_hat = (y - x_hat) / rho. Equation `flow-in-y`.
 
 use super::{State, alpha_sigma};
 use crate::vdm::Schedule;
@@ -9,10 +9,10 @@ use crate::vdm::Schedule;
 /// A way to follow the flow from one noise level to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Solver {
-    /// Euler's method in y and s, which is DDIM without noise. Order 1, one call of the
+    /// Euler's method in y and rho, which is DDIM without noise. Order 1, one call of the
     /// denoiser in each step. Song, Meng and Ermon (2021).
     Ddim,
-    /// Heun's method in y and s. Order 2, two calls. Karras et al. (2022), algorithm 1.
+    /// Heun's method in y and rho. Order 2, two calls. Karras et al. (2022), algorithm 1.
     Heun,
     /// DPM-Solver-2: the midpoint in log SNR. Order 2, two calls. Lu et al. (2022a),
     /// algorithm 1.
@@ -59,21 +59,21 @@ impl Solver {
         let mut y = z * (1.0 / alpha_sigma(first).0);
         let mut last: Option<(Z, f64)> = None;
         for pair in gammas.windows(2) {
-            let (s, end) = ((0.5 * pair[0]).exp(), (0.5 * pair[1]).exp());
+            let (rho, end) = ((0.5 * pair[0]).exp(), (0.5 * pair[1]).exp());
             let x = x_hat(&y, pair[0]);
             y = match self {
                 // Keep x_hat, and shrink what is left of the noise.
-                Self::Ddim => between(&x, &y, end / s),
+                Self::Ddim => between(&x, &y, end / rho),
                 Self::Heun => {
-                    let there = between(&x, &y, end / s);
+                    let there = between(&x, &y, end / rho);
                     let next = slope(&there, x_hat(&there, pair[1]), end);
-                    y.clone() + (slope(&y, x, s) + next) * (0.5 * (end - s))
+                    y.clone() + (slope(&y, x, rho) + next) * (0.5 * (end - rho))
                 }
                 Self::Dpm2 => {
-                    let (gamma, middle) = (0.5 * (pair[0] + pair[1]), (s * end).sqrt());
-                    let there = between(&x, &y, middle / s);
+                    let (gamma, middle) = (0.5 * (pair[0] + pair[1]), (rho * end).sqrt());
+                    let there = between(&x, &y, middle / rho);
                     let next = slope(&there, x_hat(&there, gamma), middle);
-                    y.clone() + next * (end - s)
+                    y.clone() + next * (end - rho)
                 }
                 Self::Multistep => {
                     // x_hat at the middle of the step, on a line in gamma through the last
@@ -85,7 +85,7 @@ impl Solver {
                         }
                         None => x,
                     };
-                    between(&towards, &y, end / s)
+                    between(&towards, &y, end / rho)
                 }
             };
         }
@@ -122,9 +122,9 @@ fn between<Z: State>(x: &Z, y: &Z, share: f64) -> Z {
     x.clone() * (1.0 - share) + y.clone() * share
 }
 
-/// dy/ds = (y - x_hat) / s.
-fn slope<Z: State>(y: &Z, x_hat: Z, s: f64) -> Z {
-    (y.clone() + x_hat * -1.0) * (1.0 / s)
+/// dy/drho = (y - x_hat) / rho.
+fn slope<Z: State>(y: &Z, x_hat: Z, rho: f64) -> Z {
+    (y.clone() + x_hat * -1.0) * (1.0 / rho)
 }
 
 // ANCHOR: runge_kutta
@@ -152,3 +152,48 @@ pub fn runge_kutta_4<S: State, E>(
     })
 }
 // ANCHOR_END: runge_kutta
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+    use crate::{
+        error::Result,
+        host::{download, upload},
+        vdm::Linear,
+    };
+
+    const SCHEDULE: Linear = Linear { gamma_min: -6.0, gamma_max: 4.0 };
+
+    #[test]
+    fn a_solver_makes_as_many_calls_as_it_is_given() {
+        for solver in Solver::ALL {
+            for calls in [0, 1, 2, 5, 10, 11] {
+                let (mut made, mut last) = (0, f64::INFINITY);
+                solver.sample(calls, &SCHEDULE, 1.0, |z: f64, gamma| {
+                    assert!(gamma <= last, "levels fall");
+                    (made, last) = (made + 1, gamma);
+                    0.5 * z
+                });
+                assert_eq!(made, calls, "{}", solver.name());
+            }
+        }
+    }
+
+    #[test]
+    fn tensors_and_numbers_go_the_same_way() -> Result<()> {
+        let device = Device::flex();
+        for solver in Solver::ALL {
+            let starts = [-1.0, 0.3, 2.0];
+            let z: Tensor<2> = upload(starts, &device).reshape([3, 1]);
+            let ends = solver.sample(9, &SCHEDULE, z, |z, gamma| z.tanh() * (0.1 * gamma));
+            for (start, end) in starts.into_iter().zip(download(ends)?) {
+                let number = |z: f64, gamma: f64| z.tanh() * (0.1 * gamma);
+                let exact = solver.sample(9, &SCHEDULE, start, number);
+                assert!((end - exact).abs() < 1e-4 * (1.0 + exact.abs()), "{end} {exact}");
+            }
+        }
+        Ok(())
+    }
+}

@@ -88,3 +88,55 @@ pub fn exact_trace(
     Ok((x_hat, diagonal.reshape([b, d]).sum_dim(1).squeeze_dim(1)))
 }
 // ANCHOR_END: exact
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        host::download,
+        random::{Stream, normal, rng},
+    };
+
+    /// x_hat = tanh(z W) in five dimensions: its Jacobian is diag(1 - x_hat^2) W^T.
+    #[test]
+    fn traces_are_those_of_a_jacobian_written_down() -> Result<()> {
+        let (device, draws) = (Device::flex(), &mut rng(3, Stream::Exact, 0));
+        let w = normal([5, 5], draws, &device);
+        let z = normal([3, 5], draws, &device);
+        let denoise = |z: Tensor<2>, _: Tensor<1>| z.matmul(w.clone().autodiff()).tanh();
+        let weights = download(w.clone())?;
+        let exact = |x_hat: &[f64], v: &dyn Fn(usize) -> f64| -> f64 {
+            let slope = |i: usize, j: usize| (1.0 - x_hat[i].powi(2)) * weights[j * 5 + i];
+            let row = |i| (0..5).map(|j| v(i) * slope(i, j) * v(j)).sum::<f64>();
+            (0..5).map(row).sum()
+        };
+        let (x_hat, traces) = exact_trace(denoise, z.clone(), 0.0)?;
+        let x_hat = download(x_hat)?;
+        for (x_hat, trace) in x_hat.chunks(5).zip(download(traces)?) {
+            // The trace: the sum over the unit vectors.
+            let unit = |k: usize| exact(x_hat, &|i| if i == k { 1.0 } else { 0.0 });
+            assert!((trace - (0..5).map(unit).sum::<f64>()).abs() < 1e-5);
+        }
+        for probe in [Probe::Rademacher, Probe::Gaussian] {
+            let v = probe.draw([3, 5], draws, &device);
+            let (same, traces) = estimated_trace(denoise, z.clone(), 0.0, v.clone())?;
+            assert_eq!(download(same)?, x_hat);
+            let v = download(v)?;
+            assert!(v.iter().all(|v| probe == Probe::Gaussian || v.abs() == 1.0));
+            for ((x_hat, v), trace) in
+                x_hat.chunks(5).zip(v.chunks(5)).zip(download(traces)?)
+            {
+                assert!((trace - exact(x_hat, &|i| v[i])).abs() < 1e-4);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_denoiser_that_ignores_its_input_is_refused() {
+        let z = Tensor::zeros([2, 3], &Device::flex());
+        let constant = |z: Tensor<2>, _: Tensor<1>| z.zeros_like().detach();
+        let error = exact_trace(constant, z, 0.0).unwrap_err().to_string();
+        assert!(error.contains("does not depend on z"), "{error}");
+    }
+}

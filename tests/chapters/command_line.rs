@@ -70,6 +70,26 @@ fn chapters_without_a_network_refuse_its_flags() {
 }
 
 #[test]
+fn a_chapter_that_starts_from_other_weights_trains_and_saves_none() {
+    let chapter = "ch08_flow";
+    refused_by(chapter, &["--save", "weights"], 2, &[chapter, "leave out --save"]);
+    refused_by(chapter, &["--steps", "3"], 2, &[chapter, "leave out --steps"]);
+    refused_by(chapter, &["--data", "mnist"], 2, &[chapter, "leave out --data mnist"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().to_string_lossy().into_owned();
+    // Weights of chapter 5 are those of another program.
+    let weights = chapter_5().weights();
+    for preset in ["quick", "full"] {
+        refused_by(
+            chapter,
+            &["--out", &out, "--preset", preset, "--load", &weights.to_string_lossy()],
+            1,
+            &["holds weights of ch05_vdm", "ch06_learned_snr", "--save"],
+        );
+    }
+}
+
+#[test]
 fn autoencoders_have_one_preset_for_the_digits() {
     for chapter in ["ch03_vae", "ch04_hvae"] {
         refused_by(

@@ -107,3 +107,8 @@ fn ch06_learned_snr() {
 fn ch07_three_parameterizations() {
     check("ch07_three_parameterizations", &[]);
 }
+
+#[test]
+fn ch08_flow() {
+    check("ch08_flow", &[]);
+}

@@ -34,6 +34,12 @@ pub fn named(anchor: &str) -> Vec<(String, Vec<f64>)> {
     lines(anchor).map(row).collect()
 }
 
+/// What stands between the marks of an anchor in a text.
+pub fn block<'a>(text: &'a str, anchor: &str) -> &'a str {
+    let after = text.split(&format!("# ANCHOR: {anchor}\n")).nth(1).unwrap_or_default();
+    after.split("# ANCHOR_END").next().unwrap_or_default()
+}
+
 /// The numbers of the first line of a text whose name is this; two spaces or more follow
 /// the name.
 pub fn line(text: &str, name: &str) -> Vec<f64> {

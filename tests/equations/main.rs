@@ -13,6 +13,7 @@ mod ch04;
 mod ch05;
 mod ch06;
 mod ch07;
+mod ch08;
 mod errata;
 mod support;
 mod tex;

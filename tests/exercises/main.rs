@@ -8,6 +8,7 @@ mod ch04;
 mod ch05;
 mod ch06;
 mod ch07;
+mod ch08;
 
 // The models that chapter 2 alone uses, and their unit tests.
 #[path = "../../chapters/ch02_elbo/meters.rs"]
