@@ -21,7 +21,7 @@ use crate::line::{Straight, levels, x_from_velocity};
 /// `cargo run --example ch05_vdm -- --save FILE` wrote it.
 const CHAPTER_5: &[u8] = include_bytes!("../weights/ch05_vdm.safetensors");
 /// Steps of Runge-Kutta, of four calls each.
-const STEPS: usize = 24;
+const STEPS: usize = 16;
 /// Parts of the noise levels, for the bound of the chain.
 const PARTS: usize = 52;
 

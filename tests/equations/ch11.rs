@@ -144,7 +144,9 @@ fn conditional_flow_matching() -> Outcome {
         let (marginal, step) = (data.marginal(level), 0.005);
         let mean: f64 = (-1600..=1600)
             .map(|i| step * f64::from(i))
-            .map(|z| step * marginal.log_prob(z).exp() * data.posterior(z, level).variance())
+            .map(|z| {
+                step * marginal.log_prob(z).exp() * data.posterior(z, level).variance()
+            })
             .sum();
         mean / (t * t)
     });
@@ -202,11 +204,11 @@ fn u_from_x() {
     for gamma in [-8.0, -2.0, 0.0, 1.5, 5.0] {
         let level = NoiseLevel::new(gamma);
         let (x, eps) = (normal(&mut rng), normal(&mut rng));
-        let values = Values::new()
-            .bind(r"\xhat", x)
-            .bind("z", level.noised(x, eps))
-            .bind(r"\hat u", eps - x)
-            .bind(r"\abar", level.abar());
+        let values = Values::default()
+            .number(r"\xhat", x)
+            .number("z", level.noised(x, eps))
+            .number(r"\hat u", eps - x)
+            .number(r"\abar", level.abar());
         let sides = page.sides(&values);
         assert_close(sides[0], sides[1], TOLERANCE);
     }
@@ -252,23 +254,24 @@ fn flow_matching_weight() -> Outcome {
         };
         data.components().map(square).sum()
     });
-    let over_gamma = Rule::gauss_legendre(120, gamma(low), gamma(high)).integrate(|gamma| {
-        let (level, step) = (NoiseLevel::new(gamma), 0.01);
-        let (signal, noise) = (level.abar().sqrt(), level.noise().sqrt());
-        let marginal = data.marginal(level);
-        let square = |z: f64| {
-            // The same velocity at this z_t, read as x_hat.
-            let t = noise / (signal + noise);
-            let x_hat = (z - noise * wrong(z / (signal + noise), t)) / (signal + noise);
-            let known = data.posterior(z, level);
-            known.variance() + (known.mean() - x_hat).powi(2)
-        };
-        let mean: f64 = (-900..=900)
-            .map(|i| step * f64::from(i))
-            .map(|z| step * marginal.log_prob(z).exp() * square(z))
-            .sum();
-        (0.5 * gamma).exp() * 0.5 * level.snr() * mean
-    });
+    let over_gamma =
+        Rule::gauss_legendre(120, gamma(low), gamma(high)).integrate(|gamma| {
+            let (level, step) = (NoiseLevel::new(gamma), 0.01);
+            let (signal, noise) = (level.abar().sqrt(), level.noise().sqrt());
+            let marginal = data.marginal(level);
+            let square = |z: f64| {
+                // The same velocity at this z_t, read as x_hat.
+                let t = noise / (signal + noise);
+                let x_hat = (z - noise * wrong(z / (signal + noise), t)) / (signal + noise);
+                let known = data.posterior(z, level);
+                known.variance() + (known.mean() - x_hat).powi(2)
+            };
+            let mean: f64 = (-900..=900)
+                .map(|i| step * f64::from(i))
+                .map(|z| step * marginal.log_prob(z).exp() * square(z))
+                .sum();
+            (0.5 * gamma).exp() * 0.5 * level.snr() * mean
+        });
     assert_relative(over_t, over_gamma, TOLERANCE);
     Ok(())
 }
@@ -307,7 +310,9 @@ fn cost_split() -> Outcome {
         let (marginal, step) = (data.marginal(level), 0.005);
         let mean: f64 = (-1600..=1600)
             .map(|i| step * f64::from(i))
-            .map(|z| step * marginal.log_prob(z).exp() * data.posterior(z, level).variance())
+            .map(|z| {
+                step * marginal.log_prob(z).exp() * data.posterior(z, level).variance()
+            })
             .sum();
         mean / (t * t)
     });

@@ -14,6 +14,7 @@ mod ch05;
 mod ch06;
 mod ch07;
 mod ch08;
+mod ch11;
 mod errata;
 mod support;
 mod tex;
