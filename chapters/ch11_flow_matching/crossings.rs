@@ -9,6 +9,8 @@ use elbo_to_diffusion::{
     random::{Stream, normal, rng},
 };
 
+use rayon::prelude::*;
+
 use crate::{
     blobs,
     pairs::Pairs,
@@ -33,52 +35,54 @@ struct Row {
 }
 
 pub fn crossings(chapter: &mut Chapter, plane: &Plane) -> Result<()> {
-    let [data, others] = [1, 2].map(|step| {
-        let draws = &mut rng(chapter.seed(), Stream::Exact, step);
-        blobs::draw(POINTS, draws, &chapter.device)
-    });
-    let draws = &mut rng(chapter.seed(), Stream::Exact, 3);
-    let eps = normal([POINTS, 2], draws, &chapter.device);
+    let (seed, device) = (chapter.seed(), chapter.device.clone());
+    let draws = |step| rng(seed, Stream::Exact, step);
+    let [x, others] = [1, 2].map(|step| blobs::draw(POINTS, &mut draws(step), &device));
+    let eps = normal([POINTS, 2], &mut draws(3), &device);
+    let independent = Pairs { x: x.clone(), eps: eps.clone() }.cost()?;
+    let near = (10..18)
+        .map(|step| Pairs::independent(128, &mut draws(step), &device).nearest()?.cost());
+    let near = near.sum::<Result<f64>>()? / 8.0;
+    let data = Data::new(&x)?;
     let row = |name, velocity: &Velocity| -> Result<Row> {
         let path = Path::follow(velocity, eps.clone())?;
-        let few = |steps| energy_distance(&euler(velocity, eps.clone(), steps), &data);
+        let few = |steps| data.energy_distance(&euler(velocity, eps.clone(), steps));
+        let flow = data.energy_distance(&path.end())?;
         Ok(Row {
             name,
             cost: Pairs { x: path.end(), eps: eps.clone() }.cost()?,
             bend: path.bend()?,
-            distances: [
-                few(1)?,
-                few(2)?,
-                few(4)?,
-                few(8)?,
-                energy_distance(&path.end(), &data)?,
-            ],
+            distances: [few(1)?, few(2)?, few(4)?, few(8)?, flow],
         })
     };
-    let rows = [
-        row("at random, exact", &blobs::velocity)?,
-        row("at random", &read(&plane.independent))?,
-        row("nearest", &read(&plane.nearest))?,
-        row("reflow of exact", &read(&plane.of_exact))?,
-        row("reflow of at random", &read(&plane.of_independent))?,
-        row("rough", &read(&plane.rough))?,
-        row("reflow of rough", &read(&plane.of_rough))?,
+    let [independently, nearest, of_exact, of_independent, rough, of_rough] = [
+        &plane.independent,
+        &plane.nearest,
+        &plane.of_exact,
+        &plane.of_independent,
+        &plane.rough,
+        &plane.of_rough,
+    ]
+    .map(read);
+    let flows: [(&'static str, &Velocity); 7] = [
+        ("at random, exact", &blobs::velocity),
+        ("at random", &independently),
+        ("nearest", &nearest),
+        ("reflow of exact", &of_exact),
+        ("reflow of at random", &of_independent),
+        ("rough", &rough),
+        ("reflow of rough", &of_rough),
     ];
-    let independent = Pairs { x: data.clone(), eps: eps.clone() }.cost()?;
-    let mut near = 0.0;
-    for batch in 0..8 {
-        let draws = &mut rng(chapter.seed(), Stream::Exact, 10 + batch);
-        near += Pairs::independent(128, draws, &chapter.device).nearest()?.cost()? / 8.0;
-    }
-    report(chapter, &rows, independent, near, energy_distance(&others, &data)?);
+    let rows = flows.into_par_iter().map(|(name, velocity)| row(name, velocity));
+    let rows: Vec<Row> = rows.collect::<Result<_>>()?;
+    report(chapter, &rows, [independent, near], data.energy_distance(&others)?);
     draw(chapter, plane)
 }
 
 fn report(
     chapter: &mut Chapter,
     rows: &[Row],
-    independent: f64,
-    near: f64,
+    [independent, near]: [f64; 2],
     same: (f64, f64),
 ) {
     let report = &mut chapter.report;
@@ -112,28 +116,46 @@ fn report(
     report.row("its standard error", &Number::within(same.1, 2e-4, 4), "");
 }
 
-/// The energy distance of some points to data, all `[n, 2]`, and its standard error from
-/// the number of points: as [`elbo_to_diffusion::evaluation::samples`] has it for images.
-fn energy_distance(points: &Tensor<2>, data: &Tensor<2>) -> Result<(f64, f64)> {
-    let (points, data) = (download(points.clone())?, download(data.clone())?);
-    let mean = |from: &[f64], to: &[f64]| {
-        let sum: f64 =
-            to.chunks(2).map(|to| (from[0] - to[0]).hypot(from[1] - to[1])).sum();
-        sum / (to.len() / 2) as f64
-    };
-    // A point has no distance to itself.
-    let (n, m) = (points.len() as f64 / 2.0, data.len() as f64 / 2.0);
-    let mut parts = Estimate::default();
-    points.chunks(2).for_each(|p| {
-        parts.push(2.0 * mean(p, &data) - 2.0 * n / (n - 1.0) * mean(p, &points));
-    });
-    let mut within = Estimate::default();
-    points.chunks(2).for_each(|p| within.push(n / (n - 1.0) * mean(p, &points)));
-    let mut among = Estimate::default();
-    data.chunks(2).for_each(|p| among.push(m / (m - 1.0) * mean(p, &data)));
-    // Each part counts the distances within the points twice.
-    let value = parts.mean() + within.mean() - among.mean();
-    Ok((value, parts.standard_error()))
+/// Points of the data, and their mean distance to each other.
+struct Data {
+    points: Vec<[f64; 2]>,
+    among: f64,
+}
+
+impl Data {
+    fn new(x: &Tensor<2>) -> Result<Self> {
+        let points = host(x)?;
+        let mut among = Estimate::default();
+        points.iter().for_each(|p| among.push(mean_distance(p, &points)));
+        let m = points.len() as f64;
+        // A point has no distance to itself.
+        Ok(Self { points, among: among.mean() * m / (m - 1.0) })
+    }
+
+    /// The energy distance of some points, `[n, 2]`, to the data, and its standard error
+    /// from the number of points: as [`elbo_to_diffusion::evaluation::samples`] has it for
+    /// images.
+    fn energy_distance(&self, points: &Tensor<2>) -> Result<(f64, f64)> {
+        let points = host(points)?;
+        let n = points.len() as f64;
+        let (mut parts, mut within) = (Estimate::default(), Estimate::default());
+        for p in &points {
+            let others = mean_distance(p, &points) * n / (n - 1.0);
+            parts.push(2.0 * mean_distance(p, &self.points) - 2.0 * others);
+            within.push(others);
+        }
+        // Each part counts the distances within the points twice.
+        Ok((parts.mean() + within.mean() - self.among, parts.standard_error()))
+    }
+}
+
+fn host(points: &Tensor<2>) -> Result<Vec<[f64; 2]>> {
+    Ok(download(points.clone())?.chunks(2).map(|p| [p[0], p[1]]).collect())
+}
+
+fn mean_distance([x, y]: &[f64; 2], to: &[[f64; 2]]) -> f64 {
+    let distance = |p: &[f64; 2]| ((x - p[0]).powi(2) + (y - p[1]).powi(2)).sqrt();
+    to.iter().map(distance).sum::<f64>() / to.len() as f64
 }
 
 /// Pairs as lines, and the flows that come of them.

@@ -92,10 +92,10 @@ impl Plane {
 }
 
 /// u(z, t) for points z, `[n, 2]`, all at one t.
-pub type Velocity<'a> = dyn Fn(Tensor<2>, f64) -> Tensor<2> + 'a;
+pub type Velocity<'a> = dyn Fn(Tensor<2>, f64) -> Tensor<2> + Sync + 'a;
 
 /// The network as a velocity.
-pub fn read(network: &Regressor) -> impl Fn(Tensor<2>, f64) -> Tensor<2> {
+pub fn read(network: &Regressor) -> impl Fn(Tensor<2>, f64) -> Tensor<2> + Sync {
     move |z, t| {
         let t = Tensor::full([z.dims()[0]], t, &z.device());
         network.forward(z, t, None)

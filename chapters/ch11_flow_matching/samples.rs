@@ -7,7 +7,7 @@ use elbo_to_diffusion::{
     error::Result,
     evaluation::{
         on_all_threads,
-        samples::{Measured, energy_distance},
+        samples::{Measured, energy_difference, energy_distance},
     },
     figure::{ImageRow, image_rows},
     flow::{Solver, solvers::descending},
@@ -72,7 +72,7 @@ pub fn few_calls(
 ) -> Result<()> {
     let line = Straight::between(linear.gamma_min, linear.gamma_max);
     let rows = [
-        sample(chapter, data, "velocity, along the line", &digits.velocity, &line)?,
+        sample(chapter, data, "u, along the line", &digits.velocity, &line)?,
         sample(chapter, data, "odds, along the line", &digits.odds, &line)?,
         sample(chapter, data, "odds, DDIM", &digits.odds, linear)?,
         sample(chapter, data, "chapter 5, along the line", of_chapter_5, &line)?,
@@ -87,27 +87,43 @@ pub fn few_calls(
         };
         rows.iter().map(row).collect()
     };
+    let differences = [
+        ("chapter 5, line less DDIM", &rows[3], &rows[4]),
+        ("flow matching less bound, line", &rows[1], &rows[3]),
+    ]
+    .map(|(name, one, other)| {
+        let mut numbers = Vec::new();
+        for i in 2..CALLS.len() {
+            let less = energy_difference(&one.images[i], &other.images[i], &data.test)?;
+            numbers.push(Number::within(less.value, 0.05, 2));
+            numbers.push(Number::within(less.standard_error, 0.01, 2));
+        }
+        Ok((name.to_string(), numbers))
+    });
+    let differences = differences.into_iter().collect::<Result<Vec<_>>>()?;
     let report = &mut chapter.report;
     report.section("Energy distance by calls");
-    report.table(&header, &table(&|d| Number::within(d.value, 0.1, 2)));
+    report.table(
+        &header,
+        &table(&|d| Number::within(d.value, (0.01 * d.value).max(0.05), 2)),
+    );
     report.section("Its standard errors");
-    report.table(&header, &table(&|d| Number::within(d.standard_error, 0.02, 2)));
+    report.table(&header, &table(&|d| Number::within(d.standard_error, 0.01, 2)));
+    report.section("Differences in pairs");
+    let header =
+        ["", "4 calls", "s.e. of 4", "8 calls", "s.e. of 8", "50 calls", "s.e. of 50"];
+    report.table(&header, &differences);
     report.section("Real digits");
     let real = energy_distance(&data.validation, &data.test)?;
     report.row("validation against test images", &Number::exact(real.value, 2), "");
     report.row("its standard error", &Number::exact(real.standard_error, 2), "");
-    let mut pictures = Vec::new();
-    for row in [&rows[0], &rows[1], &rows[4]] {
-        for (i, calls) in CALLS.into_iter().enumerate().filter(|(_, calls)| *calls != 2) {
-            let images = row.images[i].iter().take(SHOWN);
-            let plural = if calls == 1 { "call" } else { "calls" };
-            let label = format!("{}, {calls} {plural}", row.name);
-            pictures.push(ImageRow::from_grey_levels(
-                label,
-                images,
-                data.train.level_count(),
-            ));
-        }
-    }
+    let picture = |row: usize, i: usize| {
+        let images = rows[row].images[i].iter().take(SHOWN);
+        let plural = if CALLS[i] == 1 { "call" } else { "calls" };
+        let label = format!("{} {plural}: {}", CALLS[i], rows[row].name);
+        ImageRow::from_grey_levels(label, images, data.train.level_count())
+    };
+    let shown = [(0, 0), (1, 0), (0, 2), (1, 2), (3, 2), (4, 2), (0, 4), (1, 4), (4, 4)];
+    let pictures: Vec<_> = shown.into_iter().map(|(row, i)| picture(row, i)).collect();
     chapter.figure("samples", &image_rows(&pictures, data.train.side())?)
 }

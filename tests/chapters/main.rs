@@ -112,3 +112,8 @@ fn ch07_three_parameterizations() {
 fn ch08_flow() {
     check("ch08_flow", &[]);
 }
+
+#[test]
+fn ch11_flow_matching() {
+    check("ch11_flow_matching", &[]);
+}

@@ -15,6 +15,7 @@ mod ch05;
 mod ch06;
 mod ch07;
 mod ch08;
+mod ch11;
 mod recorded;
 
 #[allow(dead_code, reason = "shared with the tests of equations, which use all of it")]

@@ -9,6 +9,7 @@ mod ch05;
 mod ch06;
 mod ch07;
 mod ch08;
+mod ch11;
 
 // The models that chapter 2 alone uses, and their unit tests.
 #[path = "../../chapters/ch02_elbo/meters.rs"]
