@@ -56,19 +56,25 @@ fn carried(data: &ScalarMixture, eps: f64, t: f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// A point of the line, divided by its scale, against z_t with the noise level that the page
-/// names. Kind: closed form.
+/// A point of the line, with the scale, the ratio of powers and the noise level of the page,
+/// against z_t of that noise level. Kind: closed form.
 #[test]
 fn line_schedule() {
-    digest("line-schedule", "");
     const TOLERANCE: f64 = 1e-12;
-    let mut rng = rng(1101);
+    let (page, mut rng) = (tex("line-schedule"), rng(1101));
     for t in TIMES {
-        let level = NoiseLevel::new(2.0 * (t / (1.0 - t)).ln());
+        let level = NoiseLevel::from_abar((1.0 - t).powi(2) / ((1.0 - t).powi(2) + t * t));
         let (x, eps) = (normal(&mut rng), normal(&mut rng));
-        let scale = ((1.0 - t).powi(2) + t * t).sqrt();
-        assert_close((1.0 - t) * x + t * eps, scale * level.noised(x, eps), TOLERANCE);
-        assert_relative(level.snr(), ((1.0 - t) / t).powi(2), TOLERANCE);
+        let values = Values::default()
+            .number("t", t)
+            .number(r"\tilde z_t", (1.0 - t) * x + t * eps)
+            .number("z_t", level.noised(x, eps))
+            .number(r"\snr", level.abar() / level.noise())
+            .number(r"\gamma(t)", level.gamma);
+        for part in 0..3 {
+            let sides = page.part(part, &values);
+            assert_relative(sides[0], sides[1], 100.0 * TOLERANCE);
+        }
     }
 }
 
@@ -76,7 +82,7 @@ fn line_schedule() {
 /// that of u times the density, with u by Bayes' rule on a grid. Kind: quadrature.
 #[test]
 fn line_continuity() -> Outcome {
-    digest("line-continuity", "");
+    digest("line-continuity", "70c1b7a847dc");
     const TOLERANCE: f64 = 1e-7;
     let data = bumps()?;
     for t in [0.3, 0.5, 0.75] {
@@ -129,7 +135,7 @@ fn objectives(data: &ScalarMixture, weights: [f64; 3]) -> [f64; 2] {
 /// rule. Kind: quadrature.
 #[test]
 fn conditional_flow_matching() -> Outcome {
-    digest("conditional-flow-matching", "");
+    digest("conditional-flow-matching", "e59c5646e678");
     const TOLERANCE: f64 = 1e-9;
     let data = bumps()?;
     let gap = |weights| {
@@ -158,7 +164,7 @@ fn conditional_flow_matching() -> Outcome {
 /// quadratic in the weights, so that central differences are exact. Kind: quadrature.
 #[test]
 fn same_gradient() -> Outcome {
-    digest("same-gradient", "");
+    digest("same-gradient", "73537ddd463c");
     const TOLERANCE: f64 = 1e-9;
     let (data, at) = (bumps()?, [0.3, -0.4, 0.8]);
     for i in 0..3 {
@@ -178,7 +184,7 @@ fn same_gradient() -> Outcome {
 /// score. Kind: quadrature.
 #[test]
 fn velocity_readings() -> Outcome {
-    digest("velocity-readings", "");
+    digest("velocity-readings", "96522538505b");
     const TOLERANCE: f64 = 1e-9;
     let data = bumps()?;
     for t in [0.2, 0.5, 0.8] {
@@ -214,24 +220,31 @@ fn u_from_x() {
     }
 }
 
-/// The error of u at one point, of which two x speak, against the error of x, and t from
-/// gamma. Kind: closed form.
+/// The error of u at one point, for which x and x_hat are two guesses, against the error of
+/// x; and t from signal and noise, and from gamma. Kind: closed form.
 #[test]
 fn velocity_error() {
-    digest("velocity-error", "");
     const TOLERANCE: f64 = 1e-11;
-    let mut rng = rng(1103);
+    let (page, mut rng) = (tex("velocity-error"), rng(1103));
     for t in TIMES {
         let (x, eps, x_hat) = (normal(&mut rng), normal(&mut rng), normal(&mut rng));
         let z = (1.0 - t) * x + t * eps;
         // The noise that goes with x_hat at this point.
         let eps_hat = (z - (1.0 - t) * x_hat) / t;
-        let error = (eps - x) - (eps_hat - x_hat);
-        assert_relative(error.powi(2), (x - x_hat).powi(2) / (t * t), TOLERANCE);
-        let level = NoiseLevel::new(2.0 * (t / (1.0 - t)).ln());
-        let (signal, noise) = (level.abar().sqrt(), level.noise().sqrt());
-        assert_close(noise / (signal + noise), t, TOLERANCE);
-        assert_close(1.0 / (1.0 + (-0.5 * level.gamma).exp()), t, TOLERANCE);
+        let gamma = 2.0 * (t / (1.0 - t)).ln();
+        let values = Values::default()
+            .number("u", eps - x)
+            .number(r"\hat u", eps_hat - x_hat)
+            .number("x", x)
+            .number(r"\xhat", x_hat)
+            .number("t", t)
+            .number(r"\abar", NoiseLevel::new(gamma).abar())
+            .number(r"\gamma", gamma);
+        let sides = page.part(0, &values);
+        assert_relative(sides[0], sides[1], TOLERANCE);
+        let sides = page.part(1, &values);
+        assert_close(sides[0], sides[1], TOLERANCE);
+        assert_close(sides[0], sides[2], TOLERANCE);
     }
 }
 
@@ -240,7 +253,7 @@ fn velocity_error() {
 /// e^(gamma/2). Kind: quadrature.
 #[test]
 fn flow_matching_weight() -> Outcome {
-    digest("flow-matching-weight", "");
+    digest("flow-matching-weight", "6e385edb34c9");
     const TOLERANCE: f64 = 1e-9;
     let (data, hermite) = (bumps()?, Rule::gauss_hermite(12));
     let (low, high) = (0.1, 0.9);
@@ -276,23 +289,30 @@ fn flow_matching_weight() -> Outcome {
     Ok(())
 }
 
-/// A step of Euler's method along the line, against the mixture of x_hat and eps_hat at its
-/// end, and against DDIM between the two noise levels. Kind: closed form.
+/// A step of Euler's method along the line, as the page prints it in two ways, against DDIM
+/// between the two noise levels. Kind: closed form.
 #[test]
 fn euler_is_ddim() {
-    digest("euler-is-ddim", "");
     const TOLERANCE: f64 = 1e-12;
+    let page = tex("euler-is-ddim");
     let gamma = |t: f64| 2.0 * (t / (1.0 - t)).ln();
     let scale = |t: f64| ((1.0 - t).powi(2) + t * t).sqrt();
     for (s, t) in [(0.1, 0.3), (0.4, 0.9), (0.02, 0.97)] {
         let (z, x_hat) = (0.7, -0.3);
-        let u_hat = (z - x_hat) / t;
-        let eps_hat = (z - (1.0 - t) * x_hat) / t;
-        let euler = z - (t - s) * u_hat;
-        assert_close(euler, (1.0 - s) * x_hat + s * eps_hat, TOLERANCE);
-        let levels = [gamma(t), gamma(s)];
-        let ddim = Solver::Ddim.solve(&levels, z / scale(t), |_, _| x_hat);
-        assert_close(euler, scale(s) * ddim, TOLERANCE);
+        let ddim = Solver::Ddim.solve(&[gamma(t), gamma(s)], z / scale(t), |_, _| x_hat);
+        let values = Values::default()
+            .number("s", s)
+            .number("t", t)
+            .number(r"\tilde z_t", z)
+            .number(r"\tilde z_s", scale(s) * ddim)
+            .number(r"\xhat", x_hat)
+            .number(r"\epshat", (z - (1.0 - t) * x_hat) / t)
+            .number(r"\hat u", (z - x_hat) / t);
+        let sides = page.part(0, &values);
+        assert_close(sides[0], sides[1], TOLERANCE);
+        assert_close(sides[0], sides[2], TOLERANCE);
+        let sides = page.part(1, &values);
+        assert_close(sides[0], sides[1], TOLERANCE);
     }
 }
 
@@ -301,7 +321,7 @@ fn euler_is_ddim() {
 /// quadrature.
 #[test]
 fn cost_split() -> Outcome {
-    digest("cost-split", "");
+    digest("cost-split", "0c82e3abad21");
     const TOLERANCE: f64 = 1e-7;
     let data = bumps()?;
     let pairs = 1.0 + data.variance() + data.mean().powi(2);
@@ -335,7 +355,7 @@ fn cost_split() -> Outcome {
 /// draws of both. Kind: Monte Carlo.
 #[test]
 fn reflow_cost() -> Outcome {
-    digest("reflow-cost", "");
+    digest("reflow-cost", "d0534caea39c");
     const STANDARD_ERRORS: f64 = 4.0;
     let (data, mut rng) = (bumps()?, rng(1104));
     let independent = Estimate::of(4000, || {
@@ -361,7 +381,7 @@ fn reflow_cost() -> Outcome {
 /// does, which is where the share below is the same. Kind: closed form.
 #[test]
 fn reflow_on_the_line() -> Outcome {
-    digest("reflow-on-the-line", "");
+    digest("reflow-on-the-line", "601ec1cfb2de");
     const TOLERANCE: f64 = 1e-9;
     let data = bumps()?;
     // The noise whose line passes through z at t: there is one, because the ends keep their
