@@ -43,7 +43,7 @@ pub fn orders(chapter: &mut Chapter, data: &ScalarMixture) -> Result<()> {
     let slopes = Solver::ALL.iter().zip(&errors).map(|(solver, errors)| {
         let fit = |range: Range<usize>| {
             let (slope, error) = slope(&STEPS[range.clone()], &errors[range]);
-            [Number::exact(slope, 2), Number::exact(error, 2)]
+            [Number::exact(slope, 3), Number::exact(error, 3)]
         };
         (solver.name().to_string(), [fit(0..3), fit(4..8)].concat())
     });

@@ -45,20 +45,10 @@ pub fn in_groups<T: Send>(
     seed: u64,
     evaluate: impl Fn(&Images, &mut ChaCha8Rng) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    in_groups_of(GROUP, images, seed, evaluate)
-}
-
-/// The same in groups of `size` images, 1 or more.
-pub fn in_groups_of<T: Send>(
-    size: usize,
-    images: &Images,
-    seed: u64,
-    evaluate: impl Fn(&Images, &mut ChaCha8Rng) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let groups = images.len().div_ceil(size);
+    let groups = images.len().div_ceil(GROUP);
     let work = progress::work("evaluation", groups);
     let group = |group: usize| {
-        let images = images.range(group * size, ((group + 1) * size).min(images.len()));
+        let images = images.range(group * GROUP, ((group + 1) * GROUP).min(images.len()));
         let result = evaluate(&images, &mut rng(seed, Stream::Evaluation, group as u64));
         work.advance();
         result

@@ -1,9 +1,10 @@
 //! The appendices: errata in the oracle, and what the pages say of runs that were recorded.
 
 use elbo_to_diffusion::oracle::{
-    Chain, DiffusionBound, Estimate, Gaussian, LinearConditional, Process, ScalarMixture,
-    Step, vector,
+    Chain, DiffusionBound, Error, Estimate, Gaussian, LinearConditional, Process,
+    ScalarMixture, Step, vector,
 };
+use rand::RngExt;
 
 use crate::{
     recorded::{line, numbers_in},
@@ -226,4 +227,46 @@ fn another_processor() {
     // The least of one over the greatest of the other, and the other way round.
     let [least, greatest] = [flushed[0] / flushed[3], flushed[1] / flushed[2]];
     assert!(least > 1.6 && greatest < 2.4 && least * greatest > 3.0, "{least} {greatest}");
+}
+
+/// Narrow bumps at 17 grey levels: each halving of their width takes one bit off -log2 of
+/// the density at a level, which soon is below zero, while the probability of a level is
+/// 1/17 throughout. Uniform noise of a level's width gives log2 17 bits, half as wide
+/// noise one bit less.
+#[test]
+fn density_of_undequantized_data() -> Outcome {
+    const TOLERANCE: f64 = 1e-6;
+    let values: Vec<f64> =
+        (0..17).map(|k| 2.0 * (f64::from(k) + 0.5) / 17.0 - 1.0).collect();
+    let density =
+        |width: f64| ScalarMixture::new(&[1.0 / 17.0; 17], &values, &[width * width; 17]);
+    let bits = |width: f64| -> Result<f64, Error> {
+        Ok(-density(width)?.log_prob(values[8]) / 2.0_f64.ln())
+    };
+    for width in [1e-2, 1e-3, 1e-6] {
+        assert_close(bits(width)? - bits(0.5 * width)?, 1.0, TOLERANCE);
+        // The probability of a cell around the level.
+        let (law, half) = (density(width)?, 1.0 / 17.0);
+        let cell = law.cdf(values[8] + half) - law.cdf(values[8] - half);
+        assert_close(cell, 1.0 / 17.0, TOLERANCE);
+    }
+    assert!(bits(0.01)? < 0.0 && bits(1e-6)? < -10.0);
+    // The best density for levels with uniform noise of some share of a level's width, and
+    // its bits: the mean of -log2 over draws.
+    let rng = &mut rng(808);
+    let mut dequantized = |width: f64| {
+        let density = |x: f64| {
+            let near = (0..17).filter(|&k| (x - f64::from(k)).abs() < 0.5 * width).count();
+            near as f64 / (17.0 * width)
+        };
+        let draws = (0..1000).map(|_| {
+            let level = f64::from(rng.random_range(0..17_u32));
+            -density(level + width * (rng.random::<f64>() - 0.5)).log2()
+        });
+        draws.sum::<f64>() / 1000.0
+    };
+    let [whole, half] = [1.0, 0.5].map(&mut dequantized);
+    assert_close(whole, 17.0_f64.log2(), TOLERANCE);
+    assert_close(whole - half, 1.0, TOLERANCE);
+    Ok(())
 }
