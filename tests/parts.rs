@@ -15,3 +15,18 @@ mod linear_vae;
 mod profile;
 #[path = "../chapters/ch02_elbo/surface.rs"]
 mod surface;
+
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch11_flow_matching/blobs.rs"]
+mod blobs;
+#[path = "../chapters/ch11_flow_matching/tests.rs"]
+mod ch11_tests;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch11_flow_matching/line.rs"]
+mod line;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch11_flow_matching/pairs.rs"]
+mod pairs;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch11_flow_matching/plane.rs"]
+mod plane;

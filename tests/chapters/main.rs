@@ -99,22 +99,6 @@ fn ch05_vdm_full() {
     weights::check_layout("ch05_full", &file);
 }
 
-#[test]
-fn ch10_bits_back() {
-    check("ch10_bits_back", &[]);
-}
-
-/// The test images as a file of the network with convolutions.
-#[test]
-fn ch10_bits_back_full() {
-    check_as("ch10_bits_back_full", "ch10_bits_back", &["--preset", "full"]);
-}
-
-#[test]
-fn appendix_errata() {
-    check("appendix_errata", &[]);
-}
-
 #[cfg(feature = "ndarray")]
 #[test]
 fn ch05_vdm_on_ndarray() {
@@ -132,19 +116,6 @@ fn ch07_three_parameterizations() {
 }
 
 #[test]
-fn ch12_masks() {
-    check("ch12_masks", &[]);
-}
-
-/// The layout of the weights that it saves; the default run reads a file of it.
-#[test]
-fn ch12_masks_weights() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("chapters/weights/ch12_masks.safetensors");
-    weights::check_layout("ch12", &file);
-}
-
-#[test]
 fn ch08_flow() {
     check("ch08_flow", &[]);
 }
@@ -159,4 +130,38 @@ fn ch09_weights() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("chapters/weights/ch09_guidance.safetensors");
     weights::check_layout("ch09", &file);
+}
+
+#[test]
+fn ch10_bits_back() {
+    check("ch10_bits_back", &[]);
+}
+
+/// The test images as a file of the network with convolutions.
+#[test]
+fn ch10_bits_back_full() {
+    check_as("ch10_bits_back_full", "ch10_bits_back", &["--preset", "full"]);
+}
+
+#[test]
+fn ch11_flow_matching() {
+    check("ch11_flow_matching", &[]);
+}
+
+#[test]
+fn ch12_masks() {
+    check("ch12_masks", &[]);
+}
+
+/// The layout of the weights that it saves; the default run reads a file of it.
+#[test]
+fn ch12_masks_weights() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("chapters/weights/ch12_masks.safetensors");
+    weights::check_layout("ch12", &file);
+}
+
+#[test]
+fn appendix_errata() {
+    check("appendix_errata", &[]);
 }

@@ -11,6 +11,7 @@ mod ch07;
 mod ch08;
 mod ch09;
 mod ch10;
+mod ch11;
 mod ch12;
 
 // The models that chapter 2 alone uses, and their unit tests.

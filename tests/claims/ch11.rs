@@ -1,0 +1,88 @@
+//! Chapter 11: straight paths.
+
+use elbo_to_diffusion::{
+    flow::runge_kutta_4,
+    oracle::{Error, Rule, ScalarMixture},
+};
+
+use crate::support::{Outcome, assert_close, derivative};
+
+/// Two bumps on the line.
+fn bumps() -> Result<ScalarMixture, Error> {
+    ScalarMixture::new(&[0.35, 0.65], &[-0.8, 0.9], &[0.09, 0.16])
+}
+
+/// u(z, t) of independent pairs, from the score, for t < 1.
+fn velocity(data: &ScalarMixture, z: f64, t: f64) -> f64 {
+    -(z + t * data.affine(1.0 - t, t * t).score(z)) / (1.0 - t)
+}
+
+/// Points that move with the velocity, from t just below 1 down to nearly 0.
+fn carried(velocity: impl Fn(f64, f64) -> f64, eps: f64, steps: usize) -> f64 {
+    let times: Vec<f64> =
+        (0..=steps).map(|i| 0.999 - 0.998 * i as f64 / steps as f64).collect();
+    let slope = |z: &f64, t: f64| Ok::<_, std::convert::Infallible>(velocity(*z, t));
+    match runge_kutta_4(&times, eps, slope) {
+        Ok(z) => z,
+        Err(never) => match never {},
+    }
+}
+
+/// The flow of two bumps, by small steps, from 121 places: in the same order at the end.
+#[test]
+fn order_on_the_line() -> Outcome {
+    let data = bumps()?;
+    let ends: Vec<f64> = (-60..=60)
+        .map(|i| carried(|z, t| velocity(&data, z, t), 0.05 * f64::from(i), 400))
+        .collect();
+    assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
+    Ok(())
+}
+
+/// x + t (eps - x) and x cos + eps sin, by differences: the velocity along the line is eps -
+/// x, that along the circle is v = sqrt(abar) eps - sqrt(1 - abar) x.
+#[test]
+fn a_line_and_a_circle() {
+    const TOLERANCE: f64 = 1e-10;
+    let (x, eps) = (0.7, -1.3);
+    for at in [0.1_f64, 0.5, 0.8] {
+        let line = |t: f64| (1.0 - t) * x + t * eps;
+        assert_close(derivative(line, at), eps - x, TOLERANCE);
+        let circle = |angle: f64| angle.cos() * x + angle.sin() * eps;
+        assert_close(derivative(circle, at), at.cos() * eps - at.sin() * x, TOLERANCE);
+    }
+}
+
+/// u(eps, t) for t near 1, where the point is the noise itself and says nothing of x,
+/// against eps less the mean of the data.
+#[test]
+fn the_first_step_goes_to_the_mean() -> Outcome {
+    const TOLERANCE: f64 = 1e-3;
+    let data = bumps()?;
+    for eps in [-1.5, 0.0, 0.8] {
+        assert_close(velocity(&data, eps, 0.9999), eps - data.mean(), TOLERANCE);
+    }
+    Ok(())
+}
+
+/// Euler's error of the flow of two bumps after one step is large; with the lines from each
+/// noise to where its flow ends, one step has no error: on the line these lines never cross,
+/// so that the velocity at the noise is that of its own line. And a velocity that is wrong,
+/// by a tenth too small, has ends of another law, which its reflow keeps.
+#[test]
+fn reflow_keeps_what_it_is_given() -> Outcome {
+    const TOLERANCE: f64 = 1e-9;
+    let data = bumps()?;
+    let wrong = |z: f64, t: f64| 0.9 * velocity(&data, z, t);
+    let end = |eps: f64| carried(wrong, eps, 200);
+    // The law of the ends: their mean square, by quadrature over the noise.
+    let rule = Rule::gauss_hermite(20);
+    let ends = rule.integrate(|eps| end(eps).powi(2));
+    let right = data.variance() + data.mean().powi(2);
+    assert!((ends - right).abs() > 0.02, "{ends} {right}");
+    // The velocity of the reflow at the noise: there is one line through it.
+    let one_step = |eps: f64| eps - (eps - end(eps));
+    let kept = rule.integrate(|eps| one_step(eps).powi(2));
+    assert_close(kept, ends, TOLERANCE);
+    Ok(())
+}
