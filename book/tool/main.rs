@@ -12,6 +12,7 @@ mod equation_map;
 mod equations;
 mod exercise;
 mod figure;
+mod fold;
 mod ladder;
 mod layout;
 mod links;

@@ -92,6 +92,11 @@ fn appendix_errata() {
     check("appendix_errata", &[]);
 }
 
+#[test]
+fn drawings() {
+    check("drawings", &[]);
+}
+
 #[cfg(feature = "ndarray")]
 #[test]
 fn ch05_vdm_on_ndarray() {

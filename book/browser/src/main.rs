@@ -5,6 +5,7 @@
 
 mod check;
 mod chromium;
+mod flow;
 mod pdf;
 mod reader;
 mod report;
