@@ -299,7 +299,10 @@ fn folds_hints_and_boxes_have_titles_and_are_closed_in_turn() {
     fault("{{#box}}\nText.\n{{/box}}", "a box has a title");
     fault("{{#fold More}}\n\nText.", "this fold is never closed");
     fault("{{/fold}}", "nothing to close");
-    fault("{{#fold A}}\n{{#box B}}\nText.\n{{/fold}}\n{{/box}}", "is still open; close it with {{/box}}");
+    fault(
+        "{{#fold A}}\n{{#box B}}\nText.\n{{/fold}}\n{{/box}}",
+        "is still open; close it with {{/box}}",
+    );
     fault(
         "{{#exercise A}}\nText.\n{{#hint}}\nHm.\n{{#solution}}\nSo.\n{{/solution}}\n{{/exercise}}\n{{/hint}}",
         "still open at {{#solution}}",
