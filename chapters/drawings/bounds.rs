@@ -137,10 +137,10 @@ pub fn two_directions(chapter: &mut Chapter) -> Result<()> {
     let number = |value: f64| Number::within(value, 0.002, 3);
     chapter.report.section("Two directions");
     chapter.report.table(
-        &["the nearest bell in", "mean", "deviation", "KL(q||p) (nats)", "KL(p||q) (nats)"],
+        &["the nearest bell in", "mean", "deviation", "KL(q, p) (nats)", "KL(p, q) (nats)"],
         &[
             (
-                "KL(q||p)".to_owned(),
+                "KL(q, p)".to_owned(),
                 vec![
                     number(mean),
                     number(deviation),
@@ -149,7 +149,7 @@ pub fn two_directions(chapter: &mut Chapter) -> Result<()> {
                 ],
             ),
             (
-                "KL(p||q)".to_owned(),
+                "KL(p, q)".to_owned(),
                 vec![
                     number(0.0),
                     number(spread),
