@@ -1,12 +1,6 @@
 //! Chapter 7: what a network may predict, as a circle, and as a skip and a scale.
 
-use elbo_to_diffusion::{
-    error::Result,
-    figure::{
-        Anchor, Axis, Drawing, INK, MUTED, Plot, Point, SERIES, Series, Stroke, Style,
-    },
-    oracle::NoiseLevel,
-};
+use elbo_to_diffusion::figure::{Anchor, Drawing, INK, MUTED, Point, SERIES, Stroke};
 
 /// z, x, eps and v in one plane: time is an angle.
 pub fn circle() -> String {
@@ -70,21 +64,44 @@ pub fn circle() -> String {
     drawing.svg()
 }
 
-/// The estimate of x as a multiple of z plus a multiple of what the network returns: how
-/// large the second is, for the three targets.
-pub fn skip_and_scale() -> Result<String> {
-    let curve = |name: &str, f: &dyn Fn(NoiseLevel) -> f64| {
-        let gammas = (0..=100).map(|i| -8.0 + 13.0 * f64::from(i) / 100.0);
-        Series::new(name, Style::Line, gammas.map(|g| (g, f(NoiseLevel::new(g)))))
-    };
-    let plot = Plot {
-        x: Axis::linear("gamma = -log SNR"),
-        y: Axis::log("scale of the output"),
-        series: vec![
-            curve("x", &|_| 1.0),
-            curve("noise", &|level| (0.5 * level.gamma).exp()),
-            curve("v", &|level| level.noise().sqrt()),
-        ],
-    };
-    plot.draw()
+/// How every output is read: so much of z, plus so much of what the network says.
+pub fn skip_and_scale() -> String {
+    let mut drawing = Drawing::new(300.0);
+    let arrow = Stroke::new(INK).width(1.8);
+    let (above, below) = (50.0, 125.0);
+    drawing.node((40.0, 0.5 * (above + below)), 24.0, "$z_t$", true);
+    drawing.frame((240.0, above), (110.0, 40.0), Stroke::new(SERIES[0]));
+    drawing.label((240.0, above + 5.0), "× skip", Anchor::Middle, INK);
+    drawing.frame((145.0, below), (100.0, 40.0), Stroke::new(MUTED));
+    drawing.label((145.0, below + 5.0), "network", Anchor::Middle, INK);
+    drawing.frame((335.0, below), (110.0, 40.0), Stroke::new(SERIES[1]));
+    drawing.label((335.0, below + 5.0), "× scale", Anchor::Middle, INK);
+    drawing.label((237.0, below - 10.0), "output", Anchor::Middle, MUTED);
+    let end = (480.0, 0.5 * (above + below));
+    drawing.node(end, 24.0, "$x̂$", false);
+    for (from, to) in [
+        ((58.0, 70.0), (183.0, above)),
+        ((58.0, 105.0), (93.0, below)),
+        ((196.0, below), (278.0, below)),
+        ((296.0, above), (461.0, 72.0)),
+        ((391.0, below), (461.0, 103.0)),
+    ] {
+        drawing.arrow(from, to, 0.0, arrow);
+    }
+    drawing.label((431.0, 93.0), "+", Anchor::Middle, INK);
+    let columns =
+        [(30.0, "output"), (130.0, "skip"), (250.0, "scale"), (390.0, "at much noise")];
+    for (x, name) in columns {
+        drawing.label((x, 190.0), name, Anchor::Start, MUTED);
+    }
+    for (y, cells) in [
+        (218.0, ["$x$", "0", "1", "all of $x̂$"]),
+        (246.0, ["$ε$", "1 / $√ᾱ$", "−$√(1−ᾱ)$ / $√ᾱ$", "scale without end"]),
+        (274.0, ["$v$", "$√ᾱ$", "−$√(1−ᾱ)$", "scale near 1"]),
+    ] {
+        for ((x, _), cell) in columns.into_iter().zip(cells) {
+            drawing.label((x, y), cell, Anchor::Start, INK);
+        }
+    }
+    drawing.svg()
 }
