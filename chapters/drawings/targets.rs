@@ -4,8 +4,8 @@ use elbo_to_diffusion::figure::{Anchor, Drawing, INK, MUTED, Point, SERIES, Stro
 
 /// z, x, eps and v in one plane: time is an angle.
 pub fn circle() -> String {
-    let mut drawing = Drawing::new(400.0);
-    let center = (175.0, 290.0);
+    let mut drawing = Drawing::new(355.0);
+    let center = (175.0, 245.0);
     let radius = 215.0;
     let at = |angle: f64, r: f64| -> Point {
         (center.0 + r * angle.cos(), center.1 - r * angle.sin())
@@ -31,8 +31,8 @@ pub fn circle() -> String {
     drawing.line(&[z, (center.0, z.1)], thin);
     drawing.line(&arc(0.0, angle, 60.0), Stroke::new(INK).width(1.5));
     drawing.label(at(0.5 * angle, 72.0), "$φ_t$", Anchor::Start, INK);
-    drawing.label((394.0, 285.0), "$x$", Anchor::Start, SERIES[0]);
-    drawing.label((183.0, 68.0), "$ε$", Anchor::Start, SERIES[1]);
+    drawing.label((394.0, 240.0), "$x$", Anchor::Start, SERIES[0]);
+    drawing.label((183.0, 24.0), "$ε$", Anchor::Start, SERIES[1]);
     drawing.label(
         (z.0 + 8.0, z.1 - 2.0),
         "$z_t = cos φ_t x + sin φ_t ε$",
@@ -44,19 +44,19 @@ pub fn circle() -> String {
     drawing.label((z.0, center.1 + 20.0), "$√ᾱ_t$", Anchor::Middle, MUTED);
     drawing.label((center.0 - 8.0, z.1 + 16.0), "$√(1−ᾱ_t)$", Anchor::End, MUTED);
     drawing.label(
-        (60.0, 345.0),
+        (60.0, 300.0),
         "no noise: $φ$ = 0, $z = x$, $v = ε$",
         Anchor::Start,
         MUTED,
     );
     drawing.label(
-        (60.0, 370.0),
+        (60.0, 325.0),
         "all noise: $φ$ = 90°, $z = ε$, $v = −x$",
         Anchor::Start,
         MUTED,
     );
     drawing.label(
-        (60.0, 395.0),
+        (60.0, 350.0),
         "$v$ is where $z$ moves when $φ$ grows",
         Anchor::Start,
         SERIES[2],
