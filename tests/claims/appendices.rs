@@ -230,8 +230,6 @@ fn another_processor() {
 
 /// What general compressors make of MNIST.
 const COMPRESSORS: &str = include_str!("../../benches/recorded/compressors.txt");
-/// The two errors of the bounds on the digits.
-const TEST_SET: &str = include_str!("../../benches/recorded/test_set.txt");
 
 /// The mean of log p(x + u) over uniform u against the log of the cell's probability, by
 /// quadrature: below it for a bell, equal for a density that is flat on each cell.

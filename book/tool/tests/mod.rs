@@ -341,7 +341,7 @@ fn a_table_of_claims_may_stand_before_them() {
 #[test]
 fn pages_carry_numbers_kickers_edit_links_and_the_licence() {
     let (fixture, page) = right("ch02_elbo.html");
-    assert_eq!(texts(&page, ".kicker"), ["Chapter 2"]);
+    assert_eq!(texts(&page, ".kicker"), ["Chapter 2about 5 minutes"]);
     assert!(texts(&page, ".book-footer")[0].contains("CC BY 4.0"));
     let edit = select(&page, "a[rel=edit]")[0].attr("href");
     assert_eq!(
