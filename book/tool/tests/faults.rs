@@ -300,11 +300,11 @@ fn folds_hints_and_boxes_have_titles_and_are_closed_in_turn() {
     fault("{{#fold More}}\n\nText.", "this fold is never closed");
     fault("{{/fold}}", "nothing to close");
     fault(
-        "{{#fold A}}\n{{#box B}}\nText.\n{{/fold}}\n{{/box}}",
+        "{{#box B}}\n\nText.\n\n{{/fold}}\n\n{{/box}}",
         "is still open; close it with {{/box}}",
     );
     fault(
-        "{{#exercise A}}\nText.\n{{#hint}}\nHm.\n{{#solution}}\nSo.\n{{/solution}}\n{{/exercise}}\n{{/hint}}",
+        "{{#exercise A}}\n\nText.\n\n{{#hint}}\n\nHm.\n\n{{#solution}}\n\n{{/hint}}\n\n{{/exercise}}",
         "still open at {{#solution}}",
     );
 }
