@@ -28,7 +28,7 @@ pub fn forward_and_reverse() -> String {
     drawing.label((300.0, 44.0), "$q(z_t|z_{t-1})$", Anchor::Middle, SERIES[0]);
     drawing.label((300.0, 168.0), "$p_θ(z_{t-1}|z_t)$", Anchor::Middle, SERIES[1]);
     drawing.label((80.0, 168.0), "$p_θ(x|z_1)$", Anchor::Middle, SERIES[1]);
-    drawing.label((470.0, 168.0), "$p(z_T)$ = N(0, I)", Anchor::Middle, SERIES[1]);
+    drawing.label((455.0, 168.0), "$p(z_T)$ = N(0, I)", Anchor::Middle, SERIES[1]);
     drawing.label((10.0, 22.0), "encoder: fixed, adds noise", Anchor::Start, SERIES[0]);
     drawing.label((10.0, 196.0), "model: learned, removes noise", Anchor::Start, SERIES[1]);
     drawing.svg()

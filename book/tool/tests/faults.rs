@@ -299,12 +299,15 @@ fn folds_hints_and_boxes_have_titles_and_are_closed_in_turn() {
     fault("{{#box}}\nText.", "a box has a title");
     fault("{{#fold More}}\n\nText.", "this fold is never closed");
     fault("{{/fold}}", "nothing to close");
-    fault(
-        "{{#box B}}\n\nText.\n\n{{/fold}}\n\n{{/box}}",
-        "is still open; close it with {{/box}}",
-    );
-    fault(
+    let torn = |page: &str, line: usize, says: &str| {
+        let fixture = Fixture::new();
+        fixture.add(page);
+        one(&fixture, &format!("book/src/ch02_elbo.md:{line}: "), says);
+    };
+    torn("{{#box B}}\n\nText.\n\n{{/fold}}\n\n{{/box}}", 52, "close it with {{/box}}");
+    torn(
         "{{#exercise A}}\n\nText.\n\n{{#hint}}\n\nHm.\n\n{{#solution}}\n\n{{/hint}}\n\n{{/exercise}}",
+        56,
         "still open at {{#solution}}",
     );
 }
