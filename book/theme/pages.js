@@ -64,20 +64,34 @@
         });
     }
 
-    // What a closed solution holds has no size yet.
-    for (const solution of document.querySelectorAll("details.solution")) {
-        solution.addEventListener("toggle", markScrolling);
+    // What is folded has no size yet.
+    const folded = "details.solution, details.fold";
+    for (const fold of document.querySelectorAll(folded)) {
+        fold.addEventListener("toggle", measure);
     }
 
-    // Solutions are printed open.
+    // A link into a fold opens it.
+    function openTarget() {
+        const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+        for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) {
+            fold.open = true;
+        }
+        target?.scrollIntoView();
+    }
+    if (location.hash.length > 1) {
+        openTarget();
+    }
+    window.addEventListener("hashchange", openTarget);
+
+    // Solutions and folds are printed open.
     let opened = [];
     window.addEventListener("beforeprint", () => {
-        opened = [...document.querySelectorAll("details.solution:not([open])")];
-        opened.forEach((solution) => { solution.open = true; });
+        opened = [...document.querySelectorAll(folded)].filter((fold) => !fold.open);
+        opened.forEach((fold) => { fold.open = true; });
         measureForPaper();
     });
     window.addEventListener("afterprint", () => {
-        opened.forEach((solution) => { solution.open = false; });
+        opened.forEach((fold) => { fold.open = false; });
     });
 
     // A reference shows its equation, and the mark of a claim what checks it, while pointed at or with the focus.

@@ -229,7 +229,7 @@ static HEADER_LINK: LazyLock<Regex> =
     LazyLock::new(|| pattern("<a class=\"header\"[^>]*>(.*?)</a>"));
 
 /// A chapter stays below this many bytes, so that it is drawn at once on a phone.
-const LARGEST_PAGE: usize = 1_000_000;
+const LARGEST_PAGE: usize = 1_400_000;
 
 /// Fills the slots of every page and adds the licence line.
 fn finish(

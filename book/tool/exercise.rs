@@ -72,6 +72,11 @@ impl Exercises {
         }
     }
 
+    /// The line on which the open exercise was begun, if any is.
+    pub fn open(&self) -> Option<usize> {
+        self.exercise
+    }
+
     /// What the page left open, if anything: its line, and what to do.
     pub fn end_of_page(&mut self) -> Option<(usize, String)> {
         let solution = self.solution.take().map(|line| (line, "solution"));

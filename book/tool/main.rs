@@ -12,6 +12,7 @@ mod equation_map;
 mod equations;
 mod exercise;
 mod figure;
+mod fold;
 mod labs;
 mod ladder;
 mod layout;

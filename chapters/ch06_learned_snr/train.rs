@@ -51,6 +51,7 @@ pub fn train(
             )
             .mean();
         }
+        // ANCHOR: two_losses
         // The denoiser learns from the mean of L_MC. To the interior of the schedule that
         // mean says nothing.
         let at = NoiseLevels::of_learned(&model.schedule, upload(t, &device)).detach();
@@ -65,6 +66,7 @@ pub fn train(
         let losses =
             draw(&model.denoiser.clone().no_grad(), at, shard, false).clamp_min(1e-6);
         mean + losses.square().mean() * 0.01
+        // ANCHOR_END: two_losses
     };
     Ok(chapter.stage(run.stage, run.training).train(model, loss)?.model)
 }

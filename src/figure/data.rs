@@ -12,6 +12,7 @@ pub struct Figure {
 }
 
 /// The data of a figure while they are collected.
+#[derive(Clone, Debug)]
 pub struct Table(String);
 
 impl Table {

@@ -5,6 +5,7 @@
 //! text of 17 units.
 
 mod data;
+mod drawing;
 mod images;
 mod palette;
 mod plot;
@@ -12,6 +13,7 @@ mod rectangles;
 
 pub use self::{
     data::{Figure, Table},
+    drawing::{Anchor, Chart, Drawing, Point, Stroke, WIDTH},
     images::{ImageRow, image_rows},
     palette::{FONT, GRID, INK, MUTED, PAPER, SERIES, TEXT, cannot_draw},
     plot::{Axis, FINE, Frame, Plot, Series, Style},

@@ -165,3 +165,8 @@ fn ch12_masks_weights() {
 fn appendix_errata() {
     check("appendix_errata", &[]);
 }
+
+#[test]
+fn drawings() {
+    check("drawings", &[]);
+}

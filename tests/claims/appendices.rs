@@ -1,7 +1,7 @@
 //! The appendices: errata in the oracle, and what the pages say of runs that were recorded.
 
 use elbo_to_diffusion::oracle::{
-    Chain, DiffusionBound, Error, Estimate, Gaussian, LinearConditional, Process,
+    Chain, DiffusionBound, Error, Estimate, Gaussian, LinearConditional, Process, Rule,
     ScalarMixture, Step, vector,
 };
 use rand::RngExt;
@@ -269,4 +269,79 @@ fn density_of_undequantized_data() -> Outcome {
     assert_close(whole, 17.0_f64.log2(), TOLERANCE);
     assert_close(whole - half, 1.0, TOLERANCE);
     Ok(())
+}
+
+/// What general compressors make of MNIST.
+const COMPRESSORS: &str = include_str!("../../benches/recorded/compressors_mnist.txt");
+
+/// The mean of log p(x + u) over uniform u against the log of the cell's probability, by
+/// quadrature: below it for a bell, equal for a density that is flat on each cell.
+#[test]
+fn uniform_dequantization_is_a_bound() {
+    const TOLERANCE: f64 = 1e-9;
+    let cell = Rule::gauss_legendre(40, 0.0, 1.0);
+    let bell =
+        |x: f64| (-0.5 * (x - 2.3).powi(2) / 0.49).exp() / (0.7 * 2.5066282746310002);
+    for level in 0..5 {
+        let x = f64::from(level);
+        let bound = cell.integrate(|u| bell(x + u).ln());
+        let log_cell = cell.integrate(|u| bell(x + u)).ln();
+        assert!(bound < log_cell - 0.005, "{bound} {log_cell}");
+        let flat = |_: f64| 0.2_f64;
+        let bound = cell.integrate(|u| flat(x + u).ln());
+        assert_close(bound, cell.integrate(|u| flat(x + u)).ln(), TOLERANCE);
+    }
+}
+
+/// A figure of padded images per real pixel, beside the recorded stream of gzip.
+#[test]
+fn padded_and_compressed() {
+    let real = 1.29 * 1024.0 / 784.0;
+    assert_close(real, 1.68, 0.006);
+    assert!(real > line(COMPRESSORS, "gzip, all images as one stream")[0]);
+}
+
+/// In the record, the model of chapter 6 on the first 500 test images of MNIST and on all.
+#[test]
+fn first_images_are_easier() {
+    let first = line(MNIST, "learned")[0];
+    let all = line(MNIST, "learned, all test images")[0];
+    assert_close(first, 1.066, 1e-9);
+    assert_close(all, 1.109, 1e-9);
+    assert!(all - first > 0.04);
+}
+
+/// In the record, the error of the test set is about a hundredth of a bit for each model, and
+/// more than three times that of the noise.
+#[test]
+fn two_errors_of_one_bound() {
+    for name in ["chapter 4, hierarchy", "chapter 5", "chapter 5, full preset", "chapter 6"]
+    {
+        let cells = line(TEST_SET, name);
+        let [noise, test_set] = [cells[2], cells[3]];
+        assert!(0.01 < test_set && test_set < 0.015 && test_set > 3.0 * noise, "{cells:?}");
+    }
+}
+
+/// In the record, one file for each image costs more than independent pixels, the whole
+/// stream less, and the network of neighbours least.
+#[test]
+fn compressors_in_order() {
+    let bits = |name: &str| line(COMPRESSORS, name)[0];
+    let independent = bits("independent pixels");
+    for name in [
+        "PNG, each image a file",
+        "WebP, each image a file",
+        "JPEG XL, each of 1,000 images a file",
+    ] {
+        assert!(bits(name) > independent, "{name}");
+    }
+    let best = bits("neighbours before a pixel");
+    for name in [
+        "gzip, all images as one stream",
+        "bz2, all images as one stream",
+        "lzma, all images as one stream",
+    ] {
+        assert!(best < bits(name) && bits(name) < independent, "{name}");
+    }
 }

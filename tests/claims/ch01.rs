@@ -14,7 +14,7 @@ use crate::{
     class_mixture::ClassMixture,
     meters::Thermometers,
     scalar_latent::ScalarLatent,
-    support::{assert_close, log_normal, normal, random_table, rng},
+    support::{Outcome, assert_close, log_normal, normal, random_table, rng},
 };
 
 const THERMOMETERS: Thermometers =
@@ -286,4 +286,27 @@ fn pick(weights: &[f64], rng: &mut impl Rng) -> usize {
         left >= 0.0
     });
     passed.count().min(weights.len() - 1)
+}
+
+/// The model of three states with the joint probabilities 1/16, 1/16 and 1/8: its evidence, its
+/// posterior, and the bounds of three q in bits.
+#[test]
+fn three_states_by_hand() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    let (prior, likelihood) = ([0.5, 0.25, 0.25], [0.125, 0.25, 0.5]);
+    let joint: Vec<f64> =
+        prior.iter().zip(likelihood).map(|(p, l): (&f64, f64)| p * l).collect();
+    let evidence: f64 = joint.iter().sum();
+    assert_close(evidence, 0.25, TOLERANCE);
+    for (joint, posterior) in joint.iter().zip([0.25, 0.25, 0.5]) {
+        assert_close(joint / evidence, posterior, TOLERANCE);
+    }
+    // With q = the prior: 2.25 bits, a quarter more than the two of log2 p(x).
+    let elbo: f64 = prior.iter().zip(&joint).map(|(q, j)| q * (j / q).log2()).sum();
+    assert_close(elbo, -2.25, TOLERANCE);
+    assert_close(evidence.log2() - elbo, 0.25, TOLERANCE);
+    let half = 0.5 * (joint[1] / 0.5_f64).log2() + 0.5 * (joint[2] / 0.5_f64).log2();
+    assert_close(half, -2.5, TOLERANCE);
+    assert_close(joint[2].log2(), -3.0, TOLERANCE);
+    Ok(())
 }

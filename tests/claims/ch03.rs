@@ -191,3 +191,20 @@ fn empty_cells_of_the_prior() {
     // A run of the program sees one such number: its spread is four or five cells.
     assert!((3.5..5.5).contains(&empty.deviation()));
 }
+
+/// The KL of N(1, 1/4) from N(0, 1) by quadrature: 1 + 1/(8 ln 2) bits.
+#[test]
+fn bits_for_a_latent() {
+    const TOLERANCE: f64 = 1e-9;
+    let log_normal = |z: f64, mean: f64, variance: f64| {
+        -0.5 * ((z - mean).powi(2) / variance + (std::f64::consts::TAU * variance).ln())
+    };
+    let rule = elbo_to_diffusion::oracle::Rule::gauss_legendre(200, -5.0, 7.0);
+    let nats = rule.integrate(|z| {
+        let q = log_normal(z, 1.0, 0.25);
+        q.exp() * (q - log_normal(z, 0.0, 1.0))
+    });
+    let bits = nats / std::f64::consts::LN_2;
+    assert_close(bits, 1.0 + 1.0 / (8.0 * std::f64::consts::LN_2), TOLERANCE);
+    assert_close(bits, 1.18, 0.005);
+}

@@ -237,3 +237,22 @@ fn lower_levels_settle_more() {
         assert!(TOP.contains(&row[1]) && row[1] < row[2] && row[2] < row[3], "{row:?}");
     }
 }
+
+/// A tower of three Gaussians, z_2 to z_1 to x: the evidence and the posteriors by conditioning
+/// the joint.
+#[test]
+fn tower_of_sums() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    // Of (z_2, z_1, x): sums of the same independent noises, with the variances 1, 1 and 2.
+    let covariance = matrix(&[&[1.0, 1.0, 1.0], &[1.0, 2.0, 2.0], &[1.0, 2.0, 4.0]])?;
+    let joint = Gaussian::new(vector(&[0.0, 0.0, 0.0]), covariance)?;
+    assert_close(joint.marginal(&[2])?.covariance()[(0, 0)], 4.0, TOLERANCE);
+    let x = 1.7;
+    let posterior = joint.marginal(&[1, 2])?.condition(&[1], &vector(&[x]))?;
+    assert_close(posterior.mean()[0], 0.5 * x, TOLERANCE);
+    assert_close(posterior.covariance()[(0, 0)], 1.0, TOLERANCE);
+    // Given z_1 the level above does not change with x.
+    let given = |x: f64| joint.condition(&[1, 2], &vector(&[0.4, x]));
+    assert_close(given(-3.0)?.mean()[0], given(5.0)?.mean()[0], TOLERANCE);
+    Ok(())
+}

@@ -251,3 +251,27 @@ fn seeds_of_diffusion() {
     assert_eq!(rows.len(), 5);
     rows.iter().for_each(|row| assert_close(row[3], 1.998, TOLERANCE));
 }
+
+/// A chain with the steps 1/2, 1/2 and 1/4, walked by hand: what is left of x = 1, and where z_1
+/// lies given x = 1 and z_2 = 0, by conditioning the joint Gaussian.
+#[test]
+fn three_steps_by_hand() -> Outcome {
+    const TOLERANCE: f64 = 1e-12;
+    // z_1 = a x + noise, and so on: means and the covariance matrix of (z_1, z_2), step by step.
+    let (mut mean, mut variance) = (1.0_f64, 0.0);
+    let mut seen = Vec::new();
+    for alpha in [0.5_f64, 0.5, 0.25] {
+        mean *= alpha.sqrt();
+        variance = alpha * variance + 1.0 - alpha;
+        seen.push((mean, variance));
+    }
+    assert_close(seen[2].0, 0.25, TOLERANCE);
+    assert_close(seen[2].1, 15.0 / 16.0, TOLERANCE);
+    let ((mean_1, var_1), (mean_2, var_2)) = (seen[0], seen[1]);
+    let covariance = 0.5_f64.sqrt() * var_1;
+    let mu = mean_1 + covariance / var_2 * (0.0 - mean_2);
+    assert_close(mu, 2.0_f64.sqrt() / 3.0, TOLERANCE);
+    assert_close(mu / mean_1, 2.0 / 3.0, TOLERANCE);
+    assert_close(var_1 - covariance * covariance / var_2, 1.0 / 3.0, TOLERANCE);
+    Ok(())
+}

@@ -132,3 +132,25 @@ fn tweedie_for_waiting_times() {
         assert_close(posterior_mean, derivative(|z| density(z).ln(), z), TOLERANCE);
     }
 }
+
+/// A pixel at abar = 16/25: z, v and s by their definitions, and x again from each; and what
+/// becomes of an error of a tenth at a signal-to-noise ratio of a hundredth.
+#[test]
+fn one_pixel_four_readings() {
+    const TOLERANCE: f64 = 1e-12;
+    let (a, s) = (0.8_f64, 0.6_f64);
+    let (x, eps) = (1.0, -1.0 / 3.0);
+    let (z, v, score) = (a * x + s * eps, a * eps - s * x, -eps / s);
+    assert_close(z, 3.0 / 5.0, TOLERANCE);
+    assert_close(v, -13.0 / 15.0, TOLERANCE);
+    assert_close(score, 5.0 / 9.0, TOLERANCE);
+    for back in [(z - s * eps) / a, a * z - s * v, (z + s * s * score) / a] {
+        assert_close(back, x, TOLERANCE);
+    }
+    let (a, s) = ((1.0_f64 / 101.0).sqrt(), (100.0_f64 / 101.0).sqrt());
+    let read_eps = |eps: f64| (z - s * eps) / a;
+    let read_v = |v: f64| a * z - s * v;
+    assert_close((read_eps(0.4) - read_eps(0.5)).abs(), 1.0, TOLERANCE);
+    let of_v = (read_v(0.4) - read_v(0.5)).abs();
+    assert!(0.0995 < of_v && of_v < 0.1, "{of_v}");
+}

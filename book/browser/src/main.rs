@@ -5,6 +5,7 @@
 
 mod check;
 mod chromium;
+mod flow;
 mod labs;
 mod pdf;
 mod reader;

@@ -1,6 +1,39 @@
 // Reports what a reader of the drawn page would stumble over.
 ((width, paper) => {
-    // Solutions are looked at as well.
+    // What a reader sees who scrolls through a chapter and opens nothing: how far it is to the first picture, and from
+    // one thing that is not prose to the next, in screens. A picture, a table, or code that is taken in at a glance.
+    const SCREEN = 900;
+    const GLANCE = 25;
+    const flow = (() => {
+        const main = document.querySelector("main");
+        if (paper || width < 1000 || !main || !/\/ch\d\d_[^/]*$/.test(location.pathname)) {
+            return null;
+        }
+        const shown = (element) => element.checkVisibility({ contentVisibilityAuto: true })
+            && !element.closest("details:not([open])") && element.getBoundingClientRect().height > 0;
+        const place = (element) => {
+            const box = element.getBoundingClientRect();
+            return { from: (box.top + scrollY) / SCREEN, to: (box.bottom + scrollY) / SCREEN };
+        };
+        const pictures = [...main.querySelectorAll(".figure")].filter(shown).map(place);
+        const short = (code) => code.textContent.trimEnd().split("\n").length <= GLANCE;
+        const marks = [...main.querySelectorAll(".figure, table, pre > code")]
+            .filter((mark) => shown(mark) && (mark.localName !== "code" || short(mark)))
+            .map(place)
+            .sort((a, b) => a.from - b.from);
+        const end = place(main).to;
+        let at = place(main).from;
+        let stretch = { screens: 0, from: 0 };
+        for (const mark of [...marks, { from: end, to: end }]) {
+            if (mark.from - at > stretch.screens) {
+                stretch = { screens: mark.from - at, from: at };
+            }
+            at = Math.max(at, mark.to);
+        }
+        return { first: Math.min(...pictures.map(({ to }) => to), Infinity), stretch, screens: end };
+    })();
+
+    // Solutions and folds are looked at as well.
     const closed = [];
     for (const solution of document.querySelectorAll("details:not([open])")) {
         solution.querySelector("summary").click();
@@ -110,6 +143,7 @@
     return {
         bytes: performance.getEntriesByType("navigation")[0].decodedBodySize,
         dark: luminance < 128,
+        flow: flow && { ...flow, first: Number.isFinite(flow.first) ? flow.first : null },
         closed,
         overflow: overflow.slice(0, 5).map(name),
         cut: cut.slice(0, 5).map(name),

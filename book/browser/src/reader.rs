@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::chromium::Chromium;
+use crate::flow::Flow;
 use crate::report::{Drawn, Report};
 
 /// How a page is looked at.
@@ -55,7 +56,7 @@ const SLOWEST: f64 = 2000.0;
 const VISITS: usize = 2;
 /// A page takes at most this many bytes, with its figures; fonts and scripts are loaded
 /// once for all pages.
-const LARGEST: u64 = 1_000_000;
+const LARGEST: u64 = 1_400_000;
 
 const DRAWN: &str = "(async () => {
     const frame = () => new Promise((done) => requestAnimationFrame(done));
@@ -230,6 +231,10 @@ impl Reader {
             self.report.fault(name, &seen, message);
         }
         self.layout(name, &seen, &facts);
+        let flow = Flow::of(&facts["flow"]);
+        for message in flow.iter().flat_map(Flow::faults) {
+            self.report.fault(name, &seen, message);
+        }
         let mut rules = 0;
         if kind != Kind::Print {
             for message in
@@ -249,6 +254,7 @@ impl Reader {
             bytes,
             milliseconds: fastest,
             rules,
+            flow,
         })
     }
 

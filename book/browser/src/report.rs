@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::flow::Flow;
+
 /// A page as it was drawn.
 pub struct Drawn {
     /// Where its links lead, as whole addresses.
@@ -15,6 +17,8 @@ pub struct Drawn {
     pub milliseconds: f64,
     /// How many of axe-core's rules it keeps.
     pub rules: usize,
+    /// How its pictures, tables and listings follow each other, for a chapter on a desk.
+    pub flow: Option<Flow>,
 }
 
 /// Faults and figures of all visits.
@@ -32,6 +36,7 @@ struct Figures {
     bytes: u64,
     slowest: f64,
     rules: usize,
+    flow: Option<Flow>,
 }
 
 impl Report {
@@ -50,6 +55,7 @@ impl Report {
         figures.bytes = figures.bytes.max(drawn.bytes);
         figures.slowest = figures.slowest.max(drawn.milliseconds);
         figures.rules = figures.rules.max(drawn.rules);
+        figures.flow = drawn.flow.or(figures.flow);
         self.visits += 1;
     }
 
@@ -63,6 +69,11 @@ impl Report {
                 figures.bytes / 1000,
                 figures.rules
             );
+        }
+        for (page, figures) in &self.pages {
+            if let Some(flow) = figures.flow {
+                println!("{page:36} {flow}");
+            }
         }
         for ((page, message), views) in &self.faults {
             println!("{page} [{}]: {message}", views.join(", "));

@@ -203,7 +203,7 @@ fn a_page_that_is_too_large_or_wider_than_paper_or_lost_to_search_is_found() {
     site.put(
         "ch01_latent_variables.html",
         "</body>",
-        &format!("<!--{}-->", "x".repeat(1_000_000)),
+        &format!("<!--{}-->", "x".repeat(1_400_000)),
     );
     site.put("print.html", "</main>", "<div style='width:900px'>Poster</div>");
     for entry in fs::read_dir(site.0.path()).expect("the site") {
@@ -214,9 +214,58 @@ fn a_page_that_is_too_large_or_wider_than_paper_or_lost_to_search_is_found() {
     }
     let (found, content) = site.check(&["ch01_latent_variables.html", "print.html"]);
     assert!(!content);
-    let large = (EVERY, "kB, more than 1000; split it");
+    let large = (EVERY, "kB, more than 1400; split it");
     let lost = ("[light 1280 px]", "finds 0 places, none of them here");
     only(&found, &[large, lost, ("on paper]", "\"Poster\" reaches beyond the right edge")]);
+}
+
+#[test]
+fn a_chapter_that_shows_nothing_for_too_long_is_found() {
+    let site = Site::new();
+    let page = "ch01_latent_variables.html";
+    // Two and a half screens of prose before everything, and five behind it.
+    let path = site.0.path().join(page);
+    let text = fs::read_to_string(&path).expect("the chapter");
+    let text = text.replacen("<main>", "<main><p style='height:2300px'>Words.</p>", 1);
+    fs::write(&path, text).expect("a writable copy");
+    site.put(
+        page,
+        "</main>",
+        "<p style='height:4500px'>Words.</p><table><tr><td>1</td></tr></table>",
+    );
+    let (found, content) = site.check(&[page]);
+    assert!(!content);
+    let desk = "[light 1280 px, dark 1280 px]";
+    only(
+        &found,
+        &[
+            (desk, "the chapter shows its first picture at screen "),
+            (desk, " screens hold no picture, no table and no open listing"),
+        ],
+    );
+}
+
+#[test]
+fn folded_pictures_and_long_listings_do_not_count() {
+    let site = Site::new();
+    let page = "ch01_latent_variables.html";
+    let path = site.0.path().join(page);
+    let text = fs::read_to_string(&path).expect("the chapter");
+    let long = "line\n".repeat(40);
+    let hidden = format!(
+        "<main><details><summary>Fold</summary><figure class='figure'><svg role='img' aria-label='A picture' width='99' height='99'></svg></figure></details><p style='height:2000px'>Words.</p><pre><code>{long}</code></pre><p style='height:1800px'>Words.</p>"
+    );
+    fs::write(&path, text.replacen("<main>", &hidden, 1)).expect("a writable copy");
+    let (found, content) = site.check(&[page]);
+    assert!(!content);
+    let desk = "[light 1280 px, dark 1280 px]";
+    only(
+        &found,
+        &[
+            (desk, "the chapter shows its first picture at screen "),
+            (desk, " screens hold no picture, no table and no open listing"),
+        ],
+    );
 }
 
 #[test]

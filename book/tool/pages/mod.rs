@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::Claims;
 use crate::exercise::Exercises;
+use crate::fold::Folds;
 use crate::labs::Labs;
 use crate::markdown::{Kind, Scan, scan};
 use crate::problem::Problems;
@@ -58,6 +59,7 @@ pub fn write_all(
             cited: &mut cited,
             slots: &mut written.slots,
             exercises: &mut exercises,
+            folds: Folds::default(),
             claims: &mut claims,
             claim_tables: &mut claim_tables,
             values: Cell::default(),

@@ -10,6 +10,7 @@ use regex::Regex;
 use crate::claims::{self, Basis, Claims};
 use crate::equations::{self, Label, Standing};
 use crate::exercise::Exercises;
+use crate::fold::{self, Folds};
 use crate::labs::{self, Labs};
 use crate::ladder;
 use crate::markdown::{Fragment, Item, Kind, Scan, pattern, scan};
@@ -44,6 +45,8 @@ pub struct Writer<'a> {
     pub slots: &'a mut Slots,
     /// The exercises so far.
     pub exercises: &'a mut Exercises,
+    /// The folds and boxes of the page that are open.
+    pub folds: Folds,
     /// The claims so far.
     pub claims: &'a mut Claims,
     /// The slots of the tables of all claims, and the pages that they stand on.
@@ -63,13 +66,20 @@ impl Writer<'_> {
         numbers::lint(&page.source, &page.scan, &page.file, self.problems);
         let mut markdown = match page.prefix.chars().next() {
             Some(first) if first.is_ascii_digit() => {
-                format!("<p class=\"kicker\">Chapter {}</p>\n\n", page.prefix)
+                let minutes = fold::minutes(page);
+                format!(
+                    "<p class=\"kicker\">Chapter {}<span class=\"reading-time\">about {minutes} minutes</span></p>\n\n",
+                    page.prefix
+                )
             }
             Some(_) => format!("<p class=\"kicker\">Appendix {}</p>\n\n", page.prefix),
             None => String::new(),
         };
         markdown.push_str(&self.replaced(&page.source, &page.scan));
         if let Some((line, message)) = self.exercises.end_of_page() {
+            self.fail(line, message);
+        }
+        if let Some((line, message)) = self.folds.end_of_page() {
             self.fail(line, message);
         }
         markdown.push_str(&self.checked());
@@ -373,7 +383,15 @@ impl Writer<'_> {
                 &item.margin,
                 &sources.references.list(self.cited, sources.pages, self.page),
             )),
+            "#fold" | "/fold" | "#hint" | "/hint" | "#box" | "/box" => {
+                let title = Fragment { text: argument.to_owned(), line: item.line };
+                let title = self.fragment(&title);
+                Ok(block(&item.margin, &self.folds.step(name, &title, item.line)?))
+            }
             "#exercise" | "/exercise" | "#solution" | "/solution" => {
+                if let Some(message) = self.folds.torn(name, self.exercises.open()) {
+                    return Err(message);
+                }
                 let opened = self.exercises.step(name, argument, item.line, self.page)?;
                 let title = Fragment { text: argument.to_owned(), line: item.line };
                 let title = self.fragment(&title);
@@ -383,7 +401,7 @@ impl Writer<'_> {
                 "mdBook's {{{{{name}}}}} is not used here; show code with {{{{#listing file:anchor}}}} and output with {{{{#output chapter:section}}}}"
             )),
             _ => Err(format!(
-                "there is no directive {{{{{name}}}}}; there are eqref, figref, value, quoted, given, holds, claim, #listing, #output, #exercise, #solution, #equations, #equation-map, #claims and #bibliography"
+                "there is no directive {{{{{name}}}}}; there are eqref, figref, value, quoted, given, holds, claim, #listing, #output, #fold, #hint, #box, #exercise, #solution, #equations, #equation-map, #claims and #bibliography"
             )),
         }
     }

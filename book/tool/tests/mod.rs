@@ -245,9 +245,20 @@ fn exercises_are_numbered_and_their_solutions_closed() {
     assert_eq!(select(&page, ".exercise h3#exercise-1-2").len(), 1);
     let solution = select(&page, ".exercise details.solution")[0];
     assert!(solution.attr("open").is_none());
-    assert_eq!(texts(&page, ".solution summary"), ["Solution"]);
+    assert_eq!(texts(&page, ".solution summary"), ["Solution", "Hint"]);
     assert_eq!(select(&page, ".solution .listing").len(), 1);
     assert_eq!(select(&page, ".solution .equation").len(), 1);
+}
+
+#[test]
+fn what_is_folded_is_closed_and_what_is_boxed_is_not() {
+    let (_fixture, page) = right("ch01_latent.html");
+    assert_eq!(texts(&page, "details.fold > summary"), ["One more exercise"]);
+    assert!(select(&page, "details.fold")[0].attr("open").is_none());
+    assert_eq!(select(&page, "details.fold .exercise details.hint").len(), 1);
+    assert_eq!(texts(&page, ".box > .box-title"), ["The method"]);
+    assert_eq!(select(&page, ".box ol li .katex").len(), 1);
+    assert_eq!(texts(&page, ".kicker"), ["Chapter 1about 5 minutes"]);
 }
 
 #[test]
@@ -331,7 +342,7 @@ fn a_table_of_claims_may_stand_before_them() {
 #[test]
 fn pages_carry_numbers_kickers_edit_links_and_the_licence() {
     let (fixture, page) = right("ch02_elbo.html");
-    assert_eq!(texts(&page, ".kicker"), ["Chapter 2"]);
+    assert_eq!(texts(&page, ".kicker"), ["Chapter 2about 5 minutes"]);
     assert!(texts(&page, ".book-footer")[0].contains("CC BY 4.0"));
     let edit = select(&page, "a[rel=edit]")[0].attr("href");
     assert_eq!(
