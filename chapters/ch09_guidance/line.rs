@@ -106,7 +106,8 @@ impl Classes {
         strength: f64,
         steps: usize,
     ) -> Vec<(f64, f64)> {
-        let z: Vec<f64> = (0..=160).map(|i| f64::from(i) / 16.0 - 5.0).collect();
+        // Far out to the left, so that the curve reaches as far as the picture.
+        let z: Vec<f64> = (0..=368).map(|i| f64::from(i) / 16.0 - 18.0).collect();
         let stretch = (1.0 + gamma_max.exp()).sqrt();
         let ends = self.flow(&z, gamma_max, strength, steps);
         let density = |z: f64, path: &Path| normal(z) / stretch / path.spread.exp();
