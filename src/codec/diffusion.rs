@@ -31,9 +31,9 @@ pub struct Diffusion<D> {
 }
 
 // ANCHOR: resolution
-/// log2 of the number of bins of each layer: so many that `fineness` bins in the middle are
-/// as wide as a standard deviation of the narrowest Gaussian there, p(z_t | z_{t+1}), and no
-/// more, because what is borrowed grows with it.
+/// log2 of the number of bins of each layer: so many that `fineness` bins in the middle
+/// are as wide as a standard deviation of the narrowest Gaussian there, p(z_t | z_{t+1}).
+/// No more, because what is borrowed grows with it.
 fn bin_bits(gammas: &[f64], fineness: f64) -> Vec<u32> {
     let bits = |pair: &[f64]| {
         let deviation = ForwardPosterior::between(pair[0], pair[1]).variance.sqrt();

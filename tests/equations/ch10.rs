@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 
 use constriction::stream::model::EncoderModel;
-use elbo_to_diffusion::codec::{Bins, Categorical, Normal, PRECISION};
+use elbo_to_diffusion::codec::{Bins, Categorical, Cumulative, Normal, PRECISION};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -45,7 +45,7 @@ fn cross_entropy() {
 /// finds the symbol by its units. Kind: enumeration.
 #[test]
 fn ans_pop() {
-    digest("ans-pop", "");
+    digest("ans-pop", "b907ceb06e9f");
     const TOLERANCE: f64 = 0.0;
     let (units, r) = ([10_u128, 5, 1], 4);
     for s in 0..2000_u128 {
@@ -66,7 +66,7 @@ fn ans_pop() {
 /// Monte Carlo over stacks, with a bound on every draw.
 #[test]
 fn ans_length() {
-    digest("ans-length", "");
+    digest("ans-length", "ff27cafaeec1");
     let mut rng = rng(1002);
     for _ in 0..10_000 {
         let (r, s) = (12, rng.random_range(1_u128 << 40..1 << 60));
@@ -116,7 +116,7 @@ fn bits_back_mean() {
 /// evidence; and not so for another q. Kind: enumeration.
 #[test]
 fn bits_back_exact() {
-    digest("bits-back-exact", "");
+    digest("bits-back-exact", "ac36eb78d9ff");
     const TOLERANCE: f64 = 1e-12;
     let mut rng = rng(1004);
     let (prior, likelihood, other) = model(&mut rng);
@@ -138,7 +138,7 @@ fn bits_back_exact() {
 /// each. Kind: enumeration.
 #[test]
 fn chain_length() {
-    digest("chain-length", "");
+    digest("chain-length", "b235452e137a");
     const TOLERANCE: f64 = 1e-12;
     const K: usize = 3;
     let mut rng = rng(1005);
@@ -185,27 +185,32 @@ fn chain_length() {
 /// limit of fine bins. Kind: closed form.
 #[test]
 fn binned_kl() -> Outcome {
-    digest("binned-kl", "");
-    const TOLERANCE: f64 = 2e-3;
+    digest("binned-kl", "ea0c5bc96120");
+    const TOLERANCE: f64 = 1e-4;
     let mut rng = rng(1006);
     for _ in 0..20 {
-        let mut draw = || (rng.random_range(-1.5..1.5), rng.random_range(0.1..0.8_f64));
-        let ((m, s), (n, t)) = (draw(), draw());
+        // q is the narrower of the two, as an encoder is.
+        let (m, s) = (rng.random_range(-0.7..0.7), rng.random_range(0.2..0.5_f64));
+        let (n, t) = (rng.random_range(-0.7..0.7), rng.random_range(0.5..1.0_f64));
         let exact = (t / s).ln() + (s * s + (m - n) * (m - n)) / (2.0 * t * t) - 0.5;
         let shares = |bits: u32, mean: f64, deviation: f64| -> Vec<f64> {
             let bins = Bins::new(bits);
-            let model = bins.under(Normal { mean, deviation });
-            (0..bins.count()).map(|k| (-model.bits(k)).exp2()).collect()
+            let model = bins.under(Normal { mean, deviation }).0;
+            let mut below: Vec<f64> = (1..bins.count()).map(|k| model.below(k)).collect();
+            below.insert(0, 0.0);
+            below.push(1.0);
+            below.windows(2).map(|pair| pair[1] - pair[0]).collect()
         };
         let binned = |bits| -> f64 {
             let (q, p) = (shares(bits, m, s), shares(bits, n, t));
-            q.iter().zip(p).map(|(q, p)| q * (q / p).ln()).sum()
+            // Shares that rounding has made of differences of numbers near one add nothing.
+            let pairs = q.iter().zip(&p).filter(|(q, _)| **q > 1e-14);
+            pairs.map(|(q, p)| q * (q / p).ln()).sum()
         };
         let lengths = [2, 4, 6, 8, 12].map(binned);
-        // Whole units shift a share by a part in 2^40.
         assert!(lengths.windows(2).all(|pair| pair[0] <= pair[1] + 1e-9), "{lengths:?}");
         assert!(lengths.iter().all(|length| *length <= exact + 1e-9));
-        assert_close(lengths[4], exact, TOLERANCE * exact.max(1.0));
+        assert_close(lengths[4], exact, TOLERANCE);
     }
     Ok(())
 }
