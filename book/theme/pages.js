@@ -12,9 +12,15 @@
         [".map-body", "Map"],
     ];
 
+    // What is folded is measured when it opens: to measure it now would lay it out for nobody.
+    const folded = (element) => element.closest("details:not([open])") !== null;
+
     function markScrolling() {
         for (const [selector, name] of boxes) {
             for (const box of document.querySelectorAll(selector)) {
+                if (folded(box)) {
+                    continue;
+                }
                 if (box.scrollWidth > box.clientWidth + 1) {
                     box.tabIndex = 0;
                     box.setAttribute("role", "region");
@@ -31,6 +37,9 @@
     // The stylesheet shrinks an equation that is wider than the paper.
     function measureForPaper() {
         for (const formula of document.querySelectorAll(".equation-body .katex-html")) {
+            if (folded(formula)) {
+                continue;
+            }
             const range = document.createRange();
             range.selectNodeContents(formula);
             const ems = range.getBoundingClientRect().width / parseFloat(getComputedStyle(formula).fontSize);
@@ -64,9 +73,8 @@
         });
     }
 
-    // What is folded has no size yet.
-    const folded = "details.solution, details.fold";
-    for (const fold of document.querySelectorAll(folded)) {
+    const folds = "details.solution, details.fold";
+    for (const fold of document.querySelectorAll(folds)) {
         fold.addEventListener("toggle", measure);
     }
 
@@ -86,7 +94,7 @@
     // Solutions and folds are printed open.
     let opened = [];
     window.addEventListener("beforeprint", () => {
-        opened = [...document.querySelectorAll(folded)].filter((fold) => !fold.open);
+        opened = [...document.querySelectorAll(folds)].filter((fold) => !fold.open);
         opened.forEach((fold) => { fold.open = true; });
         measureForPaper();
     });

@@ -110,3 +110,19 @@ fn open_words(text: &str, scan: &Scan) -> usize {
     }
     words + text[from..].split_whitespace().count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::markdown::{Fragment, scan};
+    use crate::problem::Problems;
+
+    #[test]
+    fn folds_and_exercises_take_no_reading_time() {
+        let text = "One two $x$ three.\n\n{{#fold More}}\n\nNot these four words.\n\n$$ y = 1 $$\n{{/fold}}\n\n\
+                    $$ z = 2 $$\n\nFour five.\n\n{{#exercise Six}}\nSeven.\n{{/exercise}}\n";
+        let page = Fragment { text: text.to_owned(), line: 1 };
+        let scan = scan(&page, "page.md", &mut Problems::default());
+        assert_eq!(open_words(text, &scan), 5 + 1 + WORDS_OF_A_FORMULA);
+    }
+}

@@ -68,7 +68,7 @@ pub fn latent_variable() -> Figure {
 
 /// Three levels: each from all above, and each from the next alone.
 pub fn hierarchies() -> Figure {
-    let mut drawing = Drawing::new(390.0);
+    let mut drawing = Drawing::new(398.0);
     let (down, up) = (Stroke::new(SERIES[1]), Stroke::new(SERIES[0]).dashed());
     let heights = [335.0, 245.0, 155.0, 65.0];
     for (x, name, markovian) in [(130.0, "general", false), (390.0, "Markovian", true)] {

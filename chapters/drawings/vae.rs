@@ -18,7 +18,7 @@ pub fn flow() -> Figure {
         drawing.label((x, y - 3.0), name, Anchor::Middle, INK);
         drawing.label((x, y + 18.0), shape, Anchor::Middle, MUTED);
     };
-    place(58.0, 60.0, 96.0, "image $x$", "64 levels", INK);
+    place(58.0, 60.0, 96.0, "image $x$", "64 pixels", INK);
     place(205.0, 60.0, 110.0, "encoder", "network $φ$", SERIES[0]);
     place(365.0, 60.0, 120.0, "$μ$, $log σ$", "16 + 16", INK);
     place(365.0, 175.0, 120.0, "$z = μ + σ ε$", "16 latents", INK);

@@ -235,9 +235,9 @@ impl Drawing {
             "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-family=\"{FONT}\" font-size=\"{LETTERS}\" fill=\"{}\">",
             hex(color)
         );
-        let mut shift = 0.0;
+        let mut shift = 0;
         for run in runs(text) {
-            let wanted = f64::from(run.level) * -5.0;
+            let wanted = -5 * run.level;
             let size = if run.level == 0 { LETTERS } else { INDICES };
             let style = if run.maths { " font-style=\"italic\"" } else { "" };
             let words =
