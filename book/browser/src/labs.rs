@@ -28,10 +28,14 @@ pub struct Options {
     pub native: PathBuf,
     /// axe-core's `axe.min.js`; without it, accessibility is not checked.
     pub axe: Option<PathBuf>,
+    /// The chapters whose programs are run in their pages.
+    pub programs: Vec<String>,
 }
 
 /// How long a lab may take to say something, on a machine that is busy with others.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a chapter's program may take.
+const LONGEST: Duration = Duration::from_secs(900);
 /// Two numbers agree within this share of the larger, or of one: the sums of f32 in a page
 /// are added in another order.
 const TOLERANCE: f64 = 2e-3;
@@ -71,6 +75,12 @@ pub fn check(options: &Options) -> Result<bool> {
         }
         labs.reader.close(&window)?;
     }
+    let window = labs.reader.window(View::ALL[0])?;
+    for program in &options.programs {
+        labs.program(&window, program)?;
+    }
+    labs.without_webassembly(&window)?;
+    labs.reader.close(&window)?;
     Ok(labs.reader.report.print("labs, light and dark, 1280 and 390 px", begun.elapsed()))
 }
 
@@ -92,7 +102,7 @@ impl Operator {
         let (name, page, seen) =
             (text(&lab["lab"]), text(&lab["page"]), window.view.name());
         let session = &window.session;
-        self.reader.open(session, page)?;
+        self.find(session, page, name)?;
         let fault = |reader: &mut Reader, message: String| {
             reader.report.fault(page, &seen, format!("the lab {name} {message}"));
         };
@@ -106,15 +116,6 @@ impl Operator {
                 "is loaded before anybody asks; load it on demand".into(),
             );
         }
-        self.evaluate(
-            session,
-            &format!(
-                "window.lab = document.querySelector('section.lab[data-lab=\"{name}\"]');
-                 window.spoken = lab.querySelector('.lab-spoken'); lab.scrollIntoView({{block: 'start'}});
-                 window.named = (name) => [...lab.querySelectorAll('button')].find((b) => b.textContent.includes(name))
-                     ?? [...lab.querySelectorAll('label')].find((l) => l.textContent === name)?.control; 0"
-            ),
-        )?;
         // Light views start a lab by keyboard, dark ones by pointer.
         let first = format!("lab.querySelector('button')");
         self.press(window, &first)?;
@@ -183,6 +184,70 @@ impl Operator {
         self.reader.layout(page, &seen, &facts);
         self.reader.finish(session, page, &seen)?;
         Ok(())
+    }
+
+    /// Opens a page and finds a lab there.
+    fn find(&mut self, session: &str, page: &str, name: &str) -> Result<()> {
+        self.reader.open(session, page)?;
+        self.evaluate(
+            session,
+            &format!(
+                "window.lab = document.querySelector('section.lab[data-lab=\"{name}\"]');
+                 window.spoken = lab.querySelector('.lab-spoken'); lab.scrollIntoView({{block: 'start'}});
+                 window.named = (name) => [...lab.querySelectorAll('button')].find((b) => b.textContent.includes(name))
+                     ?? [...lab.querySelectorAll('label')].find((l) => l.textContent === name)?.control; 0"
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// "Run this chapter": at the settings of the book, every number is the book's.
+    fn program(&mut self, window: &Window, program: &str) -> Result<()> {
+        let (session, page) = (&window.session, format!("{program}.html"));
+        self.find(session, &page, &format!("run-{program}"))?;
+        self.press(window, "lab.querySelector('button')")?;
+        self.hear(session)?;
+        let begun = Instant::now();
+        self.press(window, "named('Run')")?;
+        let mut says = String::new();
+        while begun.elapsed() < LONGEST
+            && !["Agrees", "Differs", "The run"].iter().any(|word| says.starts_with(word))
+        {
+            sleep(Duration::from_millis(300));
+            says = text(&self.evaluate(session, "spoken.textContent")?).to_owned();
+        }
+        println!("{program}: {says}");
+        let figures =
+            self.evaluate(session, "lab.querySelectorAll('.lab-figures img').length")?;
+        if !says.starts_with("Agrees with the book: ") || figures.as_u64() == Some(0) {
+            let message = format!(
+                "its program, run in the page with {figures} figures, says \"{says}\"; compare it with the snapshot"
+            );
+            self.reader.report.fault(&page, &window.view.name(), message);
+        }
+        self.reader.finish(session, &page, &window.view.name())
+    }
+
+    /// A browser without WebAssembly is told so in a sentence, and the page stays whole.
+    fn without_webassembly(&mut self, window: &Window) -> Result<()> {
+        let (session, page) = (&window.session, "ch02_elbo.html");
+        self.find(session, page, "ch02-gap")?;
+        self.evaluate(
+            session,
+            "Object.defineProperty(window, 'WebAssembly', {value: undefined}); 0",
+        )?;
+        self.press(window, "lab.querySelector('button')")?;
+        sleep(Duration::from_millis(500));
+        let says = self.evaluate(session, "lab.querySelector('.lab-says').textContent")?;
+        let whole =
+            self.evaluate(session, "lab.querySelector('button').disabled === false")?;
+        if !text(&says).contains("this browser has no WebAssembly") || whole != json!(true)
+        {
+            let message =
+                format!("a browser without WebAssembly is told \"{}\"", text(&says));
+            self.reader.report.fault(page, &window.view.name(), message);
+        }
+        self.reader.finish(session, page, &window.view.name())
     }
 
     fn evaluate(&mut self, session: &str, expression: &str) -> Result<Value> {

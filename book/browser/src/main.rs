@@ -49,6 +49,13 @@ enum Task {
         /// axe-core's axe.min.js, to check accessibility as well
         #[arg(long)]
         axe: Option<PathBuf>,
+        /// The chapters whose programs are run in their pages
+        #[arg(
+            long,
+            value_delimiter = ',',
+            default_value = "ch01_latent_variables,ch02_elbo,ch05_vdm,ch06_learned_snr"
+        )]
+        programs: Vec<String>,
     },
     /// Print the whole built site to a PDF
     Pdf {
@@ -81,13 +88,14 @@ fn run(task: Task) -> Result<ExitCode> {
             })?;
             Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
-        Task::Labs { native, axe } => {
+        Task::Labs { native, axe, programs } => {
             let faulty = labs::check(&labs::Options {
                 site: book.join("book"),
                 prefix: site_url(&book)?,
                 operated: book.join("lab/operated.json"),
                 native,
                 axe,
+                programs,
             })?;
             Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }

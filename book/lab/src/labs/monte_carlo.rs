@@ -34,8 +34,9 @@ impl Lab for MonteCarlo {
         let log_p = d as f64 * log_p();
         Ok(json!({
             "says": format!(
-                "{draws} draws in {d} dimensions: log p(x) is {log_p:.3}, the estimate {:.3}. \
+                "{draws} draws in {d} {}: log p(x) is {log_p:.3}, the estimate {:.3}. \
                  The largest weight has {:.1} % of the sum; the effective sample size is {size:.1}.",
+                if d == 1 { "dimension" } else { "dimensions" },
                 log_p + log_error, 100.0 * largest
             ),
             "shares": drawn(shares.iter().map(|s| 100.0 * s)),
