@@ -29,3 +29,8 @@ fn ch06_learned_snr() {
 fn ch07_three_parameterizations() {
     same_on_one_thread_and_on_two("ch07_three_parameterizations");
 }
+
+#[test]
+fn ch11_flow_matching() {
+    same_on_one_thread_and_on_two("ch11_flow_matching");
+}
