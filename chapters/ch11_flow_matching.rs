@@ -2,6 +2,8 @@
 
 #[path = "ch11_flow_matching/blobs.rs"]
 mod blobs;
+#[path = "ch11_flow_matching/bounds.rs"]
+mod bounds;
 #[path = "ch11_flow_matching/crossings.rs"]
 mod crossings;
 #[path = "ch11_flow_matching/digits.rs"]
@@ -30,7 +32,8 @@ use elbo_to_diffusion::{
     error::Result,
 };
 
-use digits::{Digits, bounds};
+use bounds::bounds;
+use digits::Digits;
 use plane::Plane;
 
 #[global_allocator]
@@ -71,12 +74,12 @@ fn run(chapter: &mut Chapter) -> Result<()> {
 
     let (linear, digits) = (setting.linear(), networks.digits);
     let of_chapter_5 = digits.of_chapter_5()?;
-    let bounds = [
+    let of_all = [
         bounds(chapter, &data, &linear, "u, flow matching", &digits.velocity)?,
         bounds(chapter, &data, &linear, "odds, flow matching", &digits.odds)?,
         bounds(chapter, &data, &linear, "odds, bound", &of_chapter_5)?,
     ];
-    digits::report(chapter, &data, &linear, &bounds)?;
+    bounds::report(chapter, &data, &linear, &of_all)?;
     samples::few_calls(chapter, &data, &linear, &digits, &of_chapter_5)
 }
 

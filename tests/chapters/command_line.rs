@@ -90,6 +90,22 @@ fn a_chapter_that_starts_from_other_weights_trains_and_saves_none() {
 }
 
 #[test]
+fn flow_matching_takes_the_digits_and_its_own_weights() {
+    let chapter = "ch11_flow_matching";
+    refused_by(chapter, &["--data", "mnist"], 2, &[chapter, "leave out --data mnist"]);
+    refused_by(chapter, &["--preset", "full"], 2, &[chapter, "leave out --preset full"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().to_string_lossy().into_owned();
+    let weights = chapter_5().weights();
+    refused_by(
+        chapter,
+        &["--out", &out, "--load", &weights.to_string_lossy()],
+        1,
+        &["holds weights of ch05_vdm", chapter, "--save"],
+    );
+}
+
+#[test]
 fn autoencoders_have_one_preset_for_the_digits() {
     for chapter in ["ch03_vae", "ch04_hvae"] {
         refused_by(

@@ -31,6 +31,11 @@ fn ch07_three_parameterizations() {
 }
 
 #[test]
+fn ch11_flow_matching() {
+    same_on_one_thread_and_on_two("ch11_flow_matching");
+}
+
+#[test]
 fn ch12_masks() {
     same_on_one_thread_and_on_two("ch12_masks");
 }

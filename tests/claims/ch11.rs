@@ -86,3 +86,25 @@ fn reflow_keeps_what_it_is_given() -> Outcome {
     assert_close(kept, ends, TOLERANCE);
     Ok(())
 }
+
+/// Pairs (eps, end of its flow) on the line at t = 1/2: the mean of x given the point, which
+/// is the end of the one line through it, against x_hat that the score of the points would
+/// give by the formula for independent noise. They are apart.
+#[test]
+fn no_denoiser_after_reflow() -> Outcome {
+    let data = bumps()?;
+    let end = |eps: f64| carried(|z, t| velocity(&data, z, t), eps, 400);
+    let t = 0.5;
+    let place = |eps: f64| (1.0 - t) * end(eps) + t * eps;
+    // The density of the points is that of eps over the slope of the place by eps.
+    let log_density = |eps: f64| {
+        -0.5 * eps * eps - derivative(place, eps).ln() - 0.5 * std::f64::consts::TAU.ln()
+    };
+    for eps in [-1.0, 0.4] {
+        let score = derivative(log_density, eps) / derivative(place, eps);
+        // E[x|z] = (z + t^2 score) / (1 - t), if the noise were independent.
+        let tweedie = (place(eps) + t * t * score) / (1.0 - t);
+        assert!((tweedie - end(eps)).abs() > 0.05, "{tweedie} {}", end(eps));
+    }
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use elbo_to_diffusion::{
     flow::Solver,
-    oracle::{Estimate, NoiseLevel, Rule, ScalarMixture},
+    oracle::{Error, Estimate, NoiseLevel, Rule, ScalarMixture},
 };
 
 use crate::support::{
@@ -14,7 +14,7 @@ use crate::tex::{Values, digest, tex};
 const TIMES: [f64; 5] = [0.05, 0.3, 0.5, 0.75, 0.95];
 
 /// Two bumps on the line, of different widths.
-fn bumps() -> Result<ScalarMixture, elbo_to_diffusion::oracle::Error> {
+fn bumps() -> Result<ScalarMixture, Error> {
     ScalarMixture::new(&[0.35, 0.65], &[-0.8, 0.9], &[0.09, 0.16])
 }
 
@@ -43,11 +43,13 @@ fn velocity(data: &ScalarMixture, z: f64, t: f64) -> f64 {
     -(z + t * law(data, t).score(z)) / (1.0 - t)
 }
 
-/// Where the flow carries z from time 1 to t: the point below which as much of the law
-/// lies, by bisection.
-fn carried(data: &ScalarMixture, eps: f64, t: f64) -> f64 {
-    let noise = |x: f64| ScalarMixture::new(&[1.0], &[0.0], &[1.0]).map(|law| law.cdf(x));
-    let (law, share) = (law(data, t), noise(eps).unwrap_or(f64::NAN));
+/// The law of the noise.
+fn noise() -> Result<ScalarMixture, Error> {
+    ScalarMixture::new(&[1.0], &[0.0], &[1.0])
+}
+
+/// The point below which this share of a law lies, by bisection.
+fn quantile(law: &ScalarMixture, share: f64) -> f64 {
     let (mut low, mut high) = (-12.0, 12.0);
     for _ in 0..80 {
         let middle = 0.5 * (low + high);
@@ -56,11 +58,16 @@ fn carried(data: &ScalarMixture, eps: f64, t: f64) -> f64 {
     0.5 * (low + high)
 }
 
+/// Where the flow carries noise: on a line it keeps the order, so as much lies below.
+fn end(data: &ScalarMixture, noise: &ScalarMixture, eps: f64) -> f64 {
+    quantile(data, noise.cdf(eps))
+}
+
 /// A point of the line, with the scale, the ratio of powers and the noise level of the page,
 /// against z_t of that noise level. Kind: closed form.
 #[test]
 fn line_schedule() {
-    const TOLERANCE: f64 = 1e-12;
+    const TOLERANCE: f64 = 1e-10;
     let (page, mut rng) = (tex("line-schedule"), rng(1101));
     for t in TIMES {
         let level = NoiseLevel::from_abar((1.0 - t).powi(2) / ((1.0 - t).powi(2) + t * t));
@@ -73,7 +80,7 @@ fn line_schedule() {
             .number(r"\gamma(t)", level.gamma);
         for part in 0..3 {
             let sides = page.part(part, &values);
-            assert_relative(sides[0], sides[1], 100.0 * TOLERANCE);
+            assert_close(sides[0], sides[1], TOLERANCE);
         }
     }
 }
@@ -166,7 +173,7 @@ fn conditional_flow_matching() -> Outcome {
 fn same_gradient() -> Outcome {
     digest("same-gradient", "73537ddd463c");
     const TOLERANCE: f64 = 1e-9;
-    let (data, at) = (bumps()?, [0.3, -0.4, 0.8]);
+    let (data, at) = (bumps()?, [0.9, 0.7, -0.2]);
     for i in 0..3 {
         let moved = |by: f64| {
             let mut weights = at;
@@ -336,14 +343,18 @@ fn cost_split() -> Outcome {
             .sum();
         mean / (t * t)
     });
-    let times = Rule::gauss_legendre(16, 0.0, 1.0);
-    let (mut bend, mut ends, step) = (0.0, 0.0, 0.05);
-    for i in -110..=110 {
-        let eps = step * f64::from(i);
-        let weight = step * (-0.5 * eps * eps).exp() / std::f64::consts::TAU.sqrt();
-        let whole = eps - carried(&data, eps, 0.0);
+    // Over the data: up the flow, points that lie close stay close.
+    let (times, noise) = (Rule::gauss_legendre(24, 0.0, 1.0), noise()?);
+    let (mut bend, mut ends, step) = (0.0, 0.0, 0.01);
+    for i in -280..=350 {
+        let x = step * f64::from(i);
+        let (weight, share) = (step * data.log_prob(x).exp(), data.cdf(x));
+        let whole = quantile(&noise, share) - x;
         ends += weight * whole * whole;
-        let off = |t: f64| (whole - velocity(&data, carried(&data, eps, t), t)).powi(2);
+        let off = |t: f64| {
+            let z = quantile(&law(&data, t), share);
+            (whole - velocity(&data, z, t)).powi(2)
+        };
         bend += weight * times.integrate(off);
     }
     assert!(bend > 0.01 && least > 0.1, "{bend} {least}");
@@ -357,7 +368,7 @@ fn cost_split() -> Outcome {
 fn reflow_cost() -> Outcome {
     digest("reflow-cost", "d0534caea39c");
     const STANDARD_ERRORS: f64 = 4.0;
-    let (data, mut rng) = (bumps()?, rng(1104));
+    let (data, standard, mut rng) = (bumps()?, noise()?, rng(1104));
     let independent = Estimate::of(4000, || {
         let x = data.sample(&mut rng);
         (normal(&mut rng) - x).powi(2)
@@ -369,7 +380,7 @@ fn reflow_cost() -> Outcome {
     );
     let ends = Estimate::of(4000, || {
         let eps = normal(&mut rng);
-        (eps - carried(&data, eps, 0.0)).powi(2)
+        (eps - end(&data, &standard, eps)).powi(2)
     });
     let error = independent.standard_error().hypot(ends.standard_error());
     assert!(ends.mean() < independent.mean() - STANDARD_ERRORS * error);
@@ -383,21 +394,21 @@ fn reflow_cost() -> Outcome {
 fn reflow_on_the_line() -> Outcome {
     digest("reflow-on-the-line", "601ec1cfb2de");
     const TOLERANCE: f64 = 1e-9;
-    let data = bumps()?;
+    let (data, noise) = (bumps()?, noise()?);
     // The noise whose line passes through z at t: there is one, because the ends keep their
     // order.
     let through = |z: f64, t: f64| {
         let (mut low, mut high) = (-8.0, 8.0);
         for _ in 0..70 {
             let eps = 0.5 * (low + high);
-            let there = (1.0 - t) * carried(&data, eps, 0.0) + t * eps;
+            let there = (1.0 - t) * end(&data, &noise, eps) + t * eps;
             if there < z { low = eps } else { high = eps }
         }
         0.5 * (low + high)
     };
     let velocity = |z: f64, t: f64| {
         let eps = through(z, t);
-        eps - carried(&data, eps, 0.0)
+        eps - end(&data, &noise, eps)
     };
     for eps in [-1.3, -0.2, 0.9] {
         let mut z = eps;
@@ -405,7 +416,7 @@ fn reflow_on_the_line() -> Outcome {
             z -= 0.1 * velocity(z, 1.0 - 0.1 * f64::from(i));
         }
         assert_close(z, eps - velocity(eps, 1.0), TOLERANCE);
-        assert_close(z, carried(&data, eps, 0.0), TOLERANCE);
+        assert_close(z, end(&data, &noise, eps), TOLERANCE);
     }
     Ok(())
 }
