@@ -95,7 +95,7 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, rows: &[Row]) -> Result<()>
 }
 
 /// Draws what was recorded: the energy distance of each sampler by its calls.
-pub fn draw_recorded(chapter: &Chapter) -> Result<()> {
+pub fn draw_recorded(chapter: &Chapter, data: &Dataset) -> Result<()> {
     // "DDIM, 20 calls  0.312  0.023  ...": name, calls and distance.
     let row = |line: &'static str| -> Option<(&'static str, f64, f64)> {
         let (name, numbers) = line.split_once("  ")?;
@@ -108,10 +108,17 @@ pub fn draw_recorded(chapter: &Chapter) -> Result<()> {
         let points = own.map(|(_, calls, distance)| (*calls, *distance));
         Series::new(sampler.name(), Style::LineAndDots, points)
     };
+    let mut series: Vec<_> = Sampler::ALL.into_iter().map(curve).collect();
+    let real = energy_distance(&data.train, &data.test)?.value;
+    series.push(Series::new(
+        "training images",
+        Style::Reference,
+        [(5.0, real), (200.0, real)],
+    ));
     let plot = Plot {
         x: Axis::log("calls of the network"),
-        y: Axis::log("energy distance (grey levels)"),
-        series: Sampler::ALL.into_iter().map(curve).collect(),
+        y: Axis::linear("energy distance").range(0.0, 1.05),
+        series,
     };
     chapter.figure("quality", &plot.draw()?)
 }
