@@ -1,14 +1,29 @@
 //! The unit tests of what one chapter alone uses. They stand in its files, and `cargo test`
 //! runs none of an example's.
 
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch09_guidance/bounds.rs"]
+mod bounds;
 #[path = "../chapters/ch01_latent_variables/class_mixture.rs"]
 mod class_mixture;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch09_guidance/classifier.rs"]
+mod classifier;
 #[path = "../chapters/ch02_elbo/contour.rs"]
 mod contour;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch09_guidance/guide.rs"]
+mod guide;
 #[allow(dead_code, reason = "the chapter uses all of it")]
 #[path = "../chapters/ch09_guidance/line.rs"]
 mod line;
 #[path = "../chapters/ch03_vae/linear_vae.rs"]
 mod linear_vae;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch09_guidance/measure.rs"]
+mod measure;
 #[path = "../chapters/ch02_elbo/surface.rs"]
 mod surface;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../chapters/ch09_guidance/train.rs"]
+mod train;
