@@ -145,3 +145,48 @@ impl ByLabel {
         sum / (count - labels.len() as f64).max(1.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two images in two passes: the first is of label 3 by a wide margin, the second of
+    /// label 0 or 1.
+    fn bounds() -> ByLabel {
+        let bound = |label: usize, pass: usize| {
+            let first = if label == 3 { 80.0 } else { 200.0 };
+            // In the first pass label 0 is ahead, in the second label 1.
+            let second = if label < 2 { 90.0 + ((label + pass) % 2) as f64 } else { 300.0 };
+            vec![first, second]
+        };
+        ByLabel((0..CLASSES).map(|label| vec![bound(label, 0), bound(label, 1)]).collect())
+    }
+
+    #[test]
+    fn the_lowest_bound_chooses() {
+        // The first image is always right; the second is 0 in the first pass alone.
+        let [one, both] = bounds().accuracy(&[3, 0]);
+        assert_eq!((one, both), (0.75, 1.0));
+        assert_eq!(bounds().accuracy(&[4, 7]), [0.0, 0.0]);
+        assert_eq!(bounds().told(&[3, 0]), 0.5 * (80.0 + 90.5));
+    }
+
+    #[test]
+    fn the_label_is_summed_out_by_the_other_pass() {
+        // The first image: certain of its label, 80 + log 10. The second: r from one pass
+        // is (p, 1 - p) with odds e, and weighs 91 and 90 of the other.
+        let p = 1.0 / (1.0 + (-1.0_f64).exp());
+        let entropy = -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
+        let second = p * 91.0 + (1.0 - p) * 90.0 - entropy;
+        let expected = 0.5 * (80.0 + second) + 10.0_f64.ln();
+        assert!((bounds().summed_out() - expected).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_noise_of_a_difference_is_that_between_passes() {
+        // Of label 0, label 1 goes from 1 to -1, all others from 210 to 209; the first
+        // image has no noise.
+        let expected = (0.5 * 4.0 + 8.0 * 0.5) / 18.0;
+        assert!((bounds().noise_of_difference(&[3, 0]) - expected).abs() < 1e-9);
+    }
+}

@@ -126,3 +126,7 @@ impl Sampler<'_> {
     }
     // ANCHOR_END: classified
 }
+
+#[cfg(test)]
+#[path = "guide_tests.rs"]
+mod tests;

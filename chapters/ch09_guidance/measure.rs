@@ -114,3 +114,36 @@ pub fn first_of_each(images: &Images, each: usize) -> Samples {
         labels: chosen.iter().map(|&i| labels[i]).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use elbo_to_diffusion::data::digits::digits;
+
+    use super::*;
+
+    /// Images of one grey pixel each, and blank otherwise.
+    fn dots(levels: &[u8]) -> Images {
+        let image = |level: &u8| [vec![*level], vec![0; 63]].concat();
+        let pixels = levels.iter().flat_map(image).collect();
+        digits().expect("the embedded digits").test.with_pixels(pixels)
+    }
+
+    #[test]
+    fn an_image_is_covered_within_the_third_neighbour() {
+        // Of 0, 1, 2, 3 the third neighbours are 3, 2, 2 and 3 away; that of 10 is 9.
+        let others = dots(&[0, 1, 2, 3, 10]);
+        assert_eq!(covered(&dots(&[6, 7]), &others), 1.0);
+        assert_eq!(covered(&dots(&[16]), &dots(&[0, 1, 2, 3])), 0.0);
+        // 6 is as far from 3 as 0 is; 7 is farther.
+        assert_eq!(covered(&dots(&[6, 7]), &dots(&[0, 1, 2, 3])), 0.5);
+    }
+
+    #[test]
+    fn entropy_is_that_within_the_classes() {
+        // One class of two equally frequent levels, one that is all alike: half a bit in
+        // one pixel of 64.
+        let found = entropy_within(&dots(&[3, 5, 7, 7]), &[0, 0, 1, 1]);
+        assert!((found - 0.5 / 64.0).abs() < 1e-12, "{found}");
+        assert_eq!(share(&[1, 2, 3, 4], &[1, 2, 0, 0]), 0.5);
+    }
+}
