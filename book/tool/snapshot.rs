@@ -58,8 +58,8 @@ impl Snapshots {
 
     /// What prints the report, as one would type it; `None` where a test wrote it down.
     ///
-    /// `ch05_vdm_full` is what `ch05_vdm` prints of the weights that its full preset
-    /// learned.
+    /// `ch05_vdm_full` is what `ch05_vdm` prints with its full preset: of the weights that
+    /// it learned, where the tests keep these.
     pub fn command(&self, report: &str) -> Option<String> {
         let chapters = self.folder.ancestors().nth(2)?.join("chapters");
         let is_program = |name: &str| chapters.join(format!("{name}.rs")).is_file();
@@ -67,9 +67,12 @@ impl Snapshots {
             return Some(format!("cargo run --example {report}"));
         }
         let program = report.strip_suffix("_full").filter(|name| is_program(name))?;
-        Some(format!(
-            "cargo run --example {program} -- --preset full --load tests/weights/{report}.safetensors"
-        ))
+        let run = format!("cargo run --example {program} -- --preset full");
+        let weights = format!("weights/{report}.safetensors");
+        match self.folder.with_file_name(&weights).is_file() {
+            true => Some(format!("{run} --load tests/{weights}")),
+            false => Some(run),
+        }
     }
 
     fn sections(&self, chapter: &str) -> Result<Rc<Vec<Section>>, String> {
@@ -476,6 +479,11 @@ mod tests {
             snapshots.command("ch05_vdm").as_deref(),
             Some("cargo run --example ch05_vdm")
         );
+        let full = "cargo run --example ch05_vdm -- --preset full";
+        assert_eq!(snapshots.command("ch05_vdm_full").as_deref(), Some(full));
+        let weights = root.path().join("tests/weights");
+        fs::create_dir_all(&weights).expect("a folder");
+        fs::write(weights.join("ch05_vdm_full.safetensors"), "").expect("a file");
         let full = "cargo run --example ch05_vdm -- --preset full --load tests/weights/ch05_vdm_full.safetensors";
         assert_eq!(snapshots.command("ch05_vdm_full").as_deref(), Some(full));
         assert_eq!(snapshots.command("weights_ch05"), None);

@@ -145,7 +145,47 @@ fn others_on_the_test_images() {
     assert!(line(REPORT, "independent pixels")[0] < least);
 }
 
-/// Damage of a file with labels of the shipped codec: 1000 with other bytes are refused; of
+/// The bytes of a file of seven labelled images, place by place: digests computed here from
+/// the images, the shipped weights and the file itself.
+#[test]
+fn layout_of_the_header() -> Result<()> {
+    let (data, vdm, device) = shipped(Preset::Quick)?;
+    let (codec, images) = (vdm.codec(&data, &device), first(&data, 7));
+    let file = codec.encode(&images, Format::Csv, |_| {})?;
+    let hash = |parts: &[&[u8]]| Sha256::digest(parts.concat()).to_vec();
+    assert_eq!(&file[..12], b"ELBO\x01\0\x01\0\x07\0\0\0");
+    let weights: &[u8] = include_bytes!("../../chapters/weights/ch05_vdm.safetensors");
+    assert_eq!(file[12..16], hash(&[weights])[..4]);
+    let labels = images.labels.as_deref().expect("labels");
+    assert_eq!(file[20..28], hash(&[&images.levels, labels])[..8]);
+    assert_eq!(file[28..34], hash(&[&file[..28], &file[34..]])[..6]);
+    assert_eq!(Header::LENGTH, 34);
+    // As IDX, without labels, and nothing on the stack.
+    let none = Digits { levels: Vec::new(), labels: None };
+    let empty = codec.encode(&none, Format::Idx, |_| {})?;
+    assert_eq!((empty[6], empty.len()), (2, 34));
+    assert_eq!(empty[16..20], file[16..20]);
+    Ok(())
+}
+
+/// The recorded seconds and rates: each rate is the images over the seconds, all are above
+/// 60 a second, and more images go faster.
+#[test]
+fn recorded_speed() {
+    const RECORD: &str = include_str!("../../benches/recorded/codec.txt");
+    let rows = [100.0, 447.0, 1797.0]
+        .map(|images| (images, line(RECORD, &format!("{images} digits"))));
+    for (images, row) in &rows {
+        for (seconds, rate) in row[..2].iter().zip(&row[2..]) {
+            assert!((images / seconds / rate - 1.0).abs() < 0.01, "{images} {seconds}");
+            assert!(*rate > 60.0);
+        }
+    }
+    assert!(rows.windows(2).all(|pair| pair[0].1[2] < pair[1].1[2]));
+    assert!(rows.windows(2).all(|pair| pair[0].1[3] < pair[1].1[3]));
+}
+
+/// Damage of a file of the shipped codec: 1000 with other bytes are refused; of
 /// 100 whose first digest was made right again, none is called good unless its images are.
 #[test]
 fn damaged_files() -> Result<()> {

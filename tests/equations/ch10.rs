@@ -12,7 +12,7 @@ use crate::tex::{Values, digest, tex};
 
 /// A push as the page prints it.
 fn push(s: u128, f: u128, from: u128, r: u32) -> u128 {
-    (s / f << r) + from + s % f
+    ((s / f) << r) + from + s % f
 }
 
 /// A table of so many rows, each a distribution.

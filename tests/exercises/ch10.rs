@@ -33,7 +33,7 @@ const PLACES: [u128; 3] = [0, 10, 15];
 impl Number {
     fn push(&mut self, symbol: usize) {
         let (f, from) = (UNITS[symbol], PLACES[symbol]);
-        self.0 = (self.0 / f << 4) + from + self.0 % f;
+        self.0 = ((self.0 / f) << 4) + from + self.0 % f;
     }
 
     fn pop(&mut self) -> usize {
