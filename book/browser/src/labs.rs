@@ -117,8 +117,7 @@ impl Operator {
             );
         }
         // Light views start a lab by keyboard, dark ones by pointer.
-        let first = format!("lab.querySelector('button')");
-        self.press(window, &first)?;
+        self.press(window, "lab.querySelector('button')")?;
         if let Err(error) = self.hear(session) {
             fault(
                 &mut self.reader,

@@ -10,6 +10,9 @@
 //! | [`labs`] | a lab for each idea |
 //! | `page` | what JavaScript calls, on WebAssembly only |
 
+// Two chapters share a file.
+#![allow(clippy::duplicate_mod)]
+
 #[path = "../../../tests/chapters/agreement.rs"]
 #[allow(dead_code)]
 mod agreement;

@@ -33,7 +33,7 @@ export function pictures(box) {
                 const side = Math.round(Math.sqrt(values.length));
                 const pixels = values.map((_, i) =>
                     shape("rect", { x: i % side, y: Math.floor(i / side), width: 1.02, height: 1.02, fill: "var(--fig-ink)" }));
-                const svg = shape("svg", { viewBox: `0 0 ${side} ${side}`, "aria-hidden": "true" },
+                const svg = shape("svg", { viewBox: `0 0 ${side} ${side}`, "shape-rendering": "crispEdges", "aria-hidden": "true" },
                     shape("rect", { width: side, height: side, fill: "var(--fig-paper)" }), ...pixels);
                 const name = element("span");
                 box.append(element("div", { class: "lab-picture" }, svg, name));
