@@ -54,6 +54,7 @@ fn run(chapter: &mut Chapter) -> Result<()> {
     let bounds = bound::bounds(chapter, &data, &model)?;
     bound::report(chapter, &data, &bounds)?;
     samples::pictures(chapter, &data, &model)?;
+    quality::draw_recorded(chapter)?;
     latents::round_trip(chapter, &data, &model)?;
     latents::interpolation(chapter, &data, &model)
 }

@@ -5,6 +5,7 @@ use elbo_to_diffusion::{
     data::Dataset,
     error::Result,
     evaluation::samples::{Measured, energy_difference, energy_distance},
+    figure::{Axis, Plot, Series, Style},
     random::{Stream, rng},
     vdm::{Linear, Schedule},
 };
@@ -14,6 +15,9 @@ use crate::{
     model::Model,
     samples::{SPACING, Sampler, Start},
 };
+
+/// What `--preset full` printed once; it takes minutes.
+const RECORD: &str = include_str!("../../benches/recorded/flow.txt");
 
 /// Samples of each sampler.
 const SAMPLES: usize = 2000;
@@ -88,6 +92,28 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, rows: &[Row]) -> Result<()>
     let deviation = Number::exact(halves.standard_error, 3);
     report.row("their standard deviation", &deviation, "");
     Ok(())
+}
+
+/// Draws what was recorded: the energy distance of each sampler by its calls.
+pub fn draw_recorded(chapter: &Chapter) -> Result<()> {
+    // "DDIM, 20 calls  0.312  0.023  ...": name, calls and distance.
+    let row = |line: &'static str| -> Option<(&'static str, f64, f64)> {
+        let (name, numbers) = line.split_once("  ")?;
+        let (name, calls) = name.strip_suffix(" calls")?.split_once(", ")?;
+        Some((name, calls.parse().ok()?, numbers.split_whitespace().next()?.parse().ok()?))
+    };
+    let rows: Vec<_> = RECORD.lines().filter_map(row).collect();
+    let curve = |sampler: Sampler| {
+        let own = rows.iter().filter(|(name, ..)| *name == sampler.name());
+        let points = own.map(|(_, calls, distance)| (*calls, *distance));
+        Series::new(sampler.name(), Style::LineAndDots, points)
+    };
+    let plot = Plot {
+        x: Axis::log("calls of the network"),
+        y: Axis::log("energy distance (grey levels)"),
+        series: Sampler::ALL.into_iter().map(curve).collect(),
+    };
+    chapter.figure("quality", &plot.draw()?)
 }
 
 /// What is to be expected of real digits: training against test images, and mean and

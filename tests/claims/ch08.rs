@@ -111,12 +111,14 @@ fn sampler(name: &str) -> [f64; 4] {
 }
 
 /// The recorded distances: DPM-Solver++(2M) with 20 calls less 200 ancestral steps, within
-/// two of its standard errors, which is below .05. What real digits have: .19 for training
+/// half of its standard error, which is below .05; that of DDIM is above two of them. What real digits have: .19 for training
 /// images, .096 as the deviation of random halves with a mean of zero.
 #[test]
 fn twenty_calls_or_two_hundred() {
     let [distance, _, less, error] = sampler("DPM-Solver++(2M), 20 calls");
-    assert!(less.abs() < 2.0 * error && error < 0.05, "{less} {error}");
+    assert!(less.abs() < 0.5 * error && error < 0.05, "{less} {error}");
+    let [_, _, less, error] = sampler("DDIM, 20 calls");
+    assert!(less > 2.0 * error, "{less} {error}");
     let expected = |words| numbers_in(RECORD, words)[0];
     let training = expected("training against test images");
     assert_close(training, 0.19, 0.005);
