@@ -69,7 +69,7 @@ pub fn crossings(chapter: &mut Chapter, plane: &Plane) -> Result<()> {
         ("at random", &independently),
         ("nearest", &nearest),
         ("reflow of exact", &of_exact),
-        ("reflow of at random", &of_independent),
+        ("reflow of learned", &of_independent),
         ("rough", &rough),
         ("reflow of rough", &of_rough),
     ];
@@ -88,32 +88,31 @@ fn report(
     let report = &mut chapter.report;
     report.section("Bent and straight paths");
     report.row(
-        "|eps - x|^2 of pairs at random",
+        "squared length of random pairs",
         &Number::within(independent, 0.002, 3),
         "",
     );
-    report.row("of nearest pairs in a batch", &Number::within(near, 0.002, 3), "");
+    report.row("squared length of nearest pairs", &Number::within(near, 0.002, 3), "");
     let bent = |row: &Row| {
         let numbers =
             [Number::within(row.cost, 0.002, 3), Number::within(row.bend, 0.003, 3)];
         (row.name.to_string(), numbers.to_vec())
     };
     let table: Vec<_> = rows.iter().map(bent).collect();
-    report.table(&["pairs", "|eps - x|^2 of the flow", "bend"], &table);
+    report.table(&["pairs", "squared length of the flow", "bend"], &table);
     report.section("Few steps in the plane");
+    let thousandths =
+        |distance: f64| Number::within(1000.0 * distance, (2.0 * distance).max(0.3), 1);
     let few = |row: &Row| {
-        let distances =
-            row.distances.iter().map(|d| Number::within(d.0, (0.002 * d.0).max(5e-4), 4));
-        let error = Number::within(row.distances[4].1, 2e-4, 4);
+        let distances = row.distances.iter().map(|d| thousandths(d.0));
+        let error = Number::within(1000.0 * row.distances[4].1, 0.1, 1);
         (row.name.to_string(), distances.chain([error]).collect())
     };
     let table: Vec<_> = rows.iter().map(few).collect();
-    report.table(
-        &["pairs", "1 step", "2 steps", "4 steps", "8 steps", "flow", "s.e."],
-        &table,
-    );
-    report.row("other points of the data", &Number::within(same.0, 2e-4, 4), "");
-    report.row("its standard error", &Number::within(same.1, 2e-4, 4), "");
+    let header = ["pairs", "1 step", "2 steps", "4 steps", "8 steps", "flow", "s.e."];
+    report.table(&header, &table);
+    report.row("other points of the data", &thousandths(same.0), "");
+    report.row("its standard error", &Number::within(1000.0 * same.1, 0.1, 1), "");
 }
 
 /// Points of the data, and their mean distance to each other.

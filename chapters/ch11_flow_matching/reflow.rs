@@ -81,10 +81,10 @@ pub fn what_it_takes(chapter: &mut Chapter) -> Result<()> {
     let report = &mut chapter.report;
     report.section("What reflow takes away");
     for (name, number) in [
-        ("|eps - x|^2 of the pairs", pairs),
+        ("squared length of the pairs", pairs),
         ("least loss", least_loss),
         ("bend of the paths", bend),
-        ("|eps - x|^2 of the ends", ends),
+        ("squared length of the flow", ends),
         ("sum of the last three", least_loss + bend + ends),
     ] {
         report.row(name, &Number::exact(number, 6), "");

@@ -77,7 +77,7 @@ fn of_normal_data_the_bend_has_a_closed_form() {
 // ANCHOR_END: normal_data
 
 // ANCHOR: sorted
-/// Pairs on a line with the least sum of squares: the smallest with the smallest, and so on.
+/// The least sum of squares of pairs on a line: the smallest with the smallest, and so on.
 fn nearest_on_a_line(mut x: Vec<f64>, mut eps: Vec<f64>) -> f64 {
     x.sort_by(f64::total_cmp);
     eps.sort_by(f64::total_cmp);
