@@ -60,8 +60,8 @@ impl Causal {
     /// What to train, beside a masked network with this setting: at most `--steps` steps.
     ///
     /// On the digits, learning rate, dropout and batch lie among the best of some ten
-    /// settings that were tried on the validation images. More is not better there: wider
-    /// networks and longer runs, with moved digits too, ended above the quick preset. On
+    /// settings that were tried on the validation images. More was not better there: a
+    /// wider network and a longer run, on moved digits, ended above the quick preset. On
     /// MNIST nothing is tuned.
     pub fn setting(chapter: &Chapter, setting: &Setting) -> Self {
         let trunk = setting.trunk;
