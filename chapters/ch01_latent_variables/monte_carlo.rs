@@ -41,7 +41,6 @@ struct Measured {
 // ANCHOR: monte_carlo
 /// The variance s2 of the model z ~ N(0, I), x|z ~ N(z, s2 I), hence x ~ N(0, (1 + s2) I).
 const S2: f64 = 0.5;
-
 /// The variance of a coordinate of x. Each lies one standard deviation from its mean.
 const X2: f64 = 1.0 + S2;
 
