@@ -45,7 +45,7 @@ fn drawing_t_unevenly_is_one_more_weight() {
         .integrate(|gamma| logit_normal(gamma) * 0.5 * (-gamma).exp() * error(gamma));
     assert!((drawn / weighed - 1.0).abs() < 1e-9, "{drawn} {weighed}");
     // It leaves out both ends: the least noise, and the most.
-    let [low, middle, high] = [-16.0, 1.0, 16.0].map(|gamma| logit_normal(gamma));
+    let [low, middle, high] = [-16.0, 1.0, 16.0].map(logit_normal);
     assert!(low < 1e-3 * middle && high < middle, "{low} {middle} {high}");
 }
 // ANCHOR_END: logit_normal
