@@ -54,8 +54,8 @@ fn null_label() -> Outcome {
         for z in [-1.5, -0.3, 0.0, 0.8, 2.0] {
             let weights = posterior(z, level);
             let mut sum = 0.0;
-            for k in 0..3 {
-                sum += weights[k] * mean(&class(k)?, z);
+            for (k, weight) in weights.iter().enumerate() {
+                sum += weight * mean(&class(k)?, z);
             }
             assert_close(mean(&data()?, z), sum, TOLERANCE);
         }
