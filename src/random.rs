@@ -38,14 +38,14 @@ pub enum Stream {
     Gradient = 11,
     /// Draws from posteriors that are looked at by themselves.
     Posterior = 12,
-    /// Samples that are measured, beside those that are looked at.
-    MeasuredSamples = 20,
     /// Which labels a training step leaves out.
     Labels = 13,
-    /// Symbols of a small model that are coded.
-    Coding = 21,
     /// Which pixels are masked.
     Masks = 17,
+    /// Samples that are measured, beside those that are looked at.
+    MeasuredSamples = 20,
+    /// Symbols of a small model that are coded.
+    Coding = 21,
 }
 
 /// The generator of `stream` at `step`, for the run with this `seed`.
