@@ -30,7 +30,9 @@ impl MaskSchedule {
         (0..steps).map(at).chain([0.0]).collect()
     }
 }
+// ANCHOR_END: schedule
 
+// ANCHOR: reveal
 /// The probability that a pixel which is masked after a step was still seen before it,
 /// (abar_s - abar_t) / (1 - abar_t). Equation `mask-posterior`.
 ///
@@ -39,7 +41,7 @@ impl MaskSchedule {
 pub fn reveal_probability(abar_s: f64, abar_t: f64) -> f64 {
     (abar_s - abar_t) / (1.0 - abar_t)
 }
-// ANCHOR_END: schedule
+// ANCHOR_END: reveal
 
 /// Images of which some pixels are masked, side by side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

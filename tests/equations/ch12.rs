@@ -147,7 +147,7 @@ fn mask_bound() -> Outcome {
 /// extrapolated, against the same. Kind: quadrature, enumeration.
 #[test]
 fn mask_limit() -> Outcome {
-    digest("mask-limit", "c433f9fe40e3");
+    digest("mask-limit", "d9fb3784280f");
     const TOLERANCE: f64 = 1e-10;
     const EXTRAPOLATED: f64 = 1e-6;
     use std::f64::consts::FRAC_PI_2;
