@@ -73,6 +73,21 @@ fn train(out: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Waits until a run has written a whole checkpoint: one still being written has another
+/// name, and a run that is killed then leaves none to go on from.
+fn wait_for_checkpoint(out: &Path) {
+    let whole = |file: std::io::Result<std::fs::DirEntry>| {
+        file.is_ok_and(|f| f.path().extension().is_some_and(|e| e == "checkpoint"))
+    };
+    let start = Instant::now();
+    while !std::fs::read_dir(out.join("checkpoints"))
+        .is_ok_and(|mut files| files.any(whole))
+    {
+        assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint was written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The numbers of the report's loss curve.
 fn losses(output: &Output) -> Vec<f64> {
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -115,12 +130,7 @@ fn a_server_that_dies_leaves_a_sentence_and_a_checkpoint() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("a run");
-    let start = Instant::now();
-    let checkpoints = out.join("checkpoints");
-    while std::fs::read_dir(&checkpoints).map_or(0, Iterator::count) == 0 {
-        assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint was written");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for_checkpoint(&out);
     second.process.kill().expect("the server can be killed");
     let output = run.wait_with_output().expect("the run ends");
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -145,11 +155,7 @@ fn a_run_on_four_devices_does_not_go_on_on_one() {
     let mut run = train(&out, &["--steps", "100000", "--devices", "cpu,cpu,cpu,cpu"])
         .spawn()
         .expect("a run");
-    let start = Instant::now();
-    while std::fs::read_dir(out.join("checkpoints")).map_or(0, Iterator::count) == 0 {
-        assert!(start.elapsed() < Duration::from_secs(120), "no checkpoint was written");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for_checkpoint(&out);
     run.kill().and_then(|()| run.wait()).expect("the run can be killed");
     let mut resumed = Command::new(program());
     let output = resumed
