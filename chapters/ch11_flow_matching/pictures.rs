@@ -47,7 +47,7 @@ pub fn panels(panels: &[Panel], range: f64) -> Result<Figure> {
                 .margin(6)
                 .margin_top(28)
                 .x_label_area_size(24)
-                .y_label_area_size(26)
+                .y_label_area_size(32)
                 .build_cartesian_2d(-range..range, -range..range)
                 .map_err(cannot_draw)?;
             chart
