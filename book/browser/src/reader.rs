@@ -270,7 +270,10 @@ impl Reader {
 
     /// The milliseconds of processor time that each process has taken to run scripts, lay
     /// pages out and draw them.
-    fn work(&mut self) -> Result<BTreeMap<u64, f64>> {
+    ///
+    /// # Errors
+    /// Where Chromium does not tell.
+    pub fn work(&mut self) -> Result<BTreeMap<u64, f64>> {
         let processes = self.chromium.call(None, "SystemInfo.getProcessInfo", json!({}))?;
         let processes = processes["processInfo"]
             .as_array()
