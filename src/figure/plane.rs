@@ -31,13 +31,13 @@ pub fn squares(
         let text = || TextStyle::from((FONT, TEXT).into_font()).color(&INK);
         for (i, place) in area.split_evenly((rows, 2)).iter().enumerate().take(titles.len())
         {
-            let title = Text::new(titles[i].to_string(), (32, 6), text());
+            let title = Text::new(titles[i].to_string(), (38, 6), text());
             place.draw(&title).map_err(cannot_draw)?;
             let mut square = ChartBuilder::on(place)
                 .margin(6)
                 .margin_top(28)
                 .x_label_area_size(24)
-                .y_label_area_size(26)
+                .y_label_area_size(32)
                 .build_cartesian_2d(-range..range, -range..range)
                 .map_err(cannot_draw)?;
             square
