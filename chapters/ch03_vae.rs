@@ -39,7 +39,7 @@ mod plane;
 mod tighter;
 
 /// Steps between two observations of the terms of -ELBO.
-const EVERY: usize = 40;
+const EVERY: usize = 80;
 
 #[cfg(not(lab))]
 #[global_allocator]
