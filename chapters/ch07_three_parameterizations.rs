@@ -9,7 +9,7 @@ mod identities;
 #[path = "ch07_three_parameterizations/judge.rs"]
 mod judge;
 #[path = "ch07_three_parameterizations/score.rs"]
-mod score;
+pub(crate) mod score;
 
 use std::process::ExitCode;
 

@@ -55,6 +55,16 @@ pub fn run(name: &str, seed: f64, steps: f64) -> String {
     text(programs::run(name, seed, steps, hear).map_err(|e| e.to_string()))
 }
 
+/// Breaks, so that the browser test sees what a page says then: by a trap, or by asking for
+/// memory until there is none.
+#[wasm_bindgen]
+pub fn break_for_a_test(how: &str) {
+    assert!(how == "memory", "the lab was told to break");
+    loop {
+        std::mem::forget(std::hint::black_box(Vec::<u8>::with_capacity(1 << 26)));
+    }
+}
+
 fn text(answer: Result<Value, String>) -> String {
     answer.unwrap_or_else(|error| json!({ "error": error })).to_string()
 }

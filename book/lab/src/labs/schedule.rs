@@ -115,9 +115,23 @@ impl Lab for Bend {
             square += weight * weight * squared / PARTS as f64;
         }
         let gammas = schedule.grid(latents);
-        let steps =
-            gammas.windows(2).map(|s| denoising_weight(s[0], s[1]) * self.error(s[1])[0]);
-        let discrete: f64 = steps.sum();
+        let cost = |s: &[f64]| denoising_weight(s[0], s[1]) * self.error(s[1])[0];
+        let discrete: f64 = gammas.windows(2).map(cost).sum();
+        // Areas over the log SNR: the loss per unit of it, and each step spread over its own.
+        let area: Vec<_> = (0..=260)
+            .map(|i| f64::from(i) / 260.0)
+            .map(|t| {
+                let weight = diffusion_weight(&schedule, t) / schedule.slope(t);
+                let gamma = schedule.gamma(t);
+                drawn([-gamma, weight * self.error(gamma)[0] * self.bits])
+            })
+            .collect();
+        let mut steps = Vec::new();
+        for s in gammas.windows(2) {
+            let height = cost(s) * self.bits / (s[1] - s[0]);
+            let corners = [[-s[1], 0.0], [-s[1], height], [-s[0], height], [-s[0], 0.0]];
+            steps.push(corners.map(drawn));
+        }
         let variance = (square - mean * mean) * self.bits * self.bits;
         let (mean, discrete) = (mean * self.bits, discrete * self.bits);
         let grid: Vec<f64> = (0..=100).map(|i| f64::from(i) / 100.0).collect();
@@ -127,11 +141,15 @@ impl Lab for Bend {
         Ok(json!({
             "says": format!(
                 "On {IMAGES} test digits the diffusion loss is {mean:.3} bits per dimension in continuous time, and \
-                 {discrete:.3} with {latents} latents; one draw at a random time has variance {variance:.2}."
+                 {discrete:.3} with {latents} latents, of which {:.3} stick out; one draw at a random time has variance \
+                 {variance:.2}.",
+                discrete - mean,
             ),
             "grid": grid,
             "gamma": drawn(grid.iter().map(|&t| schedule.gamma(t))),
             "loss": drawn(loss),
+            "area": area,
+            "steps": steps,
             "points": points,
             "mean": mean, "discrete": discrete, "variance": variance,
         }))
