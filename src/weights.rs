@@ -116,9 +116,7 @@ pub fn read_part<M: Module>(
     let module = module.map(&mut replace);
     match replace.error {
         Some(why) => Err(why),
-        None if replace.used != there => {
-            Err("holds weights of another network".into())
-        }
+        None if replace.used != there => Err("holds weights of another network".into()),
         None => Ok(module),
     }
 }
