@@ -29,6 +29,8 @@ mod support;
 #[allow(dead_code, reason = "the chapter uses all of it")]
 #[path = "../../chapters/ch01_latent_variables/class_mixture.rs"]
 mod class_mixture;
+#[path = "../../src/codec/damage.rs"]
+mod damage;
 #[allow(dead_code, reason = "the chapter uses all of it")]
 #[path = "../../chapters/ch12_masks/estimators.rs"]
 mod estimators;

@@ -307,6 +307,7 @@ impl Reader {
                 "is torn apart at the end of a line; look at how the page ties punctuation to formulas",
             ),
             ("images", "is an image that does not show; correct its address or its size"),
+            ("cropped", "reaches beyond the edge of its picture; move it inside"),
             ("undescribed", "is an image without a text that describes it; give it one"),
             ("closed", "does not open on a click; look at the page's scripts"),
         ];
