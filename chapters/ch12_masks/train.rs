@@ -66,7 +66,7 @@ impl Causal {
     /// wider network and a longer run, on moved digits, ended above the quick preset. On
     /// MNIST, after 500 steps, 500 validation images cost 1.100 bits/dim with a learning
     /// rate of 2e-3, 1.092 with 5e-3, and 1.081 with pixels drawn by their entropy.
-    pub fn setting(chapter: &Chapter, setting: &Setting) -> Self {
+    pub fn setting(chapter: &mut Chapter, setting: &Setting) -> Self {
         let trunk = setting.trunk;
         let (steps, pixels, trunk) = match (chapter.preset(), chapter.data()) {
             (Preset::Quick, _) => (450, 1024, TrunkConfig { dropout: 0.3, ..trunk }),
@@ -77,7 +77,11 @@ impl Causal {
                 (6000, 4096, TrunkConfig { hidden: 320, blocks: 2, dropout: 0.0, ..trunk })
             }
         };
-        let steps = chapter.args.steps.map_or(steps, |given| given.min(steps));
+        // On the digits the steps that are counted are those of the masked network.
+        let steps = match chapter.data() {
+            DataChoice::Digits => chapter.args.steps.map_or(steps, |n| n.min(steps)),
+            DataChoice::Mnist => chapter.steps(steps),
+        };
         let training = Training { ema_decay: 0.99, ..Training::new(steps) };
         let training = match chapter.data() {
             DataChoice::Digits => Training { learning_rate: 5e-3, ..training },
