@@ -30,7 +30,8 @@ pub struct Options {
     pub axe: Option<PathBuf>,
     /// The chapters whose programs are run in their pages.
     pub programs: Vec<String>,
-    /// The labs to operate; all, where none is named.
+    /// The labs to operate, with `programs` for the chapters' programs and `broken` for what
+    /// is broken on purpose; all, where none is named.
     pub labs: Vec<String>,
 }
 
@@ -89,21 +90,25 @@ pub fn check(options: &Options) -> Result<bool> {
         report: Report::default(),
     };
     let mut labs = Operator { reader };
+    let wanted = |name: &str| {
+        options.labs.is_empty() || options.labs.iter().any(|wanted| wanted == name)
+    };
     for view in View::ALL {
         let window = labs.reader.window(view)?;
         for (lab, native) in array(&operated).zip(array(&native)) {
-            let wanted = options.labs.iter().any(|name| *name == text(&lab["lab"]));
-            if wanted || options.labs.is_empty() {
+            if wanted(text(&lab["lab"])) {
                 labs.lab(&window, lab, native)?;
             }
         }
         labs.reader.close(&window)?;
     }
     let window = labs.reader.window(View::ALL[0])?;
-    if options.labs.is_empty() {
+    if wanted("programs") {
         for program in &options.programs {
             labs.program(&window, program)?;
         }
+    }
+    if wanted("broken") {
         labs.broken(&window)?;
     }
     labs.reader.close(&window)?;
@@ -399,7 +404,8 @@ impl Operator {
             }
             println!("{what}: \"{says}\"");
             if button != begin {
-                // A new worker answers.
+                // A new worker answers; what was said before is spoken first.
+                sleep(Duration::from_millis(600));
                 self.evaluate(session, "breaks(null); spoken.textContent = ''; 0")?;
                 self.press(window, button)?;
                 let heard = self.hear(session)?;

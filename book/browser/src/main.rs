@@ -56,7 +56,7 @@ enum Task {
             default_value = "ch01_latent_variables,ch02_elbo,ch05_vdm,ch06_learned_snr"
         )]
         programs: Vec<String>,
-        /// Operate these labs alone, like ch02-gap, and run no program
+        /// Do these alone: a lab, like ch02-gap, `programs`, or `broken`
         labs: Vec<String>,
     },
     /// Print the whole built site to a PDF

@@ -23,7 +23,11 @@ thread_local! {
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| {
-        hears(&json!({"panic": panic.to_string()}).to_string());
+        let what = panic.payload_as_str().unwrap_or("something went wrong");
+        let place =
+            panic.location().map(|at| format!(" ({}, line {})", at.file(), at.line()));
+        let sentence = format!("{what}{}", place.unwrap_or_default());
+        hears(&json!({"panic": sentence}).to_string());
     }));
     progress::listen(|what| Box::new(Progress(what.into())));
 }

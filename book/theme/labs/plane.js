@@ -32,6 +32,8 @@ function sheet(box, change) {
                 return;
             }
             event.preventDefault();
+            // mdBook turns the page at an arrow key.
+            event.stopPropagation();
             const row = Math.min(SIDE - 1, Math.max(0, Math.floor(i / SIDE) + down));
             const column = Math.min(SIDE - 1, Math.max(0, (i % SIDE) + right));
             cells.forEach((other, k) => { other.tabIndex = k === row * SIDE + column ? 0 : -1; });

@@ -97,7 +97,7 @@ impl Lab for Flow {
                 solver.name(), if calls == 1 { "call" } else { "calls" }, 1e3 * error, 1e3 * twice,
             ),
             "exact": exact, "taken": taken, "arrive": drawn(arrive),
-            "error": error, "twice": twice,
+            "off": error, "off_by_twice": twice,
         }))
     }
 }

@@ -48,14 +48,24 @@ impl Lab for Guidance {
         let quick = request["quick"].as_bool().unwrap_or(false);
         let steps = STEPS[usize::from(quick)];
         let (mass, tilted) = self.classes.tilted_moments(w);
-        let guided = self.classes.guided(GAMMA_MAX, w, steps);
         let density = self.classes.guided_density(GAMMA_MAX, w, steps);
-        let about = if quick { "About, while it moves: " } else { "" };
+        // A flow of its own, for which a moving hand does not wait.
+        let guided = (!quick).then(|| self.classes.guided(GAMMA_MAX, w, steps));
+        let drawn = match guided {
+            Some(guided) => {
+                format!(
+                    "has mean {:.3} and variance {:.3}",
+                    said(guided.mean),
+                    guided.variance
+                )
+            }
+            None => "is measured when the hand rests".into(),
+        };
         Ok(json!({
             "says": format!(
-                "{about}w = {w:.1}. The tilted distribution has mean {:.3} and variance {:.3}; \
-                 what guidance draws has mean {:.3} and variance {:.3}.",
-                said(tilted.mean), tilted.variance, said(guided.mean), guided.variance
+                "w = {w:.1}. The tilted distribution has mean {:.3} and variance {:.3}; \
+                 what guidance draws {drawn}.",
+                said(tilted.mean), tilted.variance,
             ),
             "curves": [
                 self.still[0], self.still[1],
@@ -63,7 +73,7 @@ impl Lab for Guidance {
                 curve(density),
             ],
             "tilted": [tilted.mean, tilted.variance],
-            "guided": [guided.mean, guided.variance],
+            "guided": guided.map(|guided| [guided.mean, guided.variance]),
         }))
     }
 }

@@ -72,7 +72,7 @@ impl Labs {
 
 fn open(name: &str, files: &Files) -> Result<Box<dyn Lab>> {
     Ok(match name {
-        "ch01-monte-carlo" => Box::new(monte_carlo::MonteCarlo),
+        "ch01-monte-carlo" => Box::new(monte_carlo::MonteCarlo::default()),
         "ch02-gap" => Box::new(gap::Gap::new()),
         "ch03-latents" => Box::new(latents::Latents::new(files)?),
         "ch04-levels" => Box::new(levels::Levels::new(files)?),

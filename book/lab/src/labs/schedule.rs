@@ -19,6 +19,8 @@ use super::{Files, Lab, chapter_5_model, drawn, number, whole};
 const IMAGES: usize = 48;
 /// Noise levels at which the network is asked.
 const LEVELS: usize = 105;
+/// Steps of which each gets a rectangle.
+const OUTLINED: usize = 100;
 /// Parts of [0, 1] for integrals over t.
 const PARTS: usize = 2000;
 
@@ -126,11 +128,17 @@ impl Lab for Bend {
                 drawn([-gamma, weight * self.error(gamma)[0] * self.bits])
             })
             .collect();
-        let mut steps = Vec::new();
+        // Each a rectangle; of many, which are narrower than a line, the outline.
+        let mut steps: Vec<Vec<Vec<f64>>> = Vec::new();
         for s in gammas.windows(2) {
             let height = cost(s) * self.bits / (s[1] - s[0]);
-            let corners = [[-s[1], 0.0], [-s[1], height], [-s[0], height], [-s[0], 0.0]];
-            steps.push(corners.map(drawn));
+            let [foot, top] = [0.0, height].map(|y| [-s[1], -s[0]].map(|x| drawn([x, y])));
+            let ([left, right], [up, over]) = (foot, top);
+            match steps.last_mut() {
+                Some(outline) if latents > OUTLINED => outline.extend([up, over]),
+                None if latents > OUTLINED => steps.push(vec![left, up, over]),
+                _ => steps.push(vec![left, up, over, right]),
+            }
         }
         let variance = (square - mean * mean) * self.bits * self.bits;
         let (mean, discrete) = (mean * self.bits, discrete * self.bits);
