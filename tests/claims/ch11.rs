@@ -5,7 +5,7 @@ use elbo_to_diffusion::{
     oracle::{Error, Rule, ScalarMixture},
 };
 
-use crate::support::{Outcome, assert_close, derivative};
+use crate::support::{Outcome, assert_close, derivative, log_normal};
 
 /// Two bumps on the line.
 fn bumps() -> Result<ScalarMixture, Error> {
@@ -104,12 +104,24 @@ fn reflow_keeps_what_it_is_given() -> Outcome {
 
 /// Pairs (eps, end of its flow) on the line at t = 1/2: the mean of x given the point, which
 /// is the end of the one line through it, against x_hat that the score of the points would
-/// give by the formula for independent noise. They are apart.
+/// give by the formula for independent noise. They are apart; for pairs at random, by
+/// quadrature, they are not.
 #[test]
 fn no_denoiser_after_reflow() -> Outcome {
+    const TOLERANCE: f64 = 1e-6;
     let data = bumps()?;
     let end = |eps: f64| carried(|z, t| velocity(&data, z, t), eps, 400);
     let t = 0.5;
+    // E[x|z] = (z + t^2 score) / (1 - t), if the noise is independent.
+    let tweedie = |z: f64, score: f64| (z + t * t * score) / (1.0 - t);
+    let joint =
+        |x: f64, z: f64| (data.log_prob(x) + log_normal(z, (1.0 - t) * x, t * t)).exp();
+    let rule = Rule::gauss_legendre(200, -4.0, 4.0);
+    let log_mixed = |z: f64| rule.integrate(|x| joint(x, z)).ln();
+    for z in [-0.7, 0.3] {
+        let mean = rule.integrate(|x| x * joint(x, z)) / log_mixed(z).exp();
+        assert_close(tweedie(z, derivative(log_mixed, z)), mean, TOLERANCE);
+    }
     let place = |eps: f64| (1.0 - t) * end(eps) + t * eps;
     // The density of the points is that of eps over the slope of the place by eps.
     let log_density = |eps: f64| {
@@ -117,9 +129,8 @@ fn no_denoiser_after_reflow() -> Outcome {
     };
     for eps in [-1.0, 0.4] {
         let score = derivative(log_density, eps) / derivative(place, eps);
-        // E[x|z] = (z + t^2 score) / (1 - t), if the noise were independent.
-        let tweedie = (place(eps) + t * t * score) / (1.0 - t);
-        assert!((tweedie - end(eps)).abs() > 0.05, "{tweedie} {}", end(eps));
+        let found = tweedie(place(eps), score);
+        assert!((found - end(eps)).abs() > 0.05, "{found} {}", end(eps));
     }
     Ok(())
 }

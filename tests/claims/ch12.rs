@@ -194,3 +194,21 @@ fn mnist_by_neighbours() {
     assert!(all < line(MNIST, "learned, all test images")[0] - 0.1);
     assert_close(all, line(OTHERS, "neighbours before a pixel")[0], 0.001);
 }
+
+/// The recorded full preset: the masked network's bound against that of chapter 5's full
+/// preset in its report, on test and on validation images; its likelihood in rows against the causal network's, and that against the report
+/// of the default run.
+#[test]
+fn masks_with_convolutions() {
+    const RECORD: &str = include_str!("../../benches/recorded/full.txt");
+    const GAUSSIAN: &str = include_str!("../snapshots/ch05_vdm_full.snap");
+    const REPORT: &str = include_str!("../snapshots/ch12_masks.snap");
+    let of = |name: &str| line(block(RECORD, "ch12"), name)[0];
+    let gaussian = |name: &str| line(GAUSSIAN, name)[0] - 0.02;
+    let test = of("masked network, test");
+    assert!(test < gaussian("test bound"));
+    assert!(of("masked network, validation") < gaussian("validation bound"));
+    assert!(of("masked network in rows, test") < of("causal network, test") - 0.02);
+    let quick = line(REPORT, "causal network, test")[0];
+    assert!((0.0..0.01).contains(&(quick - of("causal network, test"))));
+}
