@@ -10,6 +10,8 @@ mod images;
 mod palette;
 mod plot;
 mod rectangles;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     data::{Figure, Table},
