@@ -50,19 +50,6 @@ fn main() -> ExitCode {
     chapter::main(SPEC, run)
 }
 
-// ANCHOR: config
-/// Three levels of 16, 8 and 4 latents. The widths are chosen so that it has no more
-/// weights than chapter 3's model.
-pub(crate) fn config() -> HvaeConfig {
-    HvaeConfig {
-        latents: vec![16, 8, 4],
-        encoder: Size { hidden: 128, blocks: 0, dropout: 0.0 },
-        between: Size { hidden: 54, blocks: 1, dropout: 0.0 },
-        decoder: Size { hidden: 128, blocks: 0, dropout: 0.1 },
-    }
-}
-// ANCHOR_END: config
-
 pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     if black_and_white::asked_for(chapter)? { mnist(chapter) } else { digits(chapter) }
 }
@@ -72,7 +59,8 @@ fn digits(chapter: &mut Chapter) -> Result<()> {
     let (seed, device) = (chapter.seed(), chapter.device.clone().autodiff());
     let steps = chapter.steps(2400);
     let init = |k: u64| rng(seed, Stream::Initialisation, k);
-    let hvae = config().init(&data.train, &mut init(0), &device);
+    let config = HvaeConfig::of_digits();
+    let hvae = config.init(&data.train, &mut init(0), &device);
     let loaded = chapter.load_weights(&hvae)?;
     exact::report(chapter, &exact::chains(seed)?);
 
@@ -89,11 +77,11 @@ fn digits(chapter: &mut Chapter) -> Result<()> {
     compare::report(chapter, &data, &found);
     let found = levels::level_by_level(chapter, &data.test, &hvae)?;
     levels::report(chapter, &found);
-    let found = decides::measure(chapter, &config(), &hvae)?;
+    let found = decides::measure(chapter, &config, &hvae)?;
     decides::report(chapter, &found);
-    let found = pictures::Pictures::new(chapter, &data.test, &config(), &vae, &hvae)?;
+    let found = pictures::Pictures::new(chapter, &data.test, &config, &vae, &hvae)?;
     found.draw(chapter, data.test.side())?;
-    pictures::measure_samples(chapter, &data, &config(), &vae, &hvae)
+    pictures::measure_samples(chapter, &data, &config, &vae, &hvae)
 }
 
 fn train<M: Autoencoder>(

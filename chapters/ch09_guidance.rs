@@ -111,7 +111,7 @@ fn classify(
     networks: &Networks,
 ) -> Result<Classified> {
     let (device, test) = (&chapter.device, &data.test);
-    let labels = test.labels().unwrap_or_default();
+    let labels = test.known_labels()?;
     let clean = Tensor::full([test.len()], setting.trunk.gamma_min, device);
     let noisy = networks.noisy.log_probs(test.values(device), clean, None);
     let noisy = download(noisy.argmax(1).float())?.into_iter().map(|c| c as u8);
@@ -132,7 +132,7 @@ fn classify(
     }
     // ANCHOR_END: by_bound
     Ok(Classified {
-        nearest_neighbour: baselines::nearest_neighbour(data),
+        nearest_neighbour: baselines::nearest_neighbour(data)?,
         logistic_regression: baselines::logistic_regression(data, device)?,
         noisy: share(&noisy.collect::<Vec<_>>(), labels),
         judge: share(&seen(test, &networks.judge, device)?, labels),

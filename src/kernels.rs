@@ -53,9 +53,9 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
 }
 
-/// x^2, or zero where x is so small that its square would be subnormal. The shape of the result is that of `x`.
-pub fn square<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    Tensor::from_dispatch(Dispatch::fast_square(x.into_dispatch()))
+/// The sum of x^2, `[1]`, but for what is so small that its square would be subnormal.
+pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::fast_sum_of_squares(x.into_dispatch()))
 }
 
 /// softmax over the last dimension. The shape of the result is that of `logits`.

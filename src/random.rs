@@ -80,13 +80,14 @@ pub fn dropout_mask<const D: usize>(
     // entry.
     let threshold = (rate * 65536.0).round() as u32;
     let kept = (1.0 / (1.0 - f64::from(threshold) / 65536.0)) as f32;
-    let mut values = Vec::with_capacity(shape.iter().product::<usize>() + 1);
-    while values.len() < shape.iter().product() {
-        let word = rng.next_u32();
-        values.push(if word & 0xffff < threshold { 0.0 } else { kept });
-        values.push(if word >> 16 < threshold { 0.0 } else { kept });
-    }
-    values.truncate(shape.iter().product());
+    let entries: usize = shape.iter().product();
+    // Whole words of the generator.
+    let mut bits = vec![0; 2 * entries.next_multiple_of(2)];
+    rng.fill_bytes(&mut bits);
+    let entry = |&bits: &[u8; 2]| {
+        if u32::from(u16::from_le_bytes(bits)) < threshold { 0.0 } else { kept }
+    };
+    let values: Vec<f32> = bits.as_chunks().0[..entries].iter().map(entry).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 

@@ -82,6 +82,20 @@ pub fn read<M: Module>(
     program: &str,
     contents: &[u8],
 ) -> std::result::Result<M, String> {
+    read_part(module, program, "", contents)
+}
+
+/// Replaces all weights of the module, which is the field `part` of the module that was
+/// saved, `plane.nearest`, by its weights in a file that the same program wrote, from the
+/// file's contents.
+///
+/// Fails as [`read`] does.
+pub fn read_part<M: Module>(
+    module: M,
+    program: &str,
+    part: &str,
+    contents: &[u8],
+) -> std::result::Result<M, String> {
     let (_, metadata) = SafeTensors::read_metadata(contents)
         .map_err(|_| String::from("is damaged or no safetensors file"))?;
     let tensors = SafeTensors::deserialize(contents)
@@ -93,14 +107,16 @@ pub fn read<M: Module>(
             writer.map_or("another program", |w| w.as_str())
         ));
     }
-    let mut replace =
-        Replace { path: ModulePath::default(), tensors: &tensors, used: 0, error: None };
+    let path: Vec<String> =
+        part.split('.').filter(|name| !name.is_empty()).map(Into::into).collect();
+    let below = |name: &String| name.split('.').zip(&path).all(|(a, b)| a == b);
+    let there = tensors.names().into_iter().filter(|name| below(&name.to_string())).count();
+    let path = ModulePath(path.clone());
+    let mut replace = Replace { path, tensors: &tensors, used: 0, error: None };
     let module = module.map(&mut replace);
     match replace.error {
         Some(why) => Err(why),
-        None if replace.used != tensors.len() => {
-            Err("holds weights of another network".into())
-        }
+        None if replace.used != there => Err("holds weights of another network".into()),
         None => Ok(module),
     }
 }

@@ -28,6 +28,8 @@
             }
             button.remove();
             await widget(lab, engine);
+            // What was asked at the start is not counted among the answers to the reader's hand.
+            lab.timings = [];
             lab.querySelector("input, button, select")?.focus({ preventScroll: true });
         } catch (error) {
             button.disabled = false;

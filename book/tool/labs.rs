@@ -29,8 +29,19 @@ const PROFILES: [&str; 2] = ["lab", "published"];
 /// reader.
 const LARGEST: usize = 900_000;
 
+/// The trained weights that labs load, and with which names those begin that they need;
+/// all, where no name is given.
+const WEIGHTS: [(&str, &[&str]); 6] = [
+    ("ch03_plane", &[]),
+    ("ch03_vae", &[]),
+    ("ch04_hvae", &[]),
+    ("ch05_vdm", &[]),
+    ("ch11_flow_matching", &["plane.nearest.", "plane.of_exact."]),
+    ("ch12_masks", &["masked."]),
+];
+
 /// Each lab with what it is about.
-const LABS: [(&str, &str); 8] = [
+const LABS: [(&str, &str); 15] = [
     (
         "ch01-monte-carlo",
         "Draw from the prior yourself: choose how many dimensions and how many draws.",
@@ -59,6 +70,34 @@ const LABS: [(&str, &str); 8] = [
     (
         "ch07-readings",
         "One estimate of a trained network, read as x, as the noise, as the score and as v.",
+    ),
+    (
+        "ch03-plane",
+        "Draw a digit: where does the encoder put it on a plane of two latents, and what does the decoder make of it? With three weights of the KL.",
+    ),
+    (
+        "ch07-walks",
+        "Start anywhere on the score field of three blobs, and walk: along the flow, by ancestral sampling, or with Langevin's steps.",
+    ),
+    (
+        "ch08-flow",
+        "Choose a solver and a number of calls, and see how far it ends from the exact flow.",
+    ),
+    (
+        "ch09-guidance",
+        "Turn up the guidance: what it draws, beside the tilted distribution that it is often said to draw from.",
+    ),
+    (
+        "ch10-stack",
+        "Code a message move by move: each pop shortens the stack of bits, and each push lengthens it.",
+    ),
+    (
+        "ch11-paths",
+        "Pair noise and data at random, nearest to each other, or by a flow: how straight is what is learned, and what do few steps make of it?",
+    ),
+    (
+        "ch12-unmask",
+        "Unmask a digit, in one step or in sixty-four: how many pixels are drawn at once, and what do they cost together?",
     ),
 ];
 
@@ -125,8 +164,8 @@ pub fn build(layout: &Layout, published: bool) -> Result<Option<Labs>> {
     let version: String =
         digest.finalize()[..6].iter().map(|b| format!("{b:02x}")).collect();
     let name = format!("labs/{version}/");
-    let made = tempfile::tempdir()?;
-    let folder = made.path().join(&name);
+    let place = tempfile::tempdir()?;
+    let folder = place.path().join(&name);
     fs::create_dir_all(&folder)?;
     Bindgen::new()
         .input_path(&module)
@@ -141,14 +180,10 @@ pub fn build(layout: &Layout, published: bool) -> Result<Option<Labs>> {
     }
     let mut sent = 0;
     let mut plain = 0;
-    for name in [
-        "book_lab_bg.wasm",
-        "book_lab.js",
-        "engine.js",
-        "widgets.js",
-        "draw.js",
-        "worker.js",
-    ] {
+    let code = |name: &OsString| name.to_string_lossy().ends_with(".js");
+    let names = scripts.iter().map(|(name, _)| name).filter(|name| code(name));
+    let made: [OsString; 2] = ["book_lab_bg.wasm".into(), "book_lab.js".into()];
+    for name in names.chain(&made) {
         let bytes = fs::read(folder.join(name))?;
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         gzip.write_all(&bytes)?;
@@ -159,7 +194,7 @@ pub fn build(layout: &Layout, published: bool) -> Result<Option<Labs>> {
     if published && sent > LARGEST {
         eprintln!("that is more than {} kB in gzip; make the labs smaller", LARGEST / 1000);
     }
-    Ok(Some(Labs { folder: name, made }))
+    Ok(Some(Labs { folder: name, made: place }))
 }
 
 /// The scripts and the weights that lie beside the module.
@@ -169,7 +204,7 @@ fn scripts(layout: &Layout) -> Result<Vec<(OsString, Vec<u8>)>> {
         .with_context(|| format!("{} cannot be read", layout.name(&theme)))?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<_>>()?;
-    for program in ["ch03_vae", "ch04_hvae", "ch05_vdm"] {
+    for (program, _) in WEIGHTS {
         let weights = format!("chapters/weights/{program}.safetensors");
         files.push(layout.root.join(weights));
     }
@@ -177,9 +212,44 @@ fn scripts(layout: &Layout) -> Result<Vec<(OsString, Vec<u8>)>> {
     let read = |file: PathBuf| {
         let contents = fs::read(&file)
             .with_context(|| format!("{} cannot be read", layout.name(&file)))?;
-        Ok((file.file_name().unwrap_or_default().to_owned(), contents))
+        let name = file.file_name().unwrap_or_default().to_owned();
+        let parts =
+            WEIGHTS.iter().find(|(program, _)| file.file_stem() == Some(program.as_ref()));
+        match parts {
+            Some((_, parts)) if !parts.is_empty() => {
+                let part = part_of(&contents, parts)
+                    .with_context(|| format!("{} is damaged", layout.name(&file)))?;
+                Ok((name, part))
+            }
+            _ => Ok((name, contents)),
+        }
     };
     files.into_iter().map(read).collect()
+}
+
+/// The tensors of a safetensors file whose names begin with one of these, as such a file.
+/// The format: the length of a header in JSON, the header, and the numbers behind it.
+fn part_of(contents: &[u8], parts: &[&str]) -> Option<Vec<u8>> {
+    let length = u64::from_le_bytes(contents.get(..8)?.try_into().ok()?) as usize;
+    let header = serde_json::from_slice(contents.get(8..8 + length)?).ok()?;
+    let serde_json::Value::Object(header) = header else { return None };
+    let (mut kept, mut numbers) = (serde_json::Map::new(), Vec::new());
+    for (name, mut tensor) in header {
+        if name == "__metadata__" {
+            kept.insert(name, tensor);
+        } else if parts.iter().any(|part| name.starts_with(part)) {
+            let place =
+                |i: usize| Some(8 + length + tensor["data_offsets"][i].as_u64()? as usize);
+            let start = numbers.len();
+            numbers.extend(contents.get(place(0)?..place(1)?)?);
+            tensor["data_offsets"] = serde_json::json!([start, numbers.len()]);
+            kept.insert(name, tensor);
+        }
+    }
+    let mut header = serde_json::to_vec(&kept).ok()?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let length = (header.len() as u64).to_le_bytes();
+    Some([&length[..], &header, &numbers].concat())
 }
 
 /// The compiled module.
@@ -276,6 +346,38 @@ mod tests {
         let site = tempfile::tempdir().expect("a temporary folder");
         labs.copy(site.path()).expect("a site that can be written");
         assert!(site.path().join("labs/0123/worker.js").is_file());
+    }
+
+    #[test]
+    fn a_part_of_the_weights_is_such_a_file_with_the_tensors_that_were_asked_for() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../chapters/weights");
+        let whole = fs::read(root.join("ch12_masks.safetensors")).expect("weights");
+        let part = part_of(&whole, &["masked."]).expect("a part");
+        assert!(part.len() < whole.len() && part.len() > 100_000, "{}", part.len());
+        let read = |file: &[u8]| {
+            let length = u64::from_le_bytes(file[..8].try_into().expect("eight")) as usize;
+            let header: serde_json::Value =
+                serde_json::from_slice(&file[8..8 + length]).expect("a header");
+            (header, file[8 + length..].to_vec())
+        };
+        let ((old, all), (new, some)) = (read(&whole), read(&part));
+        let names = new.as_object().expect("tensors");
+        assert_eq!(new["__metadata__"], old["__metadata__"]);
+        assert!(
+            names.keys().all(|name| name == "__metadata__" || name.starts_with("masked."))
+        );
+        assert!(names.len() > 5);
+        for (name, tensor) in names.iter().filter(|(name, _)| *name != "__metadata__") {
+            let place = |tensor: &serde_json::Value| {
+                [0, 1]
+                    .map(|i| tensor["data_offsets"][i].as_u64().expect("a place") as usize)
+            };
+            let ([a, b], [c, d]) = (place(tensor), place(&old[name]));
+            assert_eq!(some[a..b], all[c..d], "{name}");
+        }
+        for damaged in [&whole[..5], &whole[..100], b"not at all a file of weights"] {
+            assert!(part_of(damaged, &["masked."]).is_none());
+        }
     }
 
     /// Each lab of the pages is known to the page's scripts and to book/lab.

@@ -17,7 +17,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::field::{Field, fields};
 
 /// Three blobs in the plane, whose score is known exactly at every noise level.
-fn blobs() -> Result<Mixture> {
+pub(crate) fn blobs() -> Result<Mixture> {
     let blob = |x: f64, y: f64| Gaussian::isotropic(vector(&[x, y]), 0.05);
     Ok(Mixture::new(
         &[0.4, 0.35, 0.25],

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     chapter::{Chapter, Number},
     data::{Dataset, Images},
-    error::Result,
+    error::{Error, Result},
     figure::{ImageRow, image_rows},
     flow::{Solver, solvers::descending},
     host::download,
@@ -52,12 +52,12 @@ pub fn interpolation(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Re
     const FRAMES: usize = 9;
     const STEPS: usize = 20;
     // A 0 and a 1, a 4 and a 7, a 3 and an 8 of the test images.
-    let pairs = [[0, 1], [4, 7], [3, 8]].map(|pair| pair.map(|digit| first(data, digit)));
+    let pairs = [[0, 1], [4, 7], [3, 8]];
     let (side, d, device) = (data.test.side(), data.test.dim(), chapter.device.clone());
     let mut rows = Vec::new();
     for (i, pair) in pairs.iter().enumerate() {
-        let pixels =
-            pair.iter().flat_map(|&image| data.test.image(image)).copied().collect();
+        let [a, b] = pair.map(|digit| first(data, digit));
+        let pixels = [data.test.image(a?), data.test.image(b?)].concat();
         let images = data.test.with_pixels(pixels);
         let z = encode(chapter, model, &images);
         // ANCHOR: interpolation
@@ -98,7 +98,9 @@ pub fn interpolation(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Re
 }
 
 /// The first test image of a digit.
-fn first(data: &Dataset, digit: u8) -> usize {
-    let labels = data.test.labels().unwrap_or_default();
-    labels.iter().position(|label| *label == digit).unwrap_or(0)
+fn first(data: &Dataset, digit: u8) -> Result<usize> {
+    let found = data.test.known_labels()?.iter().position(|label| *label == digit);
+    found.ok_or_else(|| {
+        Error::failure(format!("no test image is a {digit}; take images of all digits"))
+    })
 }

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rayon::prelude::*;
 
-use crate::picture::map;
+use super::picture::map;
 
 /// Paths of the reverse SDE.
 const PATHS: u64 = 10_000;

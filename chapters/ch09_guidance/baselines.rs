@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// The share of the test images whose nearest training image has their label.
-pub fn nearest_neighbour(data: &Dataset) -> f64 {
-    let labels = data.train.labels().unwrap_or_default();
+pub fn nearest_neighbour(data: &Dataset) -> Result<f64> {
+    let labels = data.train.known_labels()?;
     let nearest = |image: &[u8]| {
         let distance = |i: &usize| squared_distance(image, data.train.image(*i));
         labels[(0..labels.len()).min_by_key(distance).unwrap_or_default()]
     };
     let found: Vec<u8> = data.test.iter().map(nearest).collect();
-    share(&found, data.test.labels().unwrap_or_default())
+    Ok(share(&found, data.test.known_labels()?))
 }
 
 // ANCHOR: logistic
@@ -29,8 +29,7 @@ pub fn nearest_neighbour(data: &Dataset) -> f64 {
 /// best on the validation images: gradient descent with momentum, on all training images
 /// at once.
 pub fn logistic_regression(data: &Dataset, device: &Device) -> Result<f64> {
-    let known = |images: &Images| images.labels().unwrap_or_default().to_vec();
-    let some: Vec<Option<u8>> = known(&data.train).into_iter().map(Some).collect();
+    let some: Vec<_> = data.train.known_labels()?.iter().copied().map(Some).collect();
     let (x, y) = (with_one(&data.train, device), one_hot(&some, CLASSES, device));
     let n = data.train.len() as f64;
     let mut best = (0.0, 0.0);
@@ -46,7 +45,7 @@ pub fn logistic_regression(data: &Dataset, device: &Device) -> Result<f64> {
         let accuracy = |images: &Images| -> Result<f64> {
             let chosen = with_one(images, device).matmul(w.clone()).argmax(1).float();
             let chosen = download(chosen)?.into_iter().map(|class| class as u8);
-            Ok(share(&chosen.collect::<Vec<_>>(), &known(images)))
+            Ok(share(&chosen.collect::<Vec<_>>(), images.known_labels()?))
         };
         let (validation, test) = (accuracy(&data.validation)?, accuracy(&data.test)?);
         if validation > best.0 {

@@ -31,12 +31,12 @@ pub fn worth(
     device: &Device,
 ) -> Result<Worth> {
     let told = |z, gamma, images: &Images| {
-        let labels: Vec<Option<u8>> =
-            images.labels().unwrap_or_default().iter().copied().map(Some).collect();
-        let label = one_hot(&labels, CLASSES, device);
-        denoiser.denoise_given(z, gamma, Some(label), None)
+        let known = |labels: &[u8]| labels.iter().copied().map(Some).collect::<Vec<_>>();
+        let label = images.labels().map(|l| one_hot(&known(l), CLASSES, device));
+        denoiser.denoise_given(z, gamma, label, None)
     };
     let untold = |z, gamma| denoiser.denoise(z, gamma, None);
+    images.known_labels()?;
     let given = Bound::continuous_given(images, schedule, 32, told, draws, device)?;
     let without = Bound::continuous(images, schedule, 32, untold, draws, device)?;
     Ok(Worth { gain: without.less(&given)?, given, without })

@@ -104,15 +104,15 @@ pub fn entropy_within(images: &Images, labels: &[u8]) -> f64 {
 // ANCHOR_END: entropy
 
 /// The first `each` images of each class.
-pub fn first_of_each(images: &Images, each: usize) -> Samples {
-    let labels = images.labels().unwrap_or_default();
+pub fn first_of_each(images: &Images, each: usize) -> Result<Samples> {
+    let labels = images.known_labels()?;
     let of = |class: u8| (0..labels.len()).filter(move |i| labels[*i] == class).take(each);
     let chosen: Vec<usize> = (0..CLASSES as u8).flat_map(of).collect();
     let pixels = chosen.iter().flat_map(|&i| images.image(i)).copied().collect();
-    Samples {
+    Ok(Samples {
         images: images.with_pixels(pixels),
         labels: chosen.iter().map(|&i| labels[i]).collect(),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -74,9 +74,10 @@ pub fn sweep(
             .map(by_classifier)
             .collect::<Result<_>>()?,
         real: [("training images", &data.train), ("validation images", &data.validation)]
-            .map(|(name, images)| (name.to_string(), first_of_each(images, EACH)))
             .into_iter()
-            .map(|(name, samples)| Ok((name, quality(&samples)?)))
+            .map(|(name, images)| {
+                Ok((name.to_string(), quality(&first_of_each(images, EACH)?)?))
+            })
             .collect::<Result<_>>()?,
         drawn,
     })

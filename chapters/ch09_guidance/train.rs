@@ -59,6 +59,7 @@ pub fn train(
     setting: &Setting,
     fresh: Networks,
 ) -> Result<Networks> {
+    data.train.known_labels()?;
     Ok(Networks {
         denoiser: denoiser(chapter, data, setting, &fresh.denoiser)?,
         noisy: noisy(chapter, data, setting, &fresh.noisy)?,
@@ -66,17 +67,19 @@ pub fn train(
     })
 }
 
-/// Images of a batch's shard, x, `[n, d]`, and their labels.
+/// Images of a batch's shard, x, `[n, d]`, and their labels, as far as they are known.
 fn batch(
     data: &Dataset,
     shard: Shard,
     (n, shifted): (usize, f64),
     seed: u64,
     device: &Device,
-) -> (Tensor<2>, Vec<u8>) {
+) -> (Tensor<2>, Vec<Option<u8>>) {
     let drawn = &mut shard.rng(seed, Stream::Batch);
     let images = data.train.sample(n, drawn).shifted(shifted, drawn);
-    (images.values(device), images.labels().unwrap_or_default().to_vec())
+    let known = |labels: &[u8]| labels.iter().copied().map(Some).collect();
+    let labels = images.labels().map_or_else(|| vec![None; n], known);
+    (images.values(device), labels)
 }
 
 // ANCHOR: denoiser
@@ -93,8 +96,8 @@ fn denoiser(
     let loss = |denoiser: &Denoiser, shard: Shard| {
         let (x, labels) = batch(data, shard, (n, setting.shifted), seed, &device);
         let drop = &mut shard.rng(seed, Stream::Labels);
-        let kept = |&label| (!drop.random_bool(LEFT_OUT)).then_some(label);
-        let told: Vec<Option<u8>> = labels.iter().map(kept).collect();
+        let kept = |label: Option<u8>| label.filter(|_| !drop.random_bool(LEFT_OUT));
+        let told: Vec<Option<u8>> = labels.into_iter().map(kept).collect();
         let label = one_hot(&told, CLASSES, &device);
         let at = NoiseLevels::at(&setting.linear(), &shard.times(n, seed), &device);
         let eps = normal(x.dims(), &mut shard.rng(seed, Stream::Training), &device);
@@ -156,8 +159,7 @@ fn classifier_training(setting: &Setting) -> Training {
 }
 
 /// The mean of -log p(y) over the images.
-fn cross_entropy(log_probs: Tensor<2>, labels: &[u8]) -> Tensor<1> {
-    let known: Vec<Option<u8>> = labels.iter().copied().map(Some).collect();
-    let chosen = log_probs.clone() * one_hot(&known, CLASSES, &log_probs.device());
+fn cross_entropy(log_probs: Tensor<2>, labels: &[Option<u8>]) -> Tensor<1> {
+    let chosen = log_probs.clone() * one_hot(labels, CLASSES, &log_probs.device());
     -chosen.sum() / labels.len() as f64
 }

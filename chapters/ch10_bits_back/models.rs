@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use elbo_to_diffusion::{
-    autoencoder::{Hvae, HvaeConfig, Size, Vae},
+    autoencoder::{Hvae, HvaeConfig, Vae},
     chapter::{DataChoice, Preset, Setting},
     codec::{Codec, Diffusion, Kind, Latents, digest},
     data::{Dataset, Marginals},
@@ -14,6 +14,8 @@ use elbo_to_diffusion::{
 
 /// Latents in the chain that files are coded with: half of chapter 5's, for speed.
 pub const LATENTS: usize = 100;
+/// Latents of chapter 3's model.
+const VAE_LATENTS: usize = 16;
 /// About how long an image is whose pixels are coded one by one.
 const ALONE_BITS: f64 = 150.0;
 
@@ -127,8 +129,8 @@ impl Autoencoders {
     /// With the shipped weights.
     pub fn load(data: &Dataset, device: &Device) -> Result<Self> {
         let init = || rng(0, Stream::Initialisation, 0);
-        let vae = Vae::new(&data.train, WIDTHS[0], Vae::SIZES, &mut init(), device);
-        let hvae = hierarchy().init(&data.train, &mut init(), device);
+        let vae = Vae::new(&data.train, VAE_LATENTS, Vae::SIZES, &mut init(), device);
+        let hvae = HvaeConfig::of_digits().init(&data.train, &mut init(), device);
         Ok(Self {
             vae: weights::shipped(vae, "ch03_vae", VAE)?,
             hvae: weights::shipped(hvae, "ch04_hvae", HVAE)?,
@@ -138,24 +140,12 @@ impl Autoencoders {
     /// What codes files with each.
     pub fn codecs(&self, data: &Dataset, device: &Device) -> [Codec<Latents<'_>>; 2] {
         let kind = Kind { values: data.train.level_values(), dim: data.train.dim() };
-        let vae = Latents::vae(&self.vae, WIDTHS[0], kind.clone(), device);
-        let hvae = Latents::hierarchy(&self.hvae, &WIDTHS, kind, device);
+        let vae = Latents::vae(&self.vae, VAE_LATENTS, kind.clone(), device);
+        let widths = HvaeConfig::of_digits().latents;
+        let hvae = Latents::hierarchy(&self.hvae, &widths, kind, device);
         let codec = |chain, number: usize, file| {
             Codec::new(chain, NUMBERS[number], digest(file), &alone(data), ALONE_BITS)
         };
         [codec(vae, 2, VAE), codec(hvae, 3, HVAE)]
-    }
-}
-
-/// Latents of each level of the hierarchy; the VAE has those of its lowest.
-const WIDTHS: [usize; 3] = [16, 8, 4];
-
-/// The hierarchy of chapter 4.
-fn hierarchy() -> HvaeConfig {
-    HvaeConfig {
-        latents: WIDTHS.to_vec(),
-        encoder: Size { hidden: 128, blocks: 0, dropout: 0.0 },
-        between: Size { hidden: 54, blocks: 1, dropout: 0.0 },
-        decoder: Size { hidden: 128, blocks: 0, dropout: 0.1 },
     }
 }

@@ -9,7 +9,7 @@ use elbo_to_diffusion::{
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::blobs;
+use super::blobs;
 
 /// Pairs of data and noise, both `[n, 2]`, row by row.
 #[derive(Clone, Debug)]

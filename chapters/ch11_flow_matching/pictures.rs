@@ -3,10 +3,10 @@
 use burn::tensor::Tensor;
 use elbo_to_diffusion::{
     error::{Error, Result},
-    figure::{FONT, Figure, GRID, INK, MUTED, SERIES, TEXT, Table, cannot_draw},
+    figure::{Figure, MUTED, SERIES, Table, cannot_draw, squares},
     host::download,
 };
-use plotters::prelude::*;
+use plotters::prelude::{Circle, Color, PathElement};
 
 /// One picture: paths from noise to data.
 pub struct Panel {
@@ -35,48 +35,23 @@ pub fn panels(panels: &[Panel], range: f64) -> Result<Figure> {
     if points.any(|(x, y)| !x.is_finite() || !y.is_finite()) {
         return Err(Error::failure("cannot draw the paths: a point is not finite"));
     }
-    let rows = panels.len().div_ceil(2);
-    let mut svg = String::new();
-    {
-        let size = (480, 264 * rows as u32);
-        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let text = || TextStyle::from((FONT, TEXT).into_font()).color(&INK);
-        for (place, panel) in area.split_evenly((rows, 2)).iter().zip(panels) {
-            place.draw(&Text::new(panel.title, (32, 6), text())).map_err(cannot_draw)?;
-            let mut chart = ChartBuilder::on(place)
-                .margin(6)
-                .margin_top(28)
-                .x_label_area_size(24)
-                .y_label_area_size(26)
-                .build_cartesian_2d(-range..range, -range..range)
-                .map_err(cannot_draw)?;
-            chart
-                .configure_mesh()
-                .label_style(text())
-                .x_labels(3)
-                .y_labels(3)
-                .axis_style(MUTED)
-                .bold_line_style(GRID)
-                .light_line_style(GRID.mix(0.0))
-                .draw()
-                .map_err(cannot_draw)?;
-            let inside = |path: &&Vec<(f64, f64)>| {
-                path.iter().all(|(x, y)| x.abs() < range && y.abs() < range)
-            };
-            let paths = || panel.paths.iter().filter(inside);
-            let lines = paths().map(|path| {
-                PathElement::new(path.clone(), SERIES[0].mix(0.7).stroke_width(1))
-            });
-            chart.draw_series(lines).map_err(cannot_draw)?;
-            let noise = paths().filter_map(|path| path.first());
-            let noise = noise.map(|&p| Circle::new(p, 2, MUTED.filled()));
-            chart.draw_series(noise).map_err(cannot_draw)?;
-            let data = paths().filter_map(|path| path.last());
-            let data = data.map(|&p| Circle::new(p, 2, SERIES[1].filled()));
-            chart.draw_series(data).map_err(cannot_draw)?;
-        }
-        area.present().map_err(cannot_draw)?;
-    }
+    let titles: Vec<&str> = panels.iter().map(|panel| panel.title).collect();
+    let svg = squares(&titles, range, |i, square| {
+        let inside = |path: &&Vec<(f64, f64)>| {
+            path.iter().all(|(x, y)| x.abs() < range && y.abs() < range)
+        };
+        let paths = || panels[i].paths.iter().filter(inside);
+        let lines = paths()
+            .map(|path| PathElement::new(path.clone(), SERIES[0].mix(0.7).stroke_width(1)));
+        square.draw_series(lines).map_err(cannot_draw)?;
+        let noise = paths().filter_map(|path| path.first());
+        let noise = noise.map(|&p| Circle::new(p, 2, MUTED.filled()));
+        square.draw_series(noise).map_err(cannot_draw)?;
+        let data = paths().filter_map(|path| path.last());
+        let data = data.map(|&p| Circle::new(p, 2, SERIES[1].filled()));
+        square.draw_series(data).map_err(cannot_draw)?;
+        Ok(())
+    })?;
     let mut data = Table::new(
         "within 0.03 of the range: linear, linear, linear, linear",
         &["panel", "from x", "from y", "to x", "to y"],

@@ -12,7 +12,7 @@ use elbo_to_diffusion::{
 };
 use rand_chacha::ChaCha8Rng;
 
-use crate::{blobs, pairs::Pairs};
+use super::{blobs, pairs::Pairs};
 
 /// Steps of Runge-Kutta that stand for the flow itself.
 const STEPS: usize = 40;

@@ -92,7 +92,7 @@ pub fn skip_and_scale() -> Figure {
     }
     drawing.label((431.0, 93.0), "+", Anchor::Middle, INK);
     let columns =
-        [(30.0, "output"), (130.0, "skip"), (250.0, "scale"), (390.0, "at much noise")];
+        [(20.0, "output"), (100.0, "skip"), (205.0, "scale"), (345.0, "at much noise")];
     for (x, name) in columns {
         drawing.label((x, 190.0), name, Anchor::Start, MUTED);
     }

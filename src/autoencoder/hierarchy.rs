@@ -44,6 +44,19 @@ pub struct HvaeConfig {
 }
 
 impl HvaeConfig {
+    // ANCHOR: config
+    /// Three levels of 16, 8 and 4 latents above the digits. The widths are chosen so that
+    /// it has no more weights than chapter 3's model.
+    pub fn of_digits() -> Self {
+        Self {
+            latents: vec![16, 8, 4],
+            encoder: Size { hidden: 128, blocks: 0, dropout: 0.0 },
+            between: Size { hidden: 54, blocks: 1, dropout: 0.0 },
+            decoder: Size { hidden: 128, blocks: 0, dropout: 0.1 },
+        }
+    }
+    // ANCHOR_END: config
+
     /// A model of images like those of `train`, with fresh weights.
     pub fn init(&self, train: &Images, rng: &mut impl Rng, device: &Device) -> Hvae {
         let between = |from: usize, to: usize, rng: &mut _| {

@@ -15,6 +15,8 @@
 //! Lengths are in bits.
 
 mod chain;
+#[cfg(test)]
+mod damage;
 mod diffusion;
 mod file;
 mod latents;

@@ -9,7 +9,10 @@ pub mod mnist;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::{Rng, RngExt};
 
-use crate::host::upload;
+use crate::{
+    error::{Error, Result},
+    host::upload,
+};
 
 /// Grey-level images: each pixel is one of `level_count` levels. Each image may have a
 /// label, the class it belongs to.
@@ -100,6 +103,15 @@ impl Images {
     /// their labels.
     pub fn labels(&self) -> Option<&[u8]> {
         self.labels.as_deref()
+    }
+
+    /// The same, for what cannot do without them.
+    pub fn known_labels(&self) -> Result<&[u8]> {
+        self.labels().ok_or_else(|| {
+            Error::failure(
+                "these images have no labels; read them together with their labels",
+            )
+        })
     }
 
     /// The images, one slice of levels each.

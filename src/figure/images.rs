@@ -76,10 +76,17 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<Figure> {
     let columns = rows.iter().map(|row| row.images.len()).max().unwrap_or(0).max(1);
     let pixel = ((WIDTH - MARGIN) / columns).saturating_sub(MARGIN).max(side) / side;
     let cell = pixel * side + MARGIN;
-    let label_height =
-        |row: &ImageRow| if row.label.is_empty() { 0 } else { TEXT as usize + 8 };
-    let height: usize =
-        rows.iter().map(|row| cell + label_height(row)).sum::<usize>() + MARGIN;
+    // A label stands nearer to its own row than to the one above.
+    let space = |above: usize, row: &ImageRow| match row.label.is_empty() {
+        true => [0, 0],
+        false => [if above == 0 { 0 } else { 2 * MARGIN }, TEXT as usize + 8],
+    };
+    let height = rows
+        .iter()
+        .enumerate()
+        .map(|(i, row)| cell + space(i, row).iter().sum::<usize>())
+        .sum::<usize>()
+        + MARGIN;
     let width = (columns * cell + MARGIN)
         .max(if rows.iter().any(|r| !r.label.is_empty()) { WIDTH } else { 0 });
 
@@ -89,7 +96,9 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<Figure> {
             .into_drawing_area();
         let font = TextStyle::from((FONT, TEXT).into_font()).color(&INK);
         let (mut top, mut placed) = (MARGIN, Vec::new());
-        for row in rows {
+        for (i, row) in rows.iter().enumerate() {
+            let [above, label] = space(i, row);
+            top += above;
             if !row.label.is_empty() {
                 area.draw(&Text::new(
                     row.label.clone(),
@@ -97,8 +106,8 @@ pub fn image_rows(rows: &[ImageRow], side: usize) -> Result<Figure> {
                     font.clone(),
                 ))
                 .map_err(cannot_draw)?;
-                top += label_height(row);
             }
+            top += label;
             placed.extend(
                 row.images
                     .iter()

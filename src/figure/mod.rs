@@ -8,6 +8,7 @@ mod data;
 mod drawing;
 mod images;
 mod palette;
+mod plane;
 mod plot;
 mod rectangles;
 #[cfg(test)]
@@ -18,5 +19,6 @@ pub use self::{
     drawing::{Anchor, Chart, Drawing, Point, Stroke, WIDTH},
     images::{ImageRow, image_rows},
     palette::{FONT, GRID, INK, MUTED, PAPER, SERIES, TEXT, cannot_draw},
+    plane::{Square, squares},
     plot::{Axis, FINE, Frame, Plot, Series, Style},
 };

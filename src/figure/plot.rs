@@ -1,7 +1,10 @@
 //! Line charts.
 
 use plotters::{
-    coord::ranged1d::{AsRangedCoord, ValueFormatter},
+    coord::{
+        combinators::{BindKeyPoints, LogCoord, WithKeyPoints},
+        ranged1d::{AsRangedCoord, ValueFormatter},
+    },
     prelude::*,
 };
 
@@ -158,9 +161,9 @@ impl Plot {
         let (x, y) = (self.x.fit(points().map(|p| p.0)), self.y.fit(points().map(|p| p.1)));
         match (self.x.log, self.y.log) {
             (false, false) => self.draw_on(x.0..x.1, y.0..y.1),
-            (true, false) => self.draw_on((x.0..x.1).log_scale(), y.0..y.1),
-            (false, true) => self.draw_on(x.0..x.1, (y.0..y.1).log_scale()),
-            (true, true) => self.draw_on((x.0..x.1).log_scale(), (y.0..y.1).log_scale()),
+            (true, false) => self.draw_on(log_axis(x), y.0..y.1),
+            (false, true) => self.draw_on(x.0..x.1, log_axis(y)),
+            (true, true) => self.draw_on(log_axis(x), log_axis(y)),
         }
     }
 
@@ -188,7 +191,7 @@ impl Plot {
                 .margin(FINE * 8)
                 .margin_right(FINE * 16)
                 .x_label_area_size(FINE * 44)
-                .y_label_area_size(FINE * 62)
+                .y_label_area_size(FINE * 68)
                 .build_cartesian_2d(x, y)
                 .map_err(cannot_draw)?;
             chart
@@ -265,7 +268,7 @@ impl Plot {
         let named = self.series.iter().enumerate().filter(|(_, s)| !s.name.is_empty());
         for (place, (i, series)) in named.enumerate() {
             let unit = FINE as i32;
-            let left = unit * (66 + (place % 2) as i32 * 206);
+            let left = unit * (72 + (place % 2) as i32 * 206);
             let top = unit * (8 + (place / 2) as i32 * (TEXT as i32 + 6));
             let middle = top + unit * TEXT as i32 / 2;
             let color = self.color(i);
@@ -301,6 +304,19 @@ impl Plot {
         }
         Ok(())
     }
+}
+
+/// A logarithmic axis with a tick at each power of ten, or at 1, 2 and 5 times each where
+/// there are few powers.
+fn log_axis((low, high): (f64, f64)) -> WithKeyPoints<LogCoord<f64>> {
+    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    let steps: &[f64] = if high < 200.0 * low { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    // At most some eight labels have room.
+    let stride = ((last - first) / 8 + 1) as usize;
+    let powers = (first..=last).step_by(stride).map(|power| 10_f64.powi(power));
+    let ticks = powers.flat_map(|power| steps.iter().map(move |step| step * power));
+    let ticks = ticks.filter(|tick| (low..=high).contains(tick)).collect();
+    (low..high).log_scale().with_key_points(ticks)
 }
 
 /// A number on an axis, short; from `large` on as a power of ten.

@@ -166,8 +166,12 @@ impl<B: Backend> GreyPosterior<B> {
     }
 }
 
-pub(super) fn square<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+fn square<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_mul(x.clone(), x)
+}
+
+pub(super) fn sum_of_squares<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_sum(square::<B>(x))
 }
 
 pub(super) fn level_moments<B: Backend>(odds: Odds<FloatTensor<B>>) -> FloatTensor<B> {

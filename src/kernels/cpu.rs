@@ -3,7 +3,7 @@
 
 use burn::{
     backend::{Flex, TensorMetadata, flex::FlexTensor},
-    tensor::DType,
+    tensor::{DType, Shape},
 };
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ use super::{
     extension::Kernels,
     levels::GreyLoop,
     odds::{Odds, OddsGradients},
-    product::product,
+    product::{product, tensor},
     vector::{LEAST, exp, flush, inverse_norm, sigmoid, sum, vectorized},
 };
 
@@ -154,21 +154,17 @@ impl Kernels for Flex {
         )
     }
 
-    fn fast_square(x: FlexTensor) -> FlexTensor {
-        watch("square", [&x]);
+    fn fast_sum_of_squares(x: FlexTensor) -> FlexTensor {
+        watch("sum_of_squares", [&x]);
         if x.dtype() != DType::F32 {
-            return composed::square::<Self>(x);
+            return composed::sum_of_squares::<Self>(x);
         }
-        in_place(
-            x,
+        let x = contiguous(x);
+        let squares = vectorized(
             #[inline(always)]
-            |x, _| {
-                for x in x {
-                    let flushed = flush(*x);
-                    *x = flushed * flushed;
-                }
-            },
-        )
+            || sum(x.storage::<f32>().iter().map(|&x| flush(x) * flush(x))),
+        );
+        tensor(vec![squares], Shape::new([1]))
     }
 
     fn fast_softmax(logits: FlexTensor) -> FlexTensor {

@@ -95,10 +95,10 @@ pub trait Kernels: Backend {
         composed::silu_backward::<Self>(x, grad)
     }
 
-    /// x^2; see [`super::square`].
+    /// The sum of x^2, [1]; see [`super::sum_of_squares`].
     #[fusion(default)]
-    fn fast_square(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        composed::square::<Self>(x)
+    fn fast_sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::sum_of_squares::<Self>(x)
     }
 
     /// softmax over the last dimension.

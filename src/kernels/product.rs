@@ -11,11 +11,16 @@ use burn::{
     backend::flex::{FlexTensor, Layout},
     tensor::{Bytes, DType, Shape},
 };
-use gemm::{Parallelism, gemm};
+use gemm::{Parallelism, gemm, set_rhs_packing_threshold};
 
 /// Multiplications from which on a product is worth several threads.
 #[cfg(not(target_family = "wasm"))]
 const LARGE: usize = 192 * 192 * 192;
+
+/// How many of gemm's tiles a product may have side by side before gemm first copies the
+/// factor that it reads for each of them. With two, as it has it, the copy cost more than
+/// what it saved wherever this was measured (appendix "Where the time goes").
+const UNCOPIED_TILES: usize = 64;
 
 /// a b, and `bias` added to each row: [m, n] from [m, k], [k, n] and [n], of any strides.
 ///
@@ -33,12 +38,17 @@ pub(super) fn product(
     // gemm rearranges b first where the numbers of its rows are not side by side. If a is
     // smaller, better a, and then the result.
     if bias.is_none() && b.strides[1] != 1 && m < n {
-        let mut columns = vec![0.0; m * n];
-        add_product(&mut columns, b.transposed(), a.transposed());
+        let columns = fresh_product(b.transposed(), a.transposed());
         return Some(tensor(columns, Shape::new([n, m])).transpose(0, 1).to_contiguous());
     }
-    let mut out = bias.map_or_else(|| vec![0.0; m * n], |bias| bias.repeat(m));
-    add_product(&mut out, a, b);
+    let out = match bias {
+        None => fresh_product(a, b),
+        Some(bias) => {
+            let mut out = bias.repeat(m);
+            add_product(&mut out, a, b);
+            out
+        }
+    };
     Some(tensor(out, Shape::new([m, n])))
 }
 
@@ -47,21 +57,50 @@ pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
 }
 
+/// a b, row after row, in memory that was not filled with anything before.
+fn fresh_product(a: Matrix, b: Matrix) -> Vec<f32> {
+    let size = a.shape[0] * b.shape[1];
+    if a.shape[1] != b.shape[0] || a.shape[1] == 0 {
+        return vec![0.0; size];
+    }
+    let mut out = Vec::with_capacity(size);
+    // SAFETY: `out` has room for the product's numbers, and the product writes them all.
+    unsafe {
+        write_product(out.as_mut_ptr(), a, b, false);
+        out.set_len(size);
+    }
+    out
+}
+
 /// Adds a b, [m, n], to `out`, which has the m n numbers row after row. Does nothing where
 /// the shapes do not fit.
 pub(super) fn add_product(out: &mut [f32], a: Matrix, b: Matrix) {
-    let ([m, k], [inner, n]) = (a.shape, b.shape);
-    if inner != k || out.len() != m * n || m * n * k == 0 {
+    if a.shape[1] == b.shape[0] && out.len() == a.shape[0] * b.shape[1] {
+        // SAFETY: `out` has the product's numbers, and the shapes fit.
+        unsafe { write_product(out.as_mut_ptr(), a, b, true) };
+    }
+}
+
+/// Writes a b, [m, n] from [m, k] and [k, n], row after row from `out` on, or adds it to
+/// what is there.
+///
+/// # Safety
+/// From `out` on there are m n numbers, which nobody else uses meanwhile. They need not be
+/// initialised if nothing is added to them and k is not zero.
+unsafe fn write_product(out: *mut f32, a: Matrix, b: Matrix, add: bool) {
+    let ([m, k], n) = (a.shape, b.shape[1]);
+    if m * n * k == 0 {
         return;
     }
+    set_rhs_packing_threshold(UNCOPIED_TILES);
     let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
     let parallelism = parallelism(m * n * k);
-    // SAFETY: `out` has m n numbers in rows of n, and each factor lies within its memory, or it would be no `Matrix`.
+    // SAFETY: `out` has m n numbers in rows of n, as the caller says, and each factor lies within its memory, or it would be no `Matrix`.
     unsafe {
         let (a, b) = (a.values.as_ptr(), b.values.as_ptr());
         #[rustfmt::skip]
         gemm(
-            m, n, k, out.as_mut_ptr(), 1, n as isize, true, a, a_column, a_row, b, b_column, b_row, 1.0, 1.0,
+            m, n, k, out, 1, n as isize, add, a, a_column, a_row, b, b_column, b_row, 1.0, 1.0,
             false, false, false, parallelism,
         );
     }

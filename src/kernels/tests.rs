@@ -86,14 +86,16 @@ fn rms_norm_agrees_with_burn() {
 }
 
 #[test]
-fn squares_are_those_of_burn_but_for_the_smallest() {
+fn the_sum_of_squares_is_that_of_burn_but_for_the_smallest() {
+    let read = |x: Tensor<1>| x.into_scalar::<f32>();
     let x = inputs();
-    assert_eq!(square(x.clone()).into_data(), x.square().into_data());
-    let x = Tensor::<1>::from_floats([1e-18, 1e-16, -3.0], &Device::flex());
-    assert_eq!(
-        square(x).into_data().iter::<f32>().collect::<Vec<_>>(),
-        [0.0, 1e-16 * 1e-16, 9.0]
-    );
+    let (ours, burns) = (read(sum_of_squares(x.clone())), read(x.square().sum()));
+    assert!((ours / burns - 1.0).abs() < 1e-5, "{ours} {burns}");
+    // Neither in pieces of sixteen nor in one piece.
+    let x = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], &Device::flex());
+    assert_eq!(read(sum_of_squares(x.transpose())), 91.0);
+    let tiny = Tensor::<1>::from_floats([1e-18, 1e-16], &Device::flex());
+    assert_eq!(read(sum_of_squares(tiny)), 1e-16 * 1e-16);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    kernels::square,
+    kernels::sum_of_squares,
 };
 
 impl Training {
@@ -76,7 +76,7 @@ fn clip<M: Module>(
     impl ModuleVisitor for SquaredNorm<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.0.get::<D>(param.id) {
-                let squared = square(gradient).sum();
+                let squared = sum_of_squares(gradient);
                 self.1 = Some(self.1.take().map_or(squared.clone(), |sum| sum + squared));
             }
         }

@@ -106,6 +106,27 @@ fn flow_matching_takes_the_digits_and_its_own_weights() {
 }
 
 #[test]
+fn the_later_chapters_refuse_what_they_cannot_use() {
+    for (chapter, flag, value) in [
+        ("ch08_flow", "--resume", "folder"),
+        ("ch08_flow", "--guidance", "2"),
+        ("ch09_guidance", "--preset", "full"),
+        ("ch09_guidance", "--data-dir", "folder"),
+        ("ch10_bits_back", "--device", "cpu"),
+        ("ch10_bits_back", "--data", "mnist"),
+        ("ch10_bits_back", "--steps", "3"),
+        ("ch10_bits_back", "--save", "weights"),
+        ("ch10_bits_back", "--load", "weights"),
+        ("ch10_bits_back", "--resume", "folder"),
+        ("ch10_bits_back", "--label", "3"),
+        ("ch11_flow_matching", "--guidance", "2"),
+        ("ch12_masks", "--label", "3"),
+    ] {
+        refused_by(chapter, &[flag, value], 2, &[chapter, "leave out", flag]);
+    }
+}
+
+#[test]
 fn autoencoders_have_one_preset_for_the_digits() {
     for chapter in ["ch03_vae", "ch04_hvae"] {
         refused_by(

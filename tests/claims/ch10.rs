@@ -7,10 +7,11 @@ use elbo_to_diffusion::{
     data::{Dataset, digits::digits},
     error::Result,
 };
-use rand::{Rng, RngExt};
+use rand::RngExt;
 use sha2::{Digest, Sha256};
 
 use crate::{
+    damage::{damage, with_good_checksum},
     models::{FINENESS, LATENTS, Vdm},
     recorded::line,
     support::{normal, rng},
@@ -211,31 +212,12 @@ fn damaged_files() -> Result<()> {
             continue;
         }
         file[..Header::LENGTH].copy_from_slice(&whole[..Header::LENGTH]);
-        let sum =
-            Sha256::new().chain_update(&file[..28]).chain_update(&file[34..]).finalize();
-        file[28..34].copy_from_slice(&sum[..6]);
-        if let Ok((back, _)) = codec.decode(&file) {
+        if let Ok((back, _)) = codec.decode(&with_good_checksum(file)) {
             assert_eq!(back, images, "wrong images were called good");
         }
         decoded += 1;
     }
     Ok(())
-}
-
-/// Overwrites some bytes, cuts some off, or adds some.
-fn damage(file: &[u8], rng: &mut impl Rng) -> Vec<u8> {
-    let mut file = file.to_vec();
-    match rng.random_range(0..4) {
-        0 => file.truncate(rng.random_range(0..file.len())),
-        1 => file.extend((0..rng.random_range(1..20)).map(|_| rng.random::<u8>())),
-        _ => {
-            for _ in 0..rng.random_range(1..30) {
-                let at = rng.random_range(0..file.len());
-                file[at] = rng.random();
-            }
-        }
-    }
-    file
 }
 
 /// The files of both presets, coded on the calling thread and in pools of one and of three

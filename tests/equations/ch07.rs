@@ -9,7 +9,7 @@ use crate::support::{
     Outcome, assert_close, assert_estimates, assert_relative, assert_vectors_close,
     derivative, log_normal, normal, normals, rng,
 };
-use crate::tex::{Values, digest, tex};
+use crate::tex::{Formula, Values, digest, tex};
 
 /// The levels on which the tests run.
 const GAMMAS: [f64; 6] = [-8.0, -4.0, -1.0, 0.5, 3.0, 5.0];
@@ -49,12 +49,33 @@ fn mixture_1d() -> Result<ScalarMixture, Error> {
     ScalarMixture::new(&[0.4, 0.6], &[-0.9, 0.6], &[0.1, 0.2])
 }
 
-/// x, eps, the score of q(z|x) and v, each recovered from z and each of the others, against
-/// the values that z was made from. Kind: closed form.
+/// The sixteen cells of the page's table of conversions, by the name of their row and column.
+fn conversions() -> Vec<(usize, usize, Formula)> {
+    let page =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/book/src/ch07_three_parameterizations.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let rows = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| given $z$ and |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let mut cells = Vec::new();
+    for (row, line) in rows.enumerate() {
+        for (column, cell) in line.trim_matches('|').split('|').skip(1).enumerate() {
+            cells.push((row, column, Formula::parse(cell.trim().trim_matches('$'))));
+        }
+    }
+    cells
+}
+
+/// x, eps, the score of q(z|x) and v, each recovered from z and each of the others by the
+/// equation and by each of the sixteen entries of the table below it, all as they are
+/// printed, against the values that z was made from. Kind: closed form.
 #[test]
 fn eps_from_x() {
     const TOLERANCE: f64 = 1e-11;
-    let page = tex("eps-from-x");
+    let (page, conversions) = (tex("eps-from-x"), conversions());
+    assert_eq!(conversions.len(), 16);
     let mut rng = rng(701);
     for gamma in GAMMAS {
         let level = NoiseLevel::new(gamma);
@@ -73,22 +94,13 @@ fn eps_from_x() {
         for side in page.sides(&values) {
             assert_close(side, x, TOLERANCE);
         }
-        // Every parameterization read as x, and x read as every other.
-        let readings = [
-            x,
-            (z - noise.sqrt() * eps) / abar.sqrt(),
-            (z + noise * score) / abar.sqrt(),
-            abar.sqrt() * z - noise.sqrt() * v,
-        ];
-        for x_read in readings {
-            assert_close(x_read, x, TOLERANCE);
-            let eps_read = (z - abar.sqrt() * x_read) / noise.sqrt();
-            assert_close(eps_read, eps, TOLERANCE / noise.sqrt());
-            assert_close(-eps_read / noise.sqrt(), score, TOLERANCE / noise);
-            let v_read = (abar.sqrt() * z - x_read) / noise.sqrt();
-            assert_close(v_read, v, TOLERANCE / noise.sqrt());
-            // From v straight to eps.
-            assert_close(noise.sqrt() * z + abar.sqrt() * v, eps, TOLERANCE);
+        // Dividing by the noise magnifies what rounding left of z - sqrt(abar) x.
+        let exact = [x, eps, score, v];
+        let tolerances =
+            [1.0, noise.sqrt(), noise, noise.sqrt()].map(|noise| TOLERANCE / noise);
+        for (_, column, cell) in &conversions {
+            let found = cell.sides(&values)[0];
+            assert_close(found, exact[*column], tolerances[*column]);
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -54,18 +55,34 @@ pub fn check(options: &Options) -> Result<bool> {
         };
     let port = book_server::serve(0, options.site.clone(), options.prefix.clone())?;
 
-    let reader = Reader {
-        chromium: Chromium::start()?,
-        base: format!("http://127.0.0.1:{port}{}", options.prefix),
-        axe,
-        report: Report::default(),
+    let visits = || -> Result<Visits> {
+        let reader = Reader {
+            chromium: Chromium::start()?,
+            base: format!("http://127.0.0.1:{port}{}", options.prefix),
+            axe: axe.clone(),
+            report: Report::default(),
+        };
+        Ok(Visits { reader, drawn: BTreeMap::new() })
     };
-    let mut visits = Visits { reader, drawn: BTreeMap::new() };
     let (screens, print): (Vec<String>, Vec<String>) =
         pages.into_iter().partition(|page| page != PRINT);
-    for view in View::ALL {
-        visits.view(view, &screens)?;
-    }
+    // A browser that draws a page keeps one processor busy; two share the views.
+    let (wide, narrow) = View::ALL.split_at(View::ALL.len() / 2);
+    let seen = |views: &[View]| {
+        let mut visits = visits()?;
+        for view in views {
+            visits.view(*view, &screens)?;
+        }
+        Ok::<_, anyhow::Error>(visits)
+    };
+    let (visits, others) = thread::scope(|scope| {
+        let others = scope.spawn(|| seen(narrow));
+        (seen(wide), others.join())
+    });
+    let Ok(others) = others else { bail!("a browser's visits ended in a panic") };
+    let (mut visits, others) = (visits?, others?);
+    visits.reader.report.add(others.reader.report);
+    visits.drawn.extend(others.drawn);
     visits.targets(&options.site);
     visits.search()?;
     if !print.is_empty() {

@@ -56,6 +56,8 @@ enum Task {
             default_value = "ch01_latent_variables,ch02_elbo,ch05_vdm,ch06_learned_snr"
         )]
         programs: Vec<String>,
+        /// Do these alone: a lab, like ch02-gap, `programs`, or `broken`
+        labs: Vec<String>,
     },
     /// Print the whole built site to a PDF
     Pdf {
@@ -88,7 +90,7 @@ fn run(task: Task) -> Result<ExitCode> {
             })?;
             Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
-        Task::Labs { native, axe, programs } => {
+        Task::Labs { native, axe, programs, labs } => {
             let faulty = labs::check(&labs::Options {
                 site: book.join("book"),
                 prefix: site_url(&book)?,
@@ -96,6 +98,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 native,
                 axe,
                 programs,
+                labs,
             })?;
             Ok(if faulty { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }

@@ -128,8 +128,17 @@
     const images = [...document.images].filter((image) => !image.complete || image.naturalWidth === 0).map((i) => i.src);
     const drawings = [...document.querySelectorAll("svg[role=img]")];
     const undescribed = [...document.images].filter((image) => !image.hasAttribute("alt")).map(name);
+    const cropped = [];
     for (const drawing of drawings) {
         const box = drawing.getBoundingClientRect();
+        for (const text of visible(drawing) ? drawing.querySelectorAll("text") : []) {
+            const { left, right, top, bottom, height } = text.getBoundingClientRect();
+            // A line is higher than its letters.
+            const slack = height / 4;
+            if (left < box.left - 1 || right > box.right + 1 || top < box.top - slack || bottom > box.bottom + slack) {
+                cropped.push(name(text));
+            }
+        }
         if (visible(drawing) && (box.width < 20 || box.height < 10)) {
             images.push(name(drawing));
         }
@@ -151,6 +160,7 @@
         stranded: stranded.slice(0, 5).map((words) => `"${words}"`),
         leftovers: leftovers.slice(0, 5),
         images,
+        cropped: cropped.slice(0, 5),
         undescribed,
         links: [...document.links].map((link) => link.href),
         ids: [...document.querySelectorAll("[id]")].map((element) => element.id),

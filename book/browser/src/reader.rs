@@ -270,7 +270,10 @@ impl Reader {
 
     /// The milliseconds of processor time that each process has taken to run scripts, lay
     /// pages out and draw them.
-    fn work(&mut self) -> Result<BTreeMap<u64, f64>> {
+    ///
+    /// # Errors
+    /// Where Chromium does not tell.
+    pub fn work(&mut self) -> Result<BTreeMap<u64, f64>> {
         let processes = self.chromium.call(None, "SystemInfo.getProcessInfo", json!({}))?;
         let processes = processes["processInfo"]
             .as_array()
@@ -304,6 +307,7 @@ impl Reader {
                 "is torn apart at the end of a line; look at how the page ties punctuation to formulas",
             ),
             ("images", "is an image that does not show; correct its address or its size"),
+            ("cropped", "reaches beyond the edge of its picture; move it inside"),
             ("undescribed", "is an image without a text that describes it; give it one"),
             ("closed", "does not open on a click; look at the page's scripts"),
         ];

@@ -59,6 +59,24 @@ impl Report {
         self.visits += 1;
     }
 
+    /// Adds what somebody else found.
+    pub fn add(&mut self, other: Self) {
+        for ((page, message), views) in other.faults {
+            for view in views {
+                self.fault(&page, &view, message.clone());
+            }
+        }
+        for (page, more) in other.pages {
+            let figures = self.pages.entry(page).or_default();
+            figures.visits += more.visits;
+            figures.bytes = figures.bytes.max(more.bytes);
+            figures.slowest = figures.slowest.max(more.slowest);
+            figures.rules = figures.rules.max(more.rules);
+            figures.flow = more.flow.or(figures.flow);
+        }
+        self.visits += other.visits;
+    }
+
     /// Prints everything; whether there was a fault.
     pub fn print(&self, views: &str, took: Duration) -> bool {
         for (page, figures) in &self.pages {

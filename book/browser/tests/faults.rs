@@ -94,7 +94,7 @@ fn an_undamaged_page_has_no_fault() {
 
 #[test]
 fn every_fault_that_a_page_can_show_is_found() {
-    let faults: [(&str, &[(&str, &str)]); 22] = [
+    let faults: [(&str, &[(&str, &str)]); 23] = [
         ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
         (
             "<script>throw new Error('broken')</script>",
@@ -117,6 +117,10 @@ fn every_fault_that_a_page_can_show_is_found() {
         (
             "<p><img src='data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7'></p>",
             &[(EVERY, "is an image without a text"), (EVERY, "axe-core, image-alt")],
+        ),
+        (
+            "<svg role='img' aria-label='A word' width='100' height='40'><text x='80' y='20'>Too long</text></svg>",
+            &[(EVERY, "\"Too long\" reaches beyond the edge of its picture")],
         ),
         (
             "<div class='wide' style='width:2000px'>W</div>",

@@ -9,7 +9,14 @@ use serde_json::{Value, json};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut labs = Labs::default();
-    for program in ["ch03_vae", "ch04_hvae", "ch05_vdm"] {
+    for program in [
+        "ch03_plane",
+        "ch03_vae",
+        "ch04_hvae",
+        "ch05_vdm",
+        "ch11_flow_matching",
+        "ch12_masks",
+    ] {
         let file = format!("{program}.safetensors");
         let contents = std::fs::read(root.join("../../chapters/weights").join(&file))?;
         labs.give(&file, contents);

@@ -16,3 +16,13 @@ pub(crate) mod ch05_vdm;
 pub(crate) mod ch06_learned_snr;
 #[path = "../../../chapters/ch07_three_parameterizations.rs"]
 pub(crate) mod ch07_three_parameterizations;
+
+// Parts of the chapters whose programs do not run in a page.
+#[path = "parts/ch08_flow.rs"]
+pub(crate) mod ch08_flow;
+#[path = "../../../chapters/ch09_guidance/line.rs"]
+pub(crate) mod ch09_line;
+#[path = "../../../chapters/ch10_bits_back/small.rs"]
+pub(crate) mod ch10_small;
+#[path = "parts/ch11_flow_matching.rs"]
+pub(crate) mod ch11_flow_matching;

@@ -23,7 +23,11 @@ thread_local! {
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| {
-        hears(&json!({"panic": panic.to_string()}).to_string());
+        let what = panic.payload_as_str().unwrap_or("something went wrong");
+        let place =
+            panic.location().map(|at| format!(" ({}, line {})", at.file(), at.line()));
+        let sentence = format!("{what}{}", place.unwrap_or_default());
+        hears(&json!({"panic": sentence}).to_string());
     }));
     progress::listen(|what| Box::new(Progress(what.into())));
 }
@@ -53,6 +57,16 @@ pub fn run(name: &str, seed: f64, steps: f64) -> String {
     let steps = (steps >= 0.0).then_some(steps as usize);
     let hear = |message: &Value| hears(&message.to_string());
     text(programs::run(name, seed, steps, hear).map_err(|e| e.to_string()))
+}
+
+/// Breaks, so that the browser test sees what a page says then: by a trap, or by asking for
+/// memory until there is none.
+#[wasm_bindgen]
+pub fn break_for_a_test(how: &str) {
+    assert!(how == "memory", "the lab was told to break");
+    loop {
+        std::mem::forget(std::hint::black_box(Vec::<u8>::with_capacity(1 << 26)));
+    }
 }
 
 fn text(answer: Result<Value, String>) -> String {

@@ -23,7 +23,7 @@ export function shape(name, attributes = {}, ...children) {
     return made;
 }
 
-// Square grey pictures side by side, each with its name; values from -1, paper, to 1, ink.
+// Square grey pictures side by side, each with its name; values from -1, paper, to 1, ink, or null for a pixel that is not there.
 export function pictures(box) {
     let shown = [];
     return (wanted) => {
@@ -37,68 +37,103 @@ export function pictures(box) {
                     shape("rect", { width: side, height: side, fill: "var(--fig-paper)" }), ...pixels);
                 const name = element("span");
                 box.append(element("div", { class: "lab-picture" }, svg, name));
-                return { pixels, name };
+                return { pixels, name, values: [] };
             });
         }
         wanted.forEach(({ values, name }, k) => {
-            shown[k].name.textContent = name;
+            const picture = shown[k];
+            if (picture.name.textContent !== name) {
+                picture.name.textContent = name;
+            }
+            // Only what has changed is touched.
             values.forEach((value, i) => {
-                shown[k].pixels[i].setAttribute("fill-opacity", Math.min(1, Math.max(0, (value + 1) / 2)).toFixed(3));
+                const before = picture.values[i];
+                if (value === before) {
+                    return;
+                }
+                if ((value === null) !== (before === null)) {
+                    picture.pixels[i].setAttribute("fill", value === null ? "var(--fig-1)" : "var(--fig-ink)");
+                }
+                picture.pixels[i].setAttribute("fill-opacity",
+                    value === null ? "0.35" : Math.min(1, Math.max(0, (value + 1) / 2)).toFixed(3));
             });
+            picture.values = values;
         });
     };
 }
 
-const WIDTH = 480;
-const HEIGHT = 240;
 const LEFT = 44;
 const BOTTOM = 34;
 
-// A plot of curves over x in [low, high] and y in [floor, ceiling], with names of the axes.
-export function plot(box, { low, high, floor, ceiling, x: xName, y: yName, names = [] }) {
-    const x = (value) => LEFT + ((value - low) / (high - low)) * (WIDTH - LEFT - 8);
-    const y = (value) => 8 + (1 - (Math.min(ceiling, Math.max(floor, value)) - floor) / (ceiling - floor)) * (HEIGHT - 8 - BOTTOM);
-    const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "lab-plot", "aria-hidden": "true" });
+// How curves of a plot look; a plot may give each its own.
+const STYLES = {
+    line: { fill: "none", "stroke-width": 2 },
+    dashed: { fill: "none", "stroke-width": 2, "stroke-dasharray": "6 4" },
+    thin: { fill: "none", "stroke-width": 1, opacity: 0.55 },
+    dots: { fill: "none", "stroke-width": 7, "stroke-linecap": "round" },
+    area: { "stroke-width": 1, "fill-opacity": 0.25 },
+};
+
+// A plot of curves over x in [low, high] and y in [floor, ceiling], with names of the axes and of the curves.
+export function plot(box, { low, high, floor, ceiling, x: xName, y: yName, names = [], styles = [], size: [width, height] = [480, 240] }) {
+    const x = (value) => LEFT + ((value - low) / (high - low)) * (width - LEFT - 8);
+    const y = (value) => 8 + (1 - (Math.min(ceiling, Math.max(floor, value)) - floor) / (ceiling - floor)) * (height - 8 - BOTTOM);
+    const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, class: "lab-plot", "aria-hidden": "true", style: `max-inline-size:${width / 14}em` });
     const text = (content, attributes) => {
         const made = shape("text", { fill: "var(--fig-muted)", "font-size": "13", ...attributes });
         made.textContent = content;
         return made;
     };
     svg.append(shape("path", {
-        d: `M${LEFT},8 V${HEIGHT - BOTTOM} H${WIDTH - 8}`, fill: "none", stroke: "var(--fig-muted)",
+        d: `M${LEFT},8 V${height - BOTTOM} H${width - 8}`, fill: "none", stroke: "var(--fig-muted)",
     }));
     for (const value of [low, (low + high) / 2, high]) {
-        svg.append(text(+value.toFixed(2), { x: x(value), y: HEIGHT - BOTTOM + 15, "text-anchor": value === high ? "end" : "middle" }));
+        svg.append(text(+value.toFixed(2), { x: x(value), y: height - BOTTOM + 15, "text-anchor": value === high ? "end" : "middle" }));
     }
     for (const value of [floor, ceiling]) {
         svg.append(text(+value.toFixed(2), { x: LEFT - 5, y: y(value) + (value === ceiling ? 10 : 0), "text-anchor": "end" }));
     }
-    svg.append(text(xName, { x: (LEFT + WIDTH) / 2, y: HEIGHT - 3, "text-anchor": "middle" }));
-    svg.append(text(yName, { x: 12, y: HEIGHT / 2 - 12, "text-anchor": "middle", transform: `rotate(-90 12 ${HEIGHT / 2 - 12})` }));
+    svg.append(text(xName, { x: (LEFT + width) / 2, y: height - 3, "text-anchor": "middle" }));
+    const middle = (height - BOTTOM) / 2;
+    svg.append(text(yName, { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }));
+    const behind = shape("g");
+    svg.append(behind);
+    let named = 0;
     const lines = names.map((name, i) => {
+        const style = styles[i] ?? (i % 2 ? "dashed" : "line");
         const colour = `var(--fig-${i + 1})`;
-        const line = shape("path", { fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": i % 2 ? "6 4" : "none" });
+        const line = shape("path", { stroke: colour, ...(style === "area" ? { fill: colour } : {}), ...STYLES[style] });
         if (name) {
-            svg.append(text(name, { x: WIDTH - 12, y: 22 + 17 * i, "text-anchor": "end", fill: colour }));
+            svg.append(text(name, { x: width - 12, y: 22 + 17 * named, "text-anchor": "end", fill: colour }));
+            named += 1;
         }
         svg.append(line);
         return line;
     });
+    const piece = (points) => points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)},${y(b).toFixed(1)}`).join("");
+    const dots = (points) => points.map(([a, b]) => `M${x(a).toFixed(1)},${y(b).toFixed(1)}h0`).join("");
     box.append(svg);
     return {
         svg,
+        // Each curve is a list of points, or of pieces that are lists of points.
         draw(curves) {
             curves.forEach((points, i) => {
-                const path = points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)},${y(b).toFixed(1)}`);
-                lines[i].setAttribute("d", path.join(""));
+                const path = styles[i] === "dots" ? dots(points)
+                    : Array.isArray(points[0]?.[0]) ? points.map(piece).join("") : piece(points);
+                lines[i].setAttribute("d", path);
             });
+        },
+        // Small words behind the curves, each at its place.
+        words(all) {
+            behind.replaceChildren(...all.map(([a, b, word]) =>
+                text(word, { x: x(a), y: y(b) + 4, "text-anchor": "middle", "font-size": "11" })));
         },
         // The point of the plot under a pointer.
         at(event) {
             const bounds = svg.getBoundingClientRect();
-            const [px, py] = [(event.clientX - bounds.left) * (WIDTH / bounds.width), (event.clientY - bounds.top) * (HEIGHT / bounds.height)];
-            const share = (px - LEFT) / (WIDTH - LEFT - 8);
-            const up = 1 - (py - 8) / (HEIGHT - 8 - BOTTOM);
+            const [px, py] = [(event.clientX - bounds.left) * (width / bounds.width), (event.clientY - bounds.top) * (height / bounds.height)];
+            const share = (px - LEFT) / (width - LEFT - 8);
+            const up = 1 - (py - 8) / (height - 8 - BOTTOM);
             return [low + share * (high - low), floor + up * (ceiling - floor)];
         },
     };

@@ -35,18 +35,18 @@ export class Engine {
         });
     }
 
-    #hear({ id, hears, result, failed, trapped }) {
+    #hear({ id, hears, result, failed, trapped, took }) {
         const waiting = this.#waiting.get(id);
         if (hears) {
             this.#panic = hears.panic ?? this.#panic;
             waiting?.hear?.(hears);
         } else if (trapped !== undefined) {
-            const why = /memory/i.test(trapped + this.#panic) ? "the page ran out of memory" : this.#panic || trapped;
+            const why = /could not allocate|out of memory/i.test(trapped) ? "the page ran out of memory" : this.#panic || trapped;
             this.#end(why);
         } else {
             this.#waiting.delete(id);
             if (failed === undefined) {
-                waiting?.resolve(result);
+                waiting?.resolve({ answer: result, took });
             } else {
                 waiting?.reject(new Error(failed));
             }
@@ -86,16 +86,21 @@ export class Engine {
         await this.#send({ what: "give", file, contents });
     }
 
-    // A lab's answer.
-    ask(lab, request) {
+    // A lab's answer, and the milliseconds that the worker took for it.
+    timed(lab, request) {
         this.#start();
         return this.#send({ what: "answer", lab, request });
     }
 
+    // A lab's answer.
+    async ask(lab, request) {
+        return (await this.timed(lab, request)).answer;
+    }
+
     // Runs a chapter's program; `hear` gets what it prints and draws.
-    run(program, seed, steps, hear) {
+    async run(program, seed, steps, hear) {
         this.#start();
-        return this.#send({ what: "run", program, seed, steps }, hear);
+        return (await this.#send({ what: "run", program, seed, steps }, hear)).answer;
     }
 
     // Ends whatever is computed.

@@ -1,111 +1,8 @@
 // The controls of each lab. They ask book/lab and draw what it answers.
 import { draggable, element, pictures, plot } from "./draw.js";
-
-let unique = 0;
-
-// The frame of a lab: its controls, its drawing, and what it says. Controls are native, so that keyboard and screen readers work.
-function frame(lab, engine, name) {
-    const controls = element("div", { class: "lab-controls" });
-    const drawing = element("div", { class: "lab-drawing" });
-    const says = lab.querySelector(".lab-says");
-    const spoken = lab.querySelector(".lab-spoken");
-    lab.insertBefore(controls, says);
-    lab.insertBefore(drawing, says);
-    let asking = false;
-    let next = null;
-    let timer = 0;
-
-    // Seen at once; spoken when the reader pauses, so that a drag does not make a stream of speech.
-    function say(sentence) {
-        says.textContent = sentence;
-        clearTimeout(timer);
-        timer = setTimeout(() => {
-            spoken.textContent = sentence;
-        }, 250);
-    }
-
-    function fail(error) {
-        say(`The lab stopped: ${error.message}. Change something to begin again; the page is complete without it.`);
-    }
-
-    // Asks, unless an answer is on its way; then only the last wish counts.
-    async function ask(request, draw) {
-        if (asking) {
-            next = [request, draw];
-            return;
-        }
-        asking = true;
-        const start = performance.now();
-        try {
-            const answer = await engine.ask(name, request);
-            say(answer.says);
-            draw(answer);
-            requestAnimationFrame(() => {
-                (lab.latencies ??= []).push(performance.now() - start);
-            });
-        } catch (error) {
-            fail(error);
-        }
-        asking = false;
-        if (next) {
-            const wish = next;
-            next = null;
-            await ask(...wish);
-        }
-    }
-
-    function labelled(text, control, value) {
-        const id = `lab-control-${unique++}`;
-        control.id = id;
-        controls.append(element("div", { class: "lab-control" }, element("label", { for: id }, text), control, ...(value ? [value] : [])));
-        return control;
-    }
-
-    return {
-        controls, drawing, say, fail, ask,
-        slider(text, { min, max, step = 1, value, show = (v) => v }, change) {
-            const control = element("input", { type: "range", min: `${min}`, max: `${max}`, step: `${step}`, value: `${value}` });
-            const shown = element("output", { "aria-hidden": "true" });
-            const update = () => {
-                shown.textContent = show(+control.value);
-                control.setAttribute("aria-valuetext", show(+control.value));
-            };
-            control.addEventListener("input", () => {
-                update();
-                change(+control.value);
-            });
-            update();
-            labelled(text, control, shown);
-            return {
-                get value() { return +control.value; },
-                set value(v) {
-                    control.value = v;
-                    update();
-                },
-            };
-        },
-        choice(text, options, change) {
-            const control = element("select", {}, ...options.map(([value, label]) => element("option", { value }, label)));
-            control.addEventListener("change", () => change(control.value));
-            labelled(text, control);
-            return { get value() { return control.value; } };
-        },
-        number(text, { min, max, value }, change) {
-            const control = element("input", { type: "number", min: `${min}`, max: `${max}`, value: `${value}` });
-            control.addEventListener("change", () => change(+control.value));
-            labelled(text, control);
-            return { get value() { return Math.min(max, Math.max(min, Math.round(+control.value || 0))); }, control };
-        },
-        button(text, press) {
-            const control = element("button", { type: "button" }, text);
-            control.addEventListener("click", press);
-            controls.append(control);
-            return control;
-        },
-    };
-}
-
-const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+import { frame, still } from "./frame.js";
+import { bitsBack, flow, guidance, paths, unmask, walks } from "./later.js";
+import { plane } from "./plane.js";
 
 // Chapter 5: a digit at each t, and the sampler.
 async function digit(lab, engine) {
@@ -334,10 +231,14 @@ async function levels4(lab, engine) {
 async function schedule(lab, engine) {
     await engine.fetch("ch05_vdm.safetensors");
     const f = frame(lab, engine, "ch06-schedule");
-    const [gamma, loss] = [element("div"), element("div")];
-    f.drawing.append(gamma, loss);
+    const [gamma, loss, areas] = [element("div"), element("div"), element("div")];
+    f.drawing.append(gamma, loss, areas);
     const first = plot(gamma, { low: 0, high: 1, floor: -8, ceiling: 5, x: "time t", y: "gamma(t)", names: [""] });
     const second = plot(loss, { low: 0, high: 1, floor: 0, ceiling: 8, x: "time t", y: "loss at t (bits/dim)", names: [""] });
+    const third = plot(areas, {
+        low: -5, high: 8, floor: 0, ceiling: 0.5, x: "log SNR: noise on the left, data on the right", y: "loss per unit of it",
+        names: ["the error: its area is the loss", "T steps: their area is the loss with T latents"], styles: ["line", "area"],
+    });
     const show = (v) => v.toFixed(1);
     const ends = { min: -8, max: 5, step: 0.1, show };
     const handles = [["quarter", "gamma at t = 1/4", -4.8], ["half", "gamma at t = 1/2", -1.5], ["three_quarters", "gamma at t = 3/4", 1.8]]
@@ -346,6 +247,7 @@ async function schedule(lab, engine) {
     const ask = () => f.ask({ ...Object.fromEntries(handles.map(([key, { value }]) => [key, value])), latents: count.value }, (answer) => {
         first.draw([answer.gamma.map((v, i) => [answer.grid[i], v])]);
         second.draw([answer.loss.map((v, i) => [answer.grid[i], v])]);
+        third.draw([answer.area, answer.steps]);
     });
     draggable(first, ([t, level]) => {
         const nearest = handles[Math.min(2, Math.max(0, Math.round(4 * t) - 1))][1];
@@ -434,7 +336,14 @@ export const widgets = {
     "ch05-digit": digit,
     "ch05-training": training,
     "ch06-schedule": schedule,
+    "ch03-plane": plane,
     "ch07-readings": readings,
+    "ch07-walks": walks,
+    "ch08-flow": flow,
+    "ch09-guidance": guidance,
+    "ch10-stack": bitsBack,
+    "ch11-paths": paths,
+    "ch12-unmask": unmask,
     "run-ch01_latent_variables": program("ch01_latent_variables", 0),
     "run-ch02_elbo": program("ch02_elbo", 0),
     "run-ch03_vae": program("ch03_vae", 2400),

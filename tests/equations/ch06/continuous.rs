@@ -86,31 +86,68 @@ fn continuous_loss() -> Outcome {
     Ok(())
 }
 
-/// (1/2) int gamma'(t) SNR(gamma(t)) mmse dt for a linear, a cubic and a tanh schedule,
-/// each against (1/2) int mmse dv over the SNR: only the end points matter. Kind:
-/// quadrature.
+/// (1/2) int gamma'(t) SNR E|x - x_hat|^2 dt for a linear, a cubic and a tanh schedule, each
+/// against (1/2) int E|x - x_hat|^2 dv over the SNR: only the end points matter, for the
+/// ideal denoiser and for a wrong one. Of the wrong one the error is found in time from
+/// pairs of x and noise, and over the SNR from z, as the variance of x given z and the squared
+/// distance to its mean. The same wrong denoiser, told the time instead of the noise level, has three
+/// different losses. Kind: quadrature, negative.
 #[test]
 fn schedule_invariance() -> Outcome {
     digest("schedule-invariance", "efb7d0fdfde5");
     const TOLERANCE: f64 = 1e-10;
+    /// Of the loss of a wrong denoiser, which is some hundred nats.
+    const RELATIVE: f64 = 1e-9;
+    const LEAST_DIFFERENCE: f64 = 0.5;
     let (data, hermite) = (data()?, Rule::gauss_hermite(150));
-    let by_snr: f64 = (0..26)
-        .map(|i| {
-            let low = (0.5 * f64::from(i) - 5.0).exp();
-            let high = (0.5 * f64::from(i) - 4.5).exp();
-            0.5 * Rule::gauss_legendre(12, low, high)
-                .integrate(|v| mmse(&data, -v.ln(), &hermite))
-        })
-        .sum();
+    let over_snr = |error: &dyn Fn(f64) -> f64| -> f64 {
+        (0..26)
+            .map(|i| {
+                let low = (0.5 * f64::from(i) - 5.0).exp();
+                let high = (0.5 * f64::from(i) - 4.5).exp();
+                0.5 * Rule::gauss_legendre(12, low, high).integrate(|v| error(-v.ln()))
+            })
+            .sum()
+    };
     let unit = Rule::gauss_legendre(250, 0.0, 1.0);
-    for (gamma, slope) in SCHEDULES {
-        assert_close(gamma(0.0), GAMMA_MIN, TOLERANCE);
-        assert_close(gamma(1.0), GAMMA_MAX, TOLERANCE);
-        let loss = 0.5
-            * unit.integrate(|t| {
-                slope(t) * (-gamma(t)).exp() * mmse(&data, gamma(t), &hermite)
-            });
+    // The error as a function of gamma and t.
+    let over_time = |error: &dyn Fn(f64, f64) -> f64| {
+        SCHEDULES.map(|(gamma, slope)| {
+            assert_close(gamma(0.0), GAMMA_MIN, TOLERANCE);
+            assert_close(gamma(1.0), GAMMA_MAX, TOLERANCE);
+            0.5 * unit.integrate(|t| slope(t) * (-gamma(t)).exp() * error(gamma(t), t))
+        })
+    };
+    let by_snr = over_snr(&|gamma| mmse(&data, gamma, &hermite));
+    for loss in over_time(&|gamma, _| mmse(&data, gamma, &hermite)) {
         assert_close(loss, by_snr, TOLERANCE);
+    }
+
+    // Wrong everywhere, and in another way at every noise level.
+    let wrong = |z: f64, told: f64| 0.9 * (1.1 * z + 0.2 * told).sin() + 0.05 * told;
+    let line = Rule::gauss_legendre(600, -6.0, 6.0);
+    let by_snr = over_snr(&|gamma| {
+        let level = NoiseLevel::new(gamma);
+        let marginal = data.marginal(level);
+        line.integrate(|z| {
+            let ideal = data.posterior(z, level);
+            let squares = ideal.variance() + (ideal.mean() - wrong(z, gamma)).powi(2);
+            marginal.log_prob(z).exp() * squares
+        })
+    });
+    let few = Rule::gauss_hermite(40);
+    let of_pairs = |gamma: f64, told: f64| -> f64 {
+        let level = NoiseLevel::new(gamma);
+        let error =
+            |x: f64| few.integrate(|eps| (x - wrong(level.noised(x, eps), told)).powi(2));
+        data.components().map(|(w, m, v)| w * few.normal(m, v.sqrt(), error)).sum()
+    };
+    for loss in over_time(&|gamma, _| of_pairs(gamma, gamma)) {
+        assert_relative(loss, by_snr, RELATIVE);
+    }
+    let [linear, cubic, tanh] = over_time(&|gamma, t| of_pairs(gamma, t));
+    for (one, other) in [(linear, cubic), (cubic, tanh), (tanh, linear)] {
+        assert!((one - other).abs() > LEAST_DIFFERENCE, "{one} and {other}");
     }
     Ok(())
 }

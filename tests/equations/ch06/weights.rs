@@ -72,35 +72,56 @@ fn abar_sigmoid() {
     }
 }
 
-/// In f32, exp(d) - 1 at d = 1.3e-4 and 1 - sigmoid(13.3) lose most digits, while expm1 and
-/// sigmoid(-13.3) keep them: each against f64. The same for sigma_q^2 of a short step.
-/// Kind: negative.
+/// In f32, exp(d) - 1 and 1 - sigmoid(13.3) against f64, and the same with expm1 and
+/// sigmoid(-13.3): the former are off by about the rounding of a number near 1, which is
+/// 2^-24, divided by what is left of it, neither much less nor more; the latter by the
+/// rounding of the result. For exp(d) - 1 at 1000 d in each of five decades. The same for
+/// sigma_q^2 of a short step. Kind: negative.
 #[test]
 fn snr_trap() {
     digest("snr-trap", "aeab383c6ab8");
     const TOLERANCE: f64 = 2e-7;
-    const LEAST_ERROR: f64 = 1e-4;
+    /// Half the distance of two f32 just above 1.
+    const ROUNDING: f64 = 1.0 / (1 << 24) as f64;
     let error = |found: f32, exact: f64| (f64::from(found) / exact - 1.0).abs();
     let sigmoid = |a: f32| 1.0 / (1.0 + (-a).exp());
 
-    let d = 1.3e-4_f32;
-    let exact = f64::from(d).exp_m1();
-    assert!(error(d.exp() - 1.0, exact) > LEAST_ERROR);
-    assert!(error(d.exp_m1(), exact) < TOLERANCE);
+    for decade in 2..=6 {
+        let (mut worst, mut worst_stable) = (0.0_f64, 0.0_f64);
+        for i in 0..1000 {
+            let d = 10.0_f64.powf(f64::from(i) / 1000.0 - f64::from(decade)) as f32;
+            let exact = f64::from(d).exp_m1();
+            worst = worst.max(error(d.exp() - 1.0, exact) * exact);
+            worst_stable = worst_stable.max(error(d.exp_m1(), exact));
+        }
+        assert!((0.9 * ROUNDING..2.0 * ROUNDING).contains(&worst), "{}", worst / ROUNDING);
+        assert!(worst_stable < TOLERANCE);
+    }
 
-    let gamma = -13.3_f32;
-    let noise = 1.0 / (1.0 + (-f64::from(gamma)).exp());
-    assert!(error(1.0 - sigmoid(-gamma), noise) > 1e-3);
-    assert!(error(sigmoid(gamma), noise) < 10.0 * TOLERANCE);
+    let noise = |gamma: f32| 1.0 / (1.0 + (-f64::from(gamma)).exp());
+    let naive = |gamma: f32| error(1.0 - sigmoid(-gamma), noise(gamma)) * noise(gamma);
+    assert!(naive(-13.3) > 1e-3 * noise(-13.3));
+    let gammas = (0..1000).map(|i| i as f32 / 1000.0 - 13.8);
+    let worst = gammas.clone().map(naive).fold(0.0, f64::max);
+    assert!((0.9 * ROUNDING..2.0 * ROUNDING).contains(&worst), "{}", worst / ROUNDING);
+    assert!(gammas.into_iter().all(|g| error(sigmoid(g), noise(g)) < 10.0 * TOLERANCE));
 
-    // sigma_q^2 = (1 - abar_s)(1 - e^(gamma_s - gamma_t)), a step of 1e-3 at low noise.
-    let (gamma_s, gamma_t) = (-10.0_f32, -9.999_f32);
-    let exact = Step::new(f64::from(gamma_s), f64::from(gamma_t)).posterior_variance();
-    let (abar_s, abar_t) = (sigmoid(-gamma_s), sigmoid(-gamma_t));
-    let naive = (1.0 - abar_t / abar_s) * (1.0 - abar_s) / (1.0 - abar_t);
-    let stable = sigmoid(gamma_s) * -(gamma_s - gamma_t).exp_m1();
-    assert!(error(naive, exact) > LEAST_ERROR);
-    assert!(error(stable, exact) < 10.0 * TOLERANCE);
+    // sigma_q^2 = (1 - abar_s)(1 - e^(gamma_s - gamma_t)), steps of 1e-3 at low noise, in
+    // which 1 - abar_t / abar_s is less than the rounding of the ratio, to which two others
+    // add.
+    let mut worst = 0.0_f64;
+    for i in 0..1000 {
+        let (gamma_s, gamma_t) = (-10.0 - i as f32 / 1000.0, -9.999 - i as f32 / 1000.0);
+        let step = Step::new(f64::from(gamma_s), f64::from(gamma_t));
+        let (exact, left) = (step.posterior_variance(), step.beta());
+        let (abar_s, abar_t) = (sigmoid(-gamma_s), sigmoid(-gamma_t));
+        let naive = (1.0 - abar_t / abar_s) * (1.0 - abar_s) / (1.0 - abar_t);
+        let stable = sigmoid(gamma_s) * -(gamma_s - gamma_t).exp_m1();
+        assert!(left < ROUNDING, "{left}");
+        assert!(error(stable, exact) < 10.0 * TOLERANCE);
+        worst = worst.max(error(naive, exact) * left);
+    }
+    assert!((0.9 * ROUNDING..3.0 * ROUNDING).contains(&worst), "{}", worst / ROUNDING);
 }
 
 /// (1 - abar_{t-1})(1 - e^(gamma_{t-1} - gamma_t)) against

@@ -98,7 +98,8 @@ pub struct Formula {
 type Part = Vec<(String, Vec<String>)>;
 
 impl Formula {
-    fn parse(tex: &str) -> Self {
+    /// A formula that stands on a page without a label, as in the cell of a table.
+    pub fn parse(tex: &str) -> Self {
         let first = || vec![(String::new(), Vec::new())];
         let mut parts: Vec<Part> = vec![first()];
         let mut depth = 0;

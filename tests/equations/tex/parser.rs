@@ -248,11 +248,11 @@ impl Parser<'_> {
         inner
     }
 
-    /// Expressions between commas or semicolons, up to `end`.
+    /// Expressions between commas, semicolons or `\mid`, up to `end`.
     fn list(&mut self, end: &str) -> Vec<Expression> {
         let bars = std::mem::take(&mut self.bars);
         let mut list = vec![self.sum()];
-        while self.take(",") || self.take(";") {
+        while self.take(",") || self.take(";") || self.take(r"\mid") {
             list.push(self.sum());
         }
         self.expect(end);

@@ -160,3 +160,13 @@ fn formulas_are_found_by_their_labels() {
     // printf 'a = b' | sha256sum
     assert_eq!(digest_of("a = b"), "223c4d200875");
 }
+
+#[test]
+fn a_conditional_density_is_a_function_of_both_sides_of_its_bar() {
+    let values = Values::default()
+        .function("z", |index| index[0])
+        .function("q", |given| 10.0 * given[0] + given[1])
+        .number("x", 7.0);
+    assert_eq!(value(r"q(z_3 \mid x)", &values), 37.0);
+    assert_eq!(value(r"\sum_{t=2}^{3} q(z_{t-1} \mid x)", &values), 44.0);
+}

@@ -2,7 +2,7 @@
 
 use burn::{module::Module, tensor::Device};
 use elbo_to_diffusion::{
-    autoencoder::Hvae,
+    autoencoder::{Hvae, HvaeConfig},
     data::{Dataset, digits::digits},
     error::Result,
     host::download,
@@ -11,7 +11,7 @@ use elbo_to_diffusion::{
 use serde_json::{Value, json};
 
 use super::{Files, Lab, drawn, read_weights, whole};
-use crate::chapters::ch04_hvae::{SPEC, config};
+use crate::chapters::ch04_hvae::SPEC;
 
 /// Digits that are drawn.
 const DRAWN: usize = 8;
@@ -26,7 +26,7 @@ impl Levels {
     pub fn new(files: &Files) -> Result<Self> {
         let data = digits()?;
         let init = &mut rng(0, Stream::Initialisation, 0);
-        let fresh = config().init(&data.train, init, &Device::flex());
+        let fresh = HvaeConfig::of_digits().init(&data.train, init, &Device::flex());
         let model = read_weights(fresh, files, SPEC.name)?.valid();
         Ok(Self { data, model })
     }
@@ -34,7 +34,7 @@ impl Levels {
 
 impl Lab for Levels {
     fn answer(&mut self, request: &Value) -> Result<Value> {
-        let latents = config().latents;
+        let latents = HvaeConfig::of_digits().latents;
         let (top, device) = (latents.len(), &Device::flex());
         // top + 1 holds nothing.
         let hold = whole(request, "hold", top, [1, top + 1]);

@@ -4,13 +4,22 @@
 //! the sentence that the page shows and speaks.
 
 mod digit;
+mod flow;
 mod gap;
+mod guidance;
 mod latents;
 mod levels;
 mod monte_carlo;
+mod paths;
+mod plane;
 mod readings;
 mod schedule;
+mod stack;
 mod training;
+mod unmask;
+mod walks;
+
+pub use self::plane::train as train_planes;
 
 use std::collections::BTreeMap;
 
@@ -63,14 +72,21 @@ impl Labs {
 
 fn open(name: &str, files: &Files) -> Result<Box<dyn Lab>> {
     Ok(match name {
-        "ch01-monte-carlo" => Box::new(monte_carlo::MonteCarlo),
+        "ch01-monte-carlo" => Box::new(monte_carlo::MonteCarlo::default()),
         "ch02-gap" => Box::new(gap::Gap::new()),
         "ch03-latents" => Box::new(latents::Latents::new(files)?),
         "ch04-levels" => Box::new(levels::Levels::new(files)?),
         "ch05-digit" => Box::new(digit::Digit::new(files)?),
         "ch05-training" => Box::new(training::Train::new()?),
         "ch06-schedule" => Box::new(schedule::Bend::new(files)?),
+        "ch03-plane" => Box::new(plane::Plane::new(files)?),
         "ch07-readings" => Box::new(readings::Readings::new(files)?),
+        "ch07-walks" => Box::new(walks::Walks::new()?),
+        "ch08-flow" => Box::new(flow::Flow::new()?),
+        "ch09-guidance" => Box::new(guidance::Guidance::new()?),
+        "ch10-stack" => Box::new(stack::BitsBack::default()),
+        "ch11-paths" => Box::new(paths::Paths::new(files)?),
+        "ch12-unmask" => Box::new(unmask::Unmask::new(files)?),
         _ => return Err(unknown(name)),
     })
 }
@@ -83,11 +99,16 @@ fn unknown(name: &str) -> Error {
 
 /// The network with the weights of a program's default run, which are among the files.
 fn read_weights<M: Module>(fresh: M, files: &Files, program: &str) -> Result<M> {
+    read_part(fresh, files, program, "")
+}
+
+/// The same of one field of what the program saved.
+fn read_part<M: Module>(fresh: M, files: &Files, program: &str, part: &str) -> Result<M> {
     let file = format!("{program}.safetensors");
     let contents = files.get(&file).ok_or_else(|| {
         Error::failure(format!("the weights {file} did not arrive; load the page again"))
     })?;
-    weights::read(fresh, program, contents)
+    weights::read_part(fresh, program, part, contents)
         .map_err(|why| Error::failure(format!("{file} {why}; load the page again")))
 }
 

@@ -4,6 +4,7 @@ use elbo_to_diffusion::{
     error::Result,
     random::{Stream, rng},
 };
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{Lab, drawn, whole};
@@ -14,21 +15,50 @@ use crate::chapters::ch01_latent_variables::monte_carlo::{
 /// Bars that are drawn: the largest weights.
 const BARS: usize = 40;
 
-pub struct MonteCarlo;
+/// Log weights of draws in one dimension, in two, and so on, and the noise of the next: to
+/// change the dimension asks for no draw anew.
+struct Kept {
+    of: (usize, u64),
+    log_weights: Vec<Vec<f64>>,
+    noise: ChaCha8Rng,
+}
+
+impl Kept {
+    fn new(draws: usize, seed: u64) -> Self {
+        let (of, noise) = ((draws, seed), rng(seed, Stream::Evaluation, 0));
+        Self { of, log_weights: vec![vec![0.0; draws]], noise }
+    }
+
+    fn in_dimensions(&mut self, d: usize) -> &[f64] {
+        while self.log_weights.len() <= d {
+            let mut next = self.log_weights[self.log_weights.len() - 1].clone();
+            add_dimension(&mut next, &mut self.noise);
+            self.log_weights.push(next);
+        }
+        &self.log_weights[d]
+    }
+}
+
+#[derive(Default)]
+pub struct MonteCarlo {
+    kept: Option<Kept>,
+}
 
 impl Lab for MonteCarlo {
     fn answer(&mut self, request: &Value) -> Result<Value> {
         let d = whole(request, "dimensions", 4, [1, 64]);
         let draws = whole(request, "draws", 200, [1, 10_000]);
         let seed = whole(request, "seed", 0, [0, 1_000_000]) as u64;
-        let mut log_weights = vec![0.0; draws];
-        let noise = &mut rng(seed, Stream::Evaluation, 0);
-        (0..d).for_each(|_| add_dimension(&mut log_weights, noise));
-        let size = effective_size(&log_weights);
-        let log_error = log_mean(&log_weights);
+        let kept = match self.kept.take() {
+            Some(kept) if kept.of == (draws, seed) => kept,
+            _ => Kept::new(draws, seed),
+        };
+        let log_weights = self.kept.insert(kept).in_dimensions(d);
+        let size = effective_size(log_weights);
+        let log_error = log_mean(log_weights);
         let mut shares: Vec<f64> =
             log_weights.iter().map(|w| (w - log_error).exp() / draws as f64).collect();
-        shares.sort_by(|a, b| b.total_cmp(a));
+        shares.sort_unstable_by(|a, b| b.total_cmp(a));
         let largest = shares[0];
         shares.truncate(BARS);
         let log_p = d as f64 * log_p();

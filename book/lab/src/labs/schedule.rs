@@ -19,6 +19,8 @@ use super::{Files, Lab, chapter_5_model, drawn, number, whole};
 const IMAGES: usize = 48;
 /// Noise levels at which the network is asked.
 const LEVELS: usize = 105;
+/// Steps of which each gets a rectangle.
+const OUTLINED: usize = 100;
 /// Parts of [0, 1] for integrals over t.
 const PARTS: usize = 2000;
 
@@ -115,9 +117,29 @@ impl Lab for Bend {
             square += weight * weight * squared / PARTS as f64;
         }
         let gammas = schedule.grid(latents);
-        let steps =
-            gammas.windows(2).map(|s| denoising_weight(s[0], s[1]) * self.error(s[1])[0]);
-        let discrete: f64 = steps.sum();
+        let cost = |s: &[f64]| denoising_weight(s[0], s[1]) * self.error(s[1])[0];
+        let discrete: f64 = gammas.windows(2).map(cost).sum();
+        // Areas over the log SNR: the loss per unit of it, and each step spread over its own.
+        let area: Vec<_> = (0..=260)
+            .map(|i| f64::from(i) / 260.0)
+            .map(|t| {
+                let weight = diffusion_weight(&schedule, t) / schedule.slope(t);
+                let gamma = schedule.gamma(t);
+                drawn([-gamma, weight * self.error(gamma)[0] * self.bits])
+            })
+            .collect();
+        // Each a rectangle; of many, which are narrower than a line, the outline.
+        let mut steps: Vec<Vec<Vec<f64>>> = Vec::new();
+        for s in gammas.windows(2) {
+            let height = cost(s) * self.bits / (s[1] - s[0]);
+            let [foot, top] = [0.0, height].map(|y| [-s[1], -s[0]].map(|x| drawn([x, y])));
+            let ([left, right], [up, over]) = (foot, top);
+            match steps.last_mut() {
+                Some(outline) if latents > OUTLINED => outline.extend([up, over]),
+                None if latents > OUTLINED => steps.push(vec![left, up, over]),
+                _ => steps.push(vec![left, up, over, right]),
+            }
+        }
         let variance = (square - mean * mean) * self.bits * self.bits;
         let (mean, discrete) = (mean * self.bits, discrete * self.bits);
         let grid: Vec<f64> = (0..=100).map(|i| f64::from(i) / 100.0).collect();
@@ -127,11 +149,15 @@ impl Lab for Bend {
         Ok(json!({
             "says": format!(
                 "On {IMAGES} test digits the diffusion loss is {mean:.3} bits per dimension in continuous time, and \
-                 {discrete:.3} with {latents} latents; one draw at a random time has variance {variance:.2}."
+                 {discrete:.3} with {latents} latents, of which {:.3} stick out; one draw at a random time has variance \
+                 {variance:.2}.",
+                discrete - mean,
             ),
             "grid": grid,
             "gamma": drawn(grid.iter().map(|&t| schedule.gamma(t))),
             "loss": drawn(loss),
+            "area": area,
+            "steps": steps,
             "points": points,
             "mean": mean, "discrete": discrete, "variance": variance,
         }))
