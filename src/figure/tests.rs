@@ -59,7 +59,7 @@ fn pixels_are_drawn_where_they_are_and_as_dark() {
         assert_ne!(figure.svg, blank.svg);
         assert_ne!(figure.svg, one[(i + 1) % 4].svg);
         assert_ne!(figure.svg, one[(i + 2) % 4].svg);
-        assert!(figure.data.contains("0.25"), "{}", figure.data);
+        assert!(figure.data.contains(",2.500000e-1,"), "{}", figure.data);
     }
     assert_ne!(picture([0.5, 0.0, 0.0, 0.0]).svg, one[0].svg);
     // Values from -1 to 1.
