@@ -24,17 +24,17 @@ fn entries_of_a_legend_stand_in_two_columns_beside_their_lines() {
     };
     let (svg, frame) = plot.draw_framed().expect("a chart");
     let [one, two, three] = ["one", "two", "three"].map(|name| place(&svg, name));
-    assert_eq!((one.0, two.0, three.0), (92 * unit, (92 + 206) * unit, 92 * unit));
+    assert_eq!((one.0, two.0, three.0), (98 * unit, (98 + 206) * unit, 98 * unit));
     assert_eq!((two.1, three.1), (one.1, one.1 + line * unit));
     for (row, column) in [(0, 0), (0, 1), (1, 0)] {
-        let left = unit * (66 + 206 * column);
+        let left = unit * (72 + 206 * column);
         let middle = unit * (8 + row * line) + unit * TEXT as i32 / 2;
         let ends = format!("{left},{middle} {},{middle}", left + 20 * unit);
         assert!(svg.contains(&ends), "{ends}");
     }
     // The legend, the labels of the axes and the margins leave this to the curves.
     let legend = 2 * line + 6;
-    let expected = [8 + 62, 480 - 16, legend + 8, legend + 300 - 8 - 44];
+    let expected = [8 + 68, 480 - 16, legend + 8, legend + 300 - 8 - 44];
     let found = [frame.x.0, frame.x.1, frame.y.0, frame.y.1];
     for (found, expected) in found.into_iter().zip(expected) {
         let expected = f64::from(expected * unit);
