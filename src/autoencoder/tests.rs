@@ -9,6 +9,7 @@ use crate::{
     host::{download, upload},
     oracle::{Estimate, Gaussian, Matrix, Vector, log_sum_exp},
     random::{Stream, normal, rng},
+    training::{SHARDS, Shard},
 };
 
 const SMALL: Size = Size { hidden: 8, blocks: 1, dropout: 0.0 };
@@ -296,4 +297,26 @@ fn convolutions_lead_from_images_to_latents_and_back() {
     assert_eq!((log_likelihood.len(), kl.len(), kl[0].len()), (5, 1, 5));
     assert!(log_likelihood.iter().all(|l| (2.0 * average..0.0).contains(l)));
     assert!(kl[0].iter().all(|kl| (0.0..30.0).contains(kl)), "{kl:?}");
+}
+
+#[test]
+fn the_weight_of_the_kl_rises_with_the_steps() {
+    let (data, device) = (data(), Device::flex());
+    let latents = 2;
+    let (draws, tracked) = (&mut generator(12), device.clone().autodiff());
+    let model = Vae::new(&data.train, latents, [SMALL; 2], draws, &tracked);
+    let fit = Fit { batch: 8, kl_warmup: 9, kl_weight: 0.5, ..Fit::new(20, 0.0) };
+    for (step, weight) in [(1, 0.05), (5, 0.25), (10, 0.5), (20, 0.5)] {
+        let shard = Shard { step, index: 1, count: SHARDS };
+        let images = data.train.sample(8 / SHARDS, &mut shard.rng(3, Stream::Batch));
+        let noise = &mut shard.rng(3, Stream::Training);
+        let terms = model.terms(&Batch::new(&images, &tracked), noise, None);
+        let log_likelihood = values(terms.log_likelihood.inner());
+        let kl: Vec<f64> = terms.kl.into_iter().flat_map(|kl| values(kl.inner())).collect();
+        let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
+        let nats = weight * mean(&kl) - mean(&log_likelihood);
+        let loss = values(fit.loss(&data.train, 3, &device)(&model, shard).inner());
+        let expected = data.bits_per_dim(nats);
+        assert!((loss[0] / expected - 1.0).abs() < 1e-5, "{step}: {loss:?} {expected}");
+    }
 }
