@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use elbo_to_diffusion::{
-    autoencoder::{CategoricalDecoder, Fit, GaussianNetwork, NegativeElbo, Size, Vae},
+    autoencoder::{CategoricalDecoder, Fit, GaussianNetwork, NegativeElbo, Vae},
     chapter::{self, Chapter, Flag, Spec},
     data::{Dataset, Images},
     error::Result,
@@ -33,16 +33,13 @@ mod linear_vae;
 mod mean;
 #[path = "ch03_vae/pictures.rs"]
 mod pictures;
+#[path = "ch03_vae/plane.rs"]
+mod plane;
 #[path = "ch03_vae/tighter.rs"]
 mod tighter;
 
-/// Encoder and decoder of the model with 2 latents.
-const PLANE: [Size; 2] = [
-    Size { hidden: 128, blocks: 1, dropout: 0.0 },
-    Size { hidden: 128, blocks: 1, dropout: 0.2 },
-];
 /// Steps between two observations of the terms of -ELBO.
-const EVERY: usize = 40;
+const EVERY: usize = 80;
 
 #[cfg(not(lab))]
 #[global_allocator]
@@ -89,10 +86,8 @@ fn digits(chapter: &mut Chapter) -> Result<()> {
         }
     };
     chapter.save_weights(&wide)?;
-    let plane = Vae::new(&data.train, 2, PLANE, &mut init(2), &device);
-    let mut fit = Fit::new((steps * 5 / 8).max(1), 0.5);
-    // With larger steps, rounding decides where in the plane a digit comes to lie.
-    fit.training.learning_rate = 2e-3;
+    let plane = Vae::new(&data.train, 2, plane::SIZES, &mut init(2), &device);
+    let fit = plane::fit(steps);
     let trained = train(chapter, &data, "2 latents", &plane, &fit)?;
     draw_terms(chapter, "terms_2_latents", &trained.observed)?;
     let plane = trained.model;

@@ -14,19 +14,18 @@ pub(crate) mod score;
 use std::process::ExitCode;
 
 use elbo_to_diffusion::{
-    chapter::{self, Chapter, Flag, Preset, Setting, Spec},
+    chapter::{self, Chapter, Flag, Setting, Spec},
     data::Dataset,
     error::Result,
-    network::{Regressor, TrunkConfig},
+    network::Regressor,
     random::{Stream, rng},
-    training::Training,
     vdm::{
         Cosine, Denoiser,
         Parameterization::{Eps, Score, V, X},
     },
 };
 
-use heads::{Experiment, Head, Loss, Plain, train};
+use heads::{Experiment, Head, Loss, Plain, setting, train};
 use judge::{Judged, judge, report};
 
 #[cfg(not(lab))]
@@ -50,31 +49,8 @@ pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     score::tweedie(chapter)?;
     let setting = setting(chapter);
     let judged = experiments(chapter, &data, &setting)?;
-    report(chapter, &data, judged)
-}
-
-/// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a
-/// tenth of the steps of a long run; in a short one, with less dropout than in chapters 5
-/// and 6.
-fn setting(chapter: &mut Chapter) -> Setting {
-    let setting = chapter.setting(400);
-    let Setting { trunk, training, .. } = &setting;
-    match chapter.preset() {
-        Preset::Quick => {
-            Setting { trunk: TrunkConfig { dropout: 0.3, ..*trunk }, ..setting }
-        }
-        Preset::Full => {
-            let steps = chapter.steps(training.steps.div_ceil(10));
-            Setting {
-                training: Training {
-                    steps,
-                    warmup: training.warmup * steps / training.steps,
-                    ..training.clone()
-                },
-                ..setting
-            }
-        }
-    }
+    let words = ["The same network with each head", "output and loss"];
+    report(chapter, &data, words, judged)
 }
 
 /// Trains the same network with each output and loss, and judges what comes out.
@@ -125,6 +101,7 @@ fn experiments(
             // The output of the chapters before, trained for the bound.
             chapter.metric("test_bits_per_dim", result.bits);
             chapter.metric("test_bits_per_dim_stderr", result.error);
+            chapter.metric("test_bits_per_dim_set_stderr", result.set_error);
         }
         judged.push(result);
     }

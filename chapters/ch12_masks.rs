@@ -6,6 +6,8 @@ mod estimators;
 mod gumbel;
 #[path = "ch12_masks/likelihood.rs"]
 mod likelihood;
+#[path = "ch12_masks/pixels.rs"]
+mod pixels;
 #[path = "ch12_masks/profile.rs"]
 mod profile;
 #[path = "ch12_masks/report.rs"]

@@ -33,6 +33,8 @@ mod measure;
 #[allow(dead_code, reason = "the chapter uses all of it")]
 #[path = "../chapters/ch11_flow_matching/pairs.rs"]
 mod pairs;
+#[path = "../chapters/ch12_masks/pixels.rs"]
+mod pixels;
 #[allow(dead_code, reason = "the chapter uses all of it")]
 #[path = "../chapters/ch11_flow_matching/plane.rs"]
 mod plane;

@@ -32,14 +32,14 @@ struct OfModel {
 }
 
 // ANCHOR: bounds
-/// Both models with 64 draws of the latents of each image.
+/// Both models with 32 draws of the latents of each image.
 pub fn measure(
     chapter: &Chapter,
     data: &Dataset,
     wide: &Vae,  // 16 latents
     plane: &Vae, // 2 latents
 ) -> Result<Bounds> {
-    let (draws, device) = (Draws { passes: 64, seed: chapter.seed() }, &chapter.device);
+    let (draws, device) = (Draws { passes: 32, seed: chapter.seed() }, &chapter.device);
     let of_model = |name, model: &Vae, tolerance| -> Result<OfModel> {
         let bound = |images| NegativeElbo::estimate(model, images, draws, device);
         let (training, validation) = (bound(&data.train)?, bound(&data.validation)?);

@@ -20,7 +20,7 @@ pub struct Latents {
     sigma: f64,
     /// How many dimensions have a posterior mean that varies over the images by more than
     /// 0.01. Burda et al. (2016), appendix C.
-    active: usize,
+    pub active: usize,
 }
 
 impl Latents {

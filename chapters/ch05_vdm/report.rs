@@ -49,7 +49,7 @@ pub fn bounds(chapter: &mut Chapter, data: &Dataset, bounds: &Bounds) -> Result<
             ("prior", bound.prior, 0.0001, 4),
             ("denoising", bound.denoising.iter().sum(), 0.02, 3),
             ("bound", bound.total(), 0.02, 3),
-            ("standard error", bound.noise_error, 0.001, 4),
+            ("error of the noise", bound.noise_error, 0.001, 4),
         ] {
             let number = Number::within(bits(nats), tolerance, decimals);
             chapter.report.row(&format!("{name} {term}"), &number, "bits/dim");
@@ -57,6 +57,10 @@ pub fn bounds(chapter: &mut Chapter, data: &Dataset, bounds: &Bounds) -> Result<
         chapter.metric(&format!("{name}_bits_per_dim"), bits(bound.total()));
         chapter.metric(&format!("{name}_bits_per_dim_stderr"), bits(bound.noise_error));
     }
+    let set_error = bits(test.set_error);
+    let number = Number::within(set_error, 0.0005, 4);
+    chapter.report.row("test error of the test set", &number, "bits/dim");
+    chapter.metric("test_bits_per_dim_set_stderr", set_error);
     let curve = |name, bound: &Bound| {
         let points = (2..)
             .zip(&bound.denoising)
@@ -83,12 +87,18 @@ pub fn fewer_latents(
         };
         rows.push((
             latents.to_string(),
-            vec![bits(bound.total(), 0.02, 3), bits(bound.noise_error, 0.002, 4)],
+            vec![
+                bits(bound.total(), 0.02, 3),
+                bits(bound.noise_error, 0.002, 4),
+                bits(bound.set_error, 0.001, 4),
+            ],
         ));
         points.push((1.0 / *latents as f64, data.bits_per_dim(bound.total())));
     }
     chapter.report.section("Fewer latents");
-    chapter.report.table(&["latents T", "test bound (bits/dim)", "standard error"], &rows);
+    let errors = ["error of the noise", "error of the test set"];
+    let header = ["latents T", "test bound (bits/dim)", errors[0], errors[1]];
+    chapter.report.table(&header, &rows);
     let series = vec![Series::new("", Style::LineAndDots, points)];
     let plot = Plot { series, ..Plot::curve("1 / T", "test bound (bits/dim)", []) };
     chapter.figure("fewer_latents", &plot.draw()?)

@@ -34,10 +34,13 @@ pub fn one_network(
     let validation = bits(bounds.validation.total());
     let report = &mut chapter.report;
     report.section("One network, three schedules");
-    report.table(
-        &["schedule", "test bound (bits/dim)", "standard error", "variance of one draw"],
-        &rows,
-    );
+    let header =
+        ["schedule", "test bound (bits/dim)", "error of the noise", "variance of one draw"];
+    report.table(&header, &rows);
+    let set_error =
+        bounds.test.iter().map(|(_, bound)| bound.set_error).fold(0.0, f64::max);
+    let set_error = Number::within(bits(set_error), 0.0005, 4);
+    report.row("largest error of the test set", &set_error, "bits/dim");
     report.row(
         "least possible variance",
         &Number::within(bits(bits(linear.least_variance)), 0.02, 2),
@@ -58,16 +61,18 @@ pub fn one_network(
             &Number::within(bits(all.total()), 0.005, 3),
             "bits/dim",
         );
-        report.row(
-            "its standard error",
-            &Number::within(bits(all.noise_error), 0.0003, 4),
-            "bits/dim",
-        );
+        for (name, error) in [
+            ("its error of the noise", all.noise_error),
+            ("its error of the test set", all.set_error),
+        ] {
+            report.row(name, &Number::within(bits(error), 0.0003, 4), "bits/dim");
+        }
         chapter.metric("all_test_bits_per_dim", bits(all.total()));
     }
     chapter.metric("validation_bits_per_dim", validation);
     chapter.metric("test_bits_per_dim", bits(own.total()));
     chapter.metric("test_bits_per_dim_stderr", bits(own.noise_error));
+    chapter.metric("test_bits_per_dim_set_stderr", bits(own.set_error));
     chapter.metric("estimator_variance_ratio", ratio);
     chapter.metric("bounds_apart_standard_errors", apart);
 
@@ -111,6 +116,16 @@ pub fn discrete_time(
     let rows: Vec<_> = bounds.iter().map(row).collect();
     chapter.report.section("Discrete time");
     chapter.report.table(&["latents T", "linear", "cosine", "learned"], &rows);
+    let largest = |error: fn(&Bound) -> f64| {
+        let errors = bounds.iter().flat_map(|(_, bounds)| bounds).map(error);
+        data.bits_per_dim(errors.fold(0.0, f64::max))
+    };
+    for (name, error, tolerance) in [
+        ("largest error of the noise", largest(|bound| bound.noise_error), 0.01),
+        ("largest error of the test set", largest(|bound| bound.set_error), 0.02),
+    ] {
+        chapter.report.row(name, &Number::within(error, tolerance, 2), "bits/dim");
+    }
 }
 
 pub fn equal_training(chapter: &mut Chapter, data: &Dataset, trained: &[(&str, Bound)]) {
@@ -125,7 +140,8 @@ pub fn equal_training(chapter: &mut Chapter, data: &Dataset, trained: &[(&str, B
     };
     let rows: Vec<_> = trained.iter().map(row).collect();
     chapter.report.section("Equal short training");
-    chapter
-        .report
-        .table(&["trained with", "validation bound (bits/dim)", "standard error"], &rows);
+    chapter.report.table(
+        &["trained with", "validation bound (bits/dim)", "error of the noise"],
+        &rows,
+    );
 }

@@ -2,15 +2,39 @@
 
 use burn::{module::Module, tensor::Tensor};
 use elbo_to_diffusion::{
-    chapter::{Chapter, Setting},
+    chapter::{Chapter, Preset, Setting},
     data::Dataset,
     error::Result,
-    network::Regressor,
+    network::{Regressor, TrunkConfig},
     random::Stream,
-    training::{SHARDS, Shard},
+    training::{SHARDS, Shard, Training},
     vdm::{Denoiser, NoiseLevels, Parameterization, Schedule, denoising_term},
 };
 use rand_chacha::ChaCha8Rng;
+
+/// The network of `--preset` and `--data`. Ten of them are trained here, so each gets a
+/// tenth of the steps of a long run; in a short one, with less dropout than in chapters 5
+/// and 6.
+pub fn setting(chapter: &mut Chapter) -> Setting {
+    let setting = chapter.setting(400);
+    let Setting { trunk, training, .. } = &setting;
+    match chapter.preset() {
+        Preset::Quick => {
+            Setting { trunk: TrunkConfig { dropout: 0.3, ..*trunk }, ..setting }
+        }
+        Preset::Full => {
+            let steps = chapter.steps(training.steps.div_ceil(10));
+            Setting {
+                training: Training {
+                    steps,
+                    warmup: training.warmup * steps / training.steps,
+                    ..training.clone()
+                },
+                ..setting
+            }
+        }
+    }
+}
 
 // ANCHOR: network
 /// A network and the way its output is read as an estimate of x.

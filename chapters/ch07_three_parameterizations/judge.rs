@@ -17,12 +17,13 @@ const REPORTED: usize = 500;
 /// Images drawn from each model.
 const SAMPLES: usize = 16;
 
-/// What a trained network reached: a bound in bits/dim with its standard error, and
-/// samples.
+/// What a trained network reached: a bound in bits/dim with its standard errors, that of the
+/// noise and that of the test set, and samples.
 pub struct Judged {
     name: &'static str,
     pub bits: f64,
     pub error: f64,
+    pub set_error: f64,
     samples: ImageRow,
 }
 
@@ -43,8 +44,8 @@ pub fn judge(
         draws,
         &chapter.device,
     )?;
-    let (bits, error) =
-        (data.bits_per_dim(bound.total()), data.bits_per_dim(bound.noise_error));
+    let [bits, error, set_error] =
+        [bound.total(), bound.noise_error, bound.set_error].map(|n| data.bits_per_dim(n));
     chapter.metric(
         &format!("{}_test_bits_per_dim", name.replace(", ", "_").replace(' ', "_")),
         bits,
@@ -66,23 +67,30 @@ pub fn judge(
         digits.chunks(data.train.dim()),
         data.train.level_count(),
     );
-    Ok(Judged { name, bits, error, samples })
+    Ok(Judged { name, bits, error, set_error, samples })
 }
 
-/// Prints a row for each network, and draws its samples.
-pub fn report(chapter: &mut Chapter, data: &Dataset, judged: Vec<Judged>) -> Result<()> {
+/// Prints a section with a row for each network, and draws its samples.
+pub fn report(
+    chapter: &mut Chapter,
+    data: &Dataset,
+    [section, first_column]: [&str; 2],
+    judged: Vec<Judged>,
+) -> Result<()> {
     let row = |j: &Judged| {
         let tolerance = (0.002 * j.bits).max(0.005);
-        (
-            j.name.to_string(),
-            vec![Number::within(j.bits, tolerance, 3), Number::within(j.error, 0.0005, 4)],
-        )
+        let numbers = vec![
+            Number::within(j.bits, tolerance, 3),
+            Number::within(j.error, 0.0005, 4),
+            Number::within(j.set_error, (0.02 * j.set_error).max(0.0005), 4),
+        ];
+        (j.name.to_string(), numbers)
     };
     let rows: Vec<_> = judged.iter().map(row).collect();
-    chapter.report.section("The same network with each head");
-    chapter
-        .report
-        .table(&["output and loss", "test bound (bits/dim)", "standard error"], &rows);
+    let bound = "test bound (bits/dim)";
+    let header = [first_column, bound, "error of the noise", "error of the test set"];
+    chapter.report.section(section);
+    chapter.report.table(&header, &rows);
     let pictures: Vec<_> = judged.into_iter().map(|j| j.samples).collect();
     chapter.figure("samples", &image_rows(&pictures, data.train.side())?)
 }

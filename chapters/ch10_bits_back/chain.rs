@@ -19,12 +19,15 @@ const SIDE_BY_SIDE: usize = 16;
 /// Images on which bins and steps are compared.
 const COMPARED: usize = 96;
 
-/// A stack with plenty of bits to borrow.
-fn full_stack() -> Result<Stack> {
-    let (mut stack, byte) = (Stack::new(true), Categorical::uniform(256));
-    stack.push(&[0x5a; 4000], &vec![&byte; 4000])?;
+/// A stack with plenty of bits to borrow, all bytes the same: another byte, other latents.
+fn full_stack(byte: usize) -> Result<Stack> {
+    let (mut stack, uniform) = (Stack::new(true), Categorical::uniform(256));
+    stack.push(&[byte; 4000], &vec![&uniform; 4000])?;
     Ok(stack)
 }
+
+/// The byte that most stacks are filled with.
+const FILLED: usize = 0x5a;
 
 /// The grey levels of all images.
 pub fn levels(images: &Images) -> Vec<u8> {
@@ -40,8 +43,9 @@ pub struct Effect {
 }
 
 impl Effect {
-    fn of(chain: &impl Chain, images: &Images) -> Result<Self> {
-        let (mut stack, levels) = (full_stack()?, levels(images));
+    /// On a stack that is filled with this byte.
+    pub fn of(chain: &impl Chain, images: &Images, byte: usize) -> Result<Self> {
+        let (mut stack, levels) = (full_stack(byte)?, levels(images));
         let (start, mut borrowed) = (stack.bits(), 0.0_f64);
         for batch in levels.chunks(SIDE_BY_SIDE * images.dim()) {
             let (before, n) = (stack.bits(), (batch.len() / images.dim()) as f64);
@@ -59,7 +63,8 @@ pub struct Walk {
 }
 
 pub fn walk(data: &Dataset, vdm: &Vdm, device: &Device) -> Result<Walk> {
-    let (mut stack, chain) = (full_stack()?, vdm.chain(data, LATENTS, FINENESS, device));
+    let (mut stack, chain) =
+        (full_stack(FILLED)?, vdm.chain(data, LATENTS, FINENESS, device));
     let start = stack.bits();
     let mut bits = vec![0.0];
     let image = levels(&data.test.first(1));
@@ -114,7 +119,7 @@ pub fn choices(
     let steps = steps.collect::<Result<Vec<_>>>()?;
     let bins = [1.0, 2.0, 4.0, 8.0].into_iter().map(|fineness| {
         let chain = vdm.chain(data, LATENTS, fineness, device);
-        Ok((fineness, Effect::of(&chain, &images)?))
+        Ok((fineness, Effect::of(&chain, &images, FILLED)?))
     });
     Ok(Choices { bound: steps[1].1[1], bins: bins.collect::<Result<_>>()?, steps })
 }

@@ -12,7 +12,7 @@ use elbo_to_diffusion::{
     figure::{ImageRow, image_rows},
     flow::{Solver, solvers::descending},
     random::{Stream, normal, rng},
-    vdm::{Denoiser, Linear, Schedule, decode},
+    vdm::{Cosine, Denoiser, Linear, Schedule, decode},
 };
 
 use crate::{
@@ -71,13 +71,18 @@ pub fn few_calls(
     of_chapter_5: &Denoiser,
 ) -> Result<()> {
     let line = Straight::between(linear.gamma_min, linear.gamma_max);
+    // Where chapter 8 lets the samplers make their steps.
+    let cosine = Cosine { gamma_min: linear.gamma_min, gamma_max: linear.gamma_max };
     let rows = [
         sample(chapter, data, "u, along the line", &digits.velocity, &line)?,
         sample(chapter, data, "odds, along the line", &digits.odds, &line)?,
         sample(chapter, data, "odds, DDIM", &digits.odds, linear)?,
+        sample(chapter, data, "odds, cosine DDIM", &digits.odds, &cosine)?,
         sample(chapter, data, "chapter 5, along the line", of_chapter_5, &line)?,
         sample(chapter, data, "chapter 5, DDIM", of_chapter_5, linear)?,
+        sample(chapter, data, "chapter 5, cosine DDIM", of_chapter_5, &cosine)?,
     ];
+    let [_, odds, _, odds_cosine, bound, bound_ddim, bound_cosine] = &rows;
     let calls = CALLS.map(|calls| calls.to_string());
     let header: Vec<&str> =
         ["network, steps"].into_iter().chain(calls.iter().map(String::as_str)).collect();
@@ -89,8 +94,11 @@ pub fn few_calls(
     };
     let mut differences = Vec::new();
     for (name, one, other) in [
-        ("chapter 5, line less DDIM", &rows[3], &rows[4]),
-        ("line, flow matching less bound", &rows[1], &rows[3]),
+        ("chapter 5, line less DDIM", bound, bound_ddim),
+        ("chapter 5, line less cosine DDIM", bound, bound_cosine),
+        ("odds, line less cosine DDIM", odds, odds_cosine),
+        ("line, flow matching less bound", odds, bound),
+        ("flow matching, line, less bound, cosine DDIM", odds, bound_cosine),
     ] {
         for (i, calls) in CALLS.iter().enumerate().skip(2) {
             let less = energy_difference(&one.images[i], &other.images[i], &data.test)?;
@@ -121,7 +129,7 @@ pub fn few_calls(
         let label = format!("{} {plural}: {}", CALLS[i], rows[row].name);
         ImageRow::from_grey_levels(label, images, data.train.level_count())
     };
-    let shown = [(0, 0), (1, 0), (0, 2), (1, 2), (3, 2), (4, 2), (0, 4), (1, 4), (4, 4)];
+    let shown = [(0, 0), (1, 0), (0, 2), (1, 2), (4, 2), (5, 2), (0, 4), (1, 4), (5, 4)];
     let pictures: Vec<_> = shown.into_iter().map(|(row, i)| picture(row, i)).collect();
     chapter.figure("samples", &image_rows(&pictures, data.train.side())?)
 }

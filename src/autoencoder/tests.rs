@@ -274,3 +274,25 @@ fn descending_no_level_changes_nothing_and_uses_no_noise() {
     let middle = model.descend(3, 2, z, noise);
     assert_eq!(at_once, values(model.descend(2, 1, middle, noise)));
 }
+
+#[test]
+fn convolutions_lead_from_images_to_latents_and_back() {
+    let (data, device) = (data(), Device::flex());
+    let (draws, latents) = (&mut generator(11), 3);
+    let side = data.train.side();
+    let encoder = GaussianNetwork::convolutional(side, latents, SMALL, draws, &device);
+    let decoder =
+        CategoricalDecoder::convolutional(latents, &data.train, SMALL, draws, &device);
+    let model = Vae { encoder, decoder };
+    let batch = Batch::new(&data.train.range(0, 5), &device);
+    let terms = model.terms(&batch, draws, None);
+    let (log_likelihood, kl) = (
+        values(terms.log_likelihood),
+        terms.kl.into_iter().map(values).collect::<Vec<_>>(),
+    );
+    // Fresh weights know no more than the average image, and that no better.
+    let average = -(data.train.dim() as f64) * (data.train.level_count() as f64).ln();
+    assert_eq!((log_likelihood.len(), kl.len(), kl[0].len()), (5, 1, 5));
+    assert!(log_likelihood.iter().all(|l| (2.0 * average..0.0).contains(l)));
+    assert!(kl[0].iter().all(|kl| (0.0..30.0).contains(kl)), "{kl:?}");
+}

@@ -210,7 +210,7 @@ impl Args {
         refuse(
             Flag::Device,
             self.device.is_some(),
-            "computes in f64 on the CPU; leave out --device",
+            "computes on the CPU alone; leave out --device",
         )?;
         refuse(
             Flag::Mnist,

@@ -37,3 +37,14 @@ pub(super) fn blocks(images: &[&[u8]], side: usize, level_count: usize) -> Strin
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_stand_side_by_side_and_the_highest_level_is_the_darkest() {
+        let text = blocks(&[&[0, 16, 4, 8], &[12, 0, 0, 16]], 2, 17);
+        assert_eq!(text, "  ██  ▓▓    \n░░▒▒    ██  \n");
+    }
+}

@@ -385,3 +385,25 @@ fn every_refusal_says_why() -> Result<()> {
     assert!(refusal.contains("floating-point results differ"), "{refusal}");
     Ok(())
 }
+
+/// The middle bin of each layer is as wide as the deviation of p(z_t | z_{t+1}) over the
+/// fineness, or up to twice as fine, because the bins are a power of two.
+#[test]
+fn bins_are_as_fine_as_they_are_asked_to_be() {
+    let gammas = Linear { gamma_min: -4.0, gamma_max: 5.0 }.grid(7);
+    let signal = |gamma: f64| 1.0 / (1.0 + gamma.exp());
+    for fineness in [1.0, 4.0] {
+        let denoise = |z: Tensor<2>, _: Tensor<1>| z;
+        let values = vec![-1.0, 1.0];
+        let device = Device::flex();
+        let chain = Diffusion::new(denoise, gammas.clone(), values, 4, fineness, &device);
+        for (t, pair) in (1..).zip(gammas.windows(2)) {
+            let [near, far] = [signal(pair[0]), signal(pair[1])];
+            let deviation = ((1.0 - near) / (1.0 - far) * (1.0 - far / near)).sqrt();
+            let middle = chain.bins(t).count() / 2;
+            let medians = chain.bins(t).values(&[middle - 1, middle]);
+            let bins = deviation / (medians[1] - medians[0]);
+            assert!((0.99..2.01).contains(&(bins / fineness)), "{t}: {bins} {fineness}");
+        }
+    }
+}

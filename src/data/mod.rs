@@ -345,4 +345,24 @@ mod tests {
                 .all(|images| images.labels().is_none())
         );
     }
+
+    #[test]
+    fn the_shares_of_the_levels_of_a_pixel_add_up_to_one() {
+        // Two pixels in a column and two without ink, three levels.
+        let images = Images::new(vec![0, 2, 0, 0, 1, 2, 0, 0, 1, 2, 0, 0], 2, 3);
+        let marginals = Marginals::fit(&images, 0.5);
+        for pixel in marginals.pixels() {
+            let sum: f64 = pixel.iter().map(|log_p| log_p.exp()).sum();
+            assert!((sum - 1.0).abs() < 1e-12, "{sum}");
+        }
+        // Three images and three halves.
+        let expected: [f64; 6] = [1.5, 2.5, 0.5, 0.5, 0.5, 3.5];
+        for (log_p, count) in marginals.log_probs.iter().zip(expected) {
+            assert!((log_p.exp() - count / 4.5).abs() < 1e-12, "{log_p} {count}");
+        }
+        let one = images.range(0, 1);
+        let nats = -(1.5 * 3.5 * 3.5 * 3.5 / 4.5_f64.powi(4)).ln();
+        assert!((marginals.nats(&one) - nats).abs() < 1e-12);
+        assert!((bits_per_dim(nats, 4) - nats / 4.0 / 2.0_f64.ln()).abs() < 1e-12);
+    }
 }

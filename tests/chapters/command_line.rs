@@ -106,6 +106,27 @@ fn flow_matching_takes_the_digits_and_its_own_weights() {
 }
 
 #[test]
+fn the_later_chapters_refuse_what_they_cannot_use() {
+    for (chapter, flag, value) in [
+        ("ch08_flow", "--resume", "folder"),
+        ("ch08_flow", "--guidance", "2"),
+        ("ch09_guidance", "--preset", "full"),
+        ("ch09_guidance", "--data-dir", "folder"),
+        ("ch10_bits_back", "--device", "cpu"),
+        ("ch10_bits_back", "--data", "mnist"),
+        ("ch10_bits_back", "--steps", "3"),
+        ("ch10_bits_back", "--save", "weights"),
+        ("ch10_bits_back", "--load", "weights"),
+        ("ch10_bits_back", "--resume", "folder"),
+        ("ch10_bits_back", "--label", "3"),
+        ("ch11_flow_matching", "--guidance", "2"),
+        ("ch12_masks", "--label", "3"),
+    ] {
+        refused_by(chapter, &[flag, value], 2, &[chapter, "leave out", flag]);
+    }
+}
+
+#[test]
 fn autoencoders_have_one_preset_for_the_digits() {
     for chapter in ["ch03_vae", "ch04_hvae"] {
         refused_by(
@@ -349,4 +370,19 @@ fn help_and_complaints_that_nobody_reads_are_no_error() {
 fn view<'a>(shape: &[usize], bytes: &'a [u8]) -> safetensors::tensor::TensorView<'a> {
     safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes)
         .expect("numbers of this shape")
+}
+
+/// The same seed gives the same report to the letter, and another seed another one.
+#[test]
+fn a_seed_is_a_run_of_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().to_string_lossy();
+    let report = |seed: &str| {
+        let output = run("ch02_elbo", &["--seed", seed, "--out", &out]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let one = report("1");
+    assert_eq!(one, report("1"));
+    assert_ne!(one, report("2"));
 }

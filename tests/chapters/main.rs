@@ -116,6 +116,11 @@ fn ch07_three_parameterizations() {
 }
 
 #[test]
+fn ch07_separate() {
+    check("ch07_separate", &[]);
+}
+
+#[test]
 fn ch08_flow() {
     check("ch08_flow", &[]);
 }

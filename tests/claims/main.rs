@@ -39,6 +39,9 @@ mod meters;
 #[allow(dead_code, reason = "the chapter uses all of it")]
 #[path = "../../chapters/ch10_bits_back/models.rs"]
 mod models;
+#[allow(dead_code, reason = "the chapter uses all of it")]
+#[path = "../../chapters/ch12_masks/pixels.rs"]
+mod pixels;
 #[path = "../../chapters/ch02_elbo/scalar_latent.rs"]
 mod scalar_latent;
 #[allow(dead_code, reason = "the chapter uses all of it")]

@@ -100,13 +100,29 @@ fn entropies(gammas: &[f64], bins: impl Fn(usize) -> f64) -> f64 {
 }
 // ANCHOR_END: all_layers
 
+/// The formula against the entropies of the very bins under the very Gaussians, for means in
+/// the middle.
 #[test]
 fn all_layers_at_once_borrow_thousands_of_bits() -> Result<()> {
     let (data, device) = (digits()?, Device::flex());
     let vdm = Vdm::load(&data, Preset::Quick, &device)?;
     let chain = vdm.chain(&data, LATENTS, FINENESS, &device);
     let bits = entropies(&Placed.grid(LATENTS), |t| chain.bins(t).count() as f64);
-    assert!(bits > 6400.0 * 4.0 && bits < 6400.0 * 5.5, "{bits}");
+    let entropy = |t: usize| -> Result<f64> {
+        let normals = match t {
+            1 => chain.first(&[8; 64])?,
+            _ => chain.up(t, &[0.0; 64])?,
+        };
+        let bins = chain.bins(t);
+        let of = |normal| {
+            let model = bins.under(normal);
+            (0..bins.count()).map(|k| model.bits(k)).map(|b| b * (-b).exp2()).sum::<f64>()
+        };
+        Ok(normals.into_iter().map(of).sum())
+    };
+    let exact = (1..=LATENTS).map(entropy).sum::<Result<f64>>()?;
+    assert!((bits / exact - 1.0).abs() < 0.01, "{bits} {exact}");
+    assert!(bits > 6400.0 * 4.0 && bits < 6400.0 * 5.1, "{bits}");
     Ok(())
 }
 

@@ -1,0 +1,61 @@
+//! The odds of the grey levels as a plain output.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor, activation::softmax},
+};
+use elbo_to_diffusion::{
+    data::Images,
+    host::upload,
+    network::{Trunk, TrunkConfig, layers::Linear},
+};
+use rand_chacha::ChaCha8Rng;
+
+use super::heads::Head;
+
+// ANCHOR: free
+/// A logit for each of V grey levels of each pixel, from z alone: no frequencies, and no
+/// likelihood of z given the level.
+#[derive(Module, Debug)]
+pub struct FreeOdds {
+    trunk: Trunk,
+    last: Linear,
+    #[module(skip)]
+    values: Vec<f64>,
+    #[module(skip)]
+    config: TrunkConfig,
+}
+
+impl FreeOdds {
+    pub fn new(
+        train: &Images,
+        config: TrunkConfig,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let (values, d) = (train.level_values(), train.dim());
+        let trunk = Trunk::new(config, 1, d, rng, device);
+        Self { trunk, last: config.output(values.len(), d, rng, device), values, config }
+    }
+}
+
+impl Head for FreeOdds {
+    fn x_hat(
+        &self,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        drop: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
+        let ([batch, d], v, device) = (z.dims(), self.values.len(), z.device());
+        let told = self.config.time_features(gamma);
+        let logits = self.last.forward(self.trunk.forward(z, told, drop));
+        let p = softmax(logits.reshape([batch, d, v]), 2);
+        let values = upload(self.values.iter().copied(), &device).reshape([1, 1, v]);
+        (p * values).sum_dim(2).squeeze_dim(2)
+    }
+
+    fn scale(&self, gamma: Tensor<1>) -> Tensor<1> {
+        gamma.ones_like()
+    }
+}
+// ANCHOR_END: free
