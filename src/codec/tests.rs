@@ -422,7 +422,7 @@ fn a_hierarchy_is_coded_with_its_own_gaussians() -> Result<()> {
         decoder: size,
     };
     let hvae = config.init(&data.train, &mut rng(4, Purpose::Batch, 0), &device);
-    let values = data.train.level_values();
+    let values = data.train.grey_values();
     let kind = Kind { values: values.clone(), dim: 64 };
     let chain = Latents::hierarchy(&hvae, &latents, kind, &device);
     let images = first(&data, 2, false).levels;
