@@ -348,4 +348,34 @@ mod tests {
         let error = latest(&run("seed 1"), "b", "").unwrap_err().to_string();
         assert!(error.contains("no checkpoint of this program"), "{error}");
     }
+
+    #[test]
+    fn stages_do_not_count_each_others_checkpoints() {
+        let folder = folder();
+        let checkpoints = Checkpoints::new(folder.path().into(), "run".into());
+        for step in 1..=3 {
+            for stage in ["a", "b"] {
+                checkpoints.write(stage, "", step, &[&[step as u8]]).unwrap();
+            }
+        }
+        let names = |stage| {
+            let files = checkpoints.files(stage).unwrap();
+            let name = |file: &PathBuf| {
+                file.file_name().unwrap().to_string_lossy()[..1].to_owned()
+            };
+            files.iter().map(name).collect::<String>()
+        };
+        assert_eq!([names("a"), names("b"), names("")], ["aa", "bb", "aabb"]);
+        fs::write(folder.path().join("a-notes.checkpoint"), "not ours").unwrap();
+        assert_eq!(names("a"), "aa");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_no_folder_without_checkpoints() {
+        let folder = folder();
+        let path = folder.path().join("c");
+        fs::write(&path, "a file").unwrap();
+        let error = latest(&Checkpoints::new(path, "run".into()), "a", "").unwrap_err();
+        assert!(error.to_string().contains("cannot read the checkpoints"), "{error}");
+    }
 }

@@ -90,3 +90,29 @@ pub fn dropout_mask<const D: usize>(
     let values: Vec<f32> = bits.as_chunks().0[..entries].iter().map(entry).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::download;
+
+    #[test]
+    fn dropout_keeps_the_mean_and_its_rate() {
+        let device = Device::flex();
+        // An odd number of entries.
+        for (rate, shape) in [(0.1, [301, 101]), (0.75, [301, 101])] {
+            let draws = &mut rng(7, Stream::Dropout, 0);
+            let mask = download(dropout_mask(shape, rate, draws, &device)).unwrap();
+            assert_eq!(mask.len(), 301 * 101);
+            let kept = 1.0 / (1.0 - rate);
+            assert!(mask.iter().all(|m| *m == 0.0 || (m / kept - 1.0).abs() < 1e-4));
+            let dropped = mask.iter().filter(|m| **m == 0.0).count() as f64;
+            // Five standard deviations.
+            let spread = 5.0 * (rate * (1.0 - rate) / mask.len() as f64).sqrt();
+            assert!((dropped / mask.len() as f64 - rate).abs() < spread, "{dropped}");
+        }
+        let none =
+            download(dropout_mask([9], 0.0, &mut rng(7, Stream::Dropout, 0), &device));
+        assert_eq!(none.unwrap(), [1.0; 9]);
+    }
+}

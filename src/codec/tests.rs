@@ -10,6 +10,7 @@ use super::{
     *,
 };
 use crate::{
+    autoencoder::{HvaeConfig, Size},
     data::{Dataset, Marginals, digits::digits},
     error::Result,
     host::{download, upload},
@@ -45,7 +46,7 @@ fn chain<'a>(
 ) -> Diffusion<impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + 'a> {
     let gammas = Linear { gamma_min, gamma_max }.grid(latents);
     let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
-    Diffusion::new(denoise, gammas, data.train.level_values(), 64, 4.0, &Device::flex())
+    Diffusion::new(denoise, gammas, data.train.grey_values(), 64, 4.0, &Device::flex())
 }
 
 fn first(data: &Dataset, n: usize, labelled: bool) -> Digits {
@@ -241,7 +242,7 @@ fn the_chain_is_that_of_the_diffusion_model() -> Result<()> {
     }
     let z: Vec<f64> = (0..64).map(|i| f64::from(i) / 32.0 - 1.0).collect();
     let (tensor, values) =
-        (upload(z.iter().copied(), &device).reshape([1, 64]), data.train.level_values());
+        (upload(z.iter().copied(), &device).reshape([1, 64]), data.train.grey_values());
     let log_probs = decoder_log_probs(tensor, -8.0, upload(values, &device));
     let log_probs = download(log_probs)?;
     for (pixel, logs) in chain.pixels(&z)?.iter().zip(log_probs.chunks(17)) {
@@ -383,5 +384,63 @@ fn every_refusal_says_why() -> Result<()> {
     let elsewhere = codec(&denoiser, &data, [-8.0, 5.0 + 1e-12]);
     let refusal = elsewhere.decode(&file).unwrap_err();
     assert!(refusal.contains("floating-point results differ"), "{refusal}");
+    Ok(())
+}
+
+/// The middle bin of each layer is as wide as the deviation of p(z_t | z_{t+1}) over the
+/// fineness, or up to twice as fine, because the bins are a power of two.
+#[test]
+fn bins_are_as_fine_as_they_are_asked_to_be() {
+    let gammas = Linear { gamma_min: -4.0, gamma_max: 5.0 }.grid(7);
+    let signal = |gamma: f64| 1.0 / (1.0 + gamma.exp());
+    for fineness in [1.0, 4.0] {
+        let denoise = |z: Tensor<2>, _: Tensor<1>| z;
+        let values = vec![-1.0, 1.0];
+        let device = Device::flex();
+        let chain = Diffusion::new(denoise, gammas.clone(), values, 4, fineness, &device);
+        for (t, pair) in (1..).zip(gammas.windows(2)) {
+            let [near, far] = [signal(pair[0]), signal(pair[1])];
+            let deviation = ((1.0 - near) / (1.0 - far) * (1.0 - far / near)).sqrt();
+            let middle = chain.bins(t).count() / 2;
+            let medians = chain.bins(t).values(&[middle - 1, middle]);
+            let bins = deviation / (medians[1] - medians[0]);
+            assert!((0.99..2.01).contains(&(bins / fineness)), "{t}: {bins} {fineness}");
+        }
+    }
+}
+
+/// The Gaussians of a hierarchy, as a code uses them, are those that its encoders give.
+#[test]
+fn a_hierarchy_is_coded_with_its_own_gaussians() -> Result<()> {
+    let (data, device) = (digits().unwrap(), Device::flex());
+    let size = Size { hidden: 8, blocks: 1, dropout: 0.0 };
+    let latents = [3, 2];
+    let config = HvaeConfig {
+        latents: latents.to_vec(),
+        encoder: size,
+        between: size,
+        decoder: size,
+    };
+    let hvae = config.init(&data.train, &mut rng(4, Purpose::Batch, 0), &device);
+    let values = data.train.grey_values();
+    let kind = Kind { values: values.clone(), dim: 64 };
+    let chain = Latents::hierarchy(&hvae, &latents, kind, &device);
+    let images = first(&data, 2, false).levels;
+    let x: Vec<f64> = images.iter().map(|&k| values[usize::from(k)]).collect();
+    let below = [0.3, -1.1, 0.6, 0.2, 0.0, -0.4];
+    for (found, encoder, inputs) in [
+        (chain.first(&images)?, &hvae.encoders[0], &x[..]),
+        (chain.up(2, &below)?, &hvae.encoders[1], &below[..]),
+    ] {
+        let rows = upload(inputs.iter().copied(), &device).reshape([2, inputs.len() / 2]);
+        let q = encoder.given(rows, None);
+        let (means, log_vars) = (download(q.mean)?, download(q.log_var)?);
+        assert_eq!(found.len(), means.len());
+        for (normal, (mean, log_var)) in found.iter().zip(means.iter().zip(&log_vars)) {
+            assert!((normal.mean - mean).abs() < 1e-5, "{normal:?} {mean}");
+            let deviation = (0.5 * log_var).exp();
+            assert!((normal.deviation / deviation - 1.0).abs() < 1e-5, "{normal:?}");
+        }
+    }
     Ok(())
 }

@@ -509,4 +509,13 @@ mod tests {
         );
         assert!(folder(&[]).is_err());
     }
+
+    #[test]
+    fn a_file_that_does_not_compress_is_not_too_long() {
+        // gzip adds at most 18 bytes, and 5 for each block of 65,535.
+        let size = TRAIN_IMAGES.size();
+        assert_eq!(size, 47_040_016);
+        assert!(TRAIN_IMAGES.most() > size + 18 + 5 * size.div_ceil(65_535));
+        assert!(TRAIN_IMAGES.most() < size + size / 50);
+    }
 }

@@ -87,3 +87,28 @@ impl Difference {
         self.mean.abs() / self.noise_error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_and_its_errors_are_those_of_the_pairs() {
+        let [a, b] =
+            [[[3.0, 5.0, 9.0], [5.0, 5.0, 6.0]], [[1.0, 2.0, 3.0], [2.0, 4.0, 5.0]]]
+                .map(|passes| Totals(passes.map(Vec::from).to_vec()));
+        // The differences are 2, 3, 6 and 3, 1, 1: means 2.5, 2, 3.5 with the variances 0.5,
+        // 2 and 12.5 between the passes.
+        let difference = a.less(&b).unwrap();
+        let (mean, noise) = (8.0 / 3.0, (15.0_f64 / 2.0).sqrt() / 3.0);
+        assert!((difference.mean - mean).abs() < 1e-12);
+        assert!((difference.noise_error - noise).abs() < 1e-12);
+        assert!((difference.standard_errors() - mean / noise).abs() < 1e-12);
+        // The spread of the means is less than what the noise makes of it.
+        assert_eq!(difference.set_error, 0.0);
+        let apart = Totals(vec![vec![0.0, 10.0], vec![2.0, 12.0]]);
+        // Means 1 and 11 with the variance 50, of which the noise makes 2 / 2.
+        assert!((apart.set_error() - 24.5_f64.sqrt()).abs() < 1e-12);
+        assert!(a.less(&Totals(vec![vec![1.0; 3]])).is_err());
+    }
+}

@@ -1,9 +1,12 @@
 use burn::tensor::{
-    Device, FloatDType, Tolerance, activation, module::conv2d, ops::ConvOptions, s,
+    Device, FloatDType, Shape, Tolerance, activation, module::conv2d, ops::ConvOptions, s,
 };
 
 use super::{
     composed::RMS_EPSILON,
+    levels::GreyLoop,
+    odds::Odds,
+    product::{product, tensor},
     vector::{LEAST, exp, sigmoid},
     *,
 };
@@ -270,4 +273,82 @@ fn linear_layers_of_nothing_are_the_biases() {
         Tensor::ones([3], &device),
     );
     assert_eq!(y.into_data().iter::<f32>().collect::<Vec<_>>(), [1.0; 6]);
+}
+
+#[test]
+fn other_numbers_than_f32_go_through_burns_own_operations() {
+    let device = Device::flex();
+    let draw = |shape: [usize; 4]| {
+        normal(shape, &mut rng(6, Stream::Evaluation, 0), &device).cast(FloatDType::F64)
+    };
+    let tolerance = || Tolerance::<f64>::rel_abs(1e-12, 1e-12);
+    let x = draw([2, 3, 4, 5]);
+    silu(x.clone())
+        .into_data()
+        .assert_approx_eq::<f64>(&activation::silu(x.clone()).into_data(), tolerance());
+    let (weight, bias) = (draw([4, 3, 3, 3]), draw([1, 1, 1, 4]).reshape([4]));
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let burns = conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
+    convolution(x, weight, bias)
+        .into_data()
+        .assert_approx_eq::<f64>(&burns.into_data(), tolerance());
+}
+
+#[test]
+fn gradients_of_other_numbers_than_f32_agree_with_burn() {
+    let device = Device::flex().autodiff();
+    let draw = |step| {
+        normal::<3>([5, 7, 17], &mut rng(8, Stream::Evaluation, step), &device)
+            .cast(FloatDType::F64)
+    };
+    let outputs_and_gradients = |f: &dyn Fn(Tensor<3>) -> Tensor<3>| {
+        let x = (draw(0) * 3.0).detach().require_grad();
+        let y = f(x.clone());
+        let gradient = x.grad(&(y.clone() * draw(1)).sum().backward());
+        [Some(y.inner()), gradient].map(|tensor| tensor.expect("a gradient").into_data())
+    };
+    type Function = dyn Fn(Tensor<3>) -> Tensor<3>;
+    let pairs: [(&Function, &Function); 4] = [
+        (&silu, &activation::silu),
+        (&rms_norm, &composed_norm),
+        (&softmax, &|x| activation::softmax(x, 2)),
+        (&log_softmax, &|x| activation::log_softmax(x, 2)),
+    ];
+    for (ours, burns) in pairs {
+        for (ours, burns) in
+            outputs_and_gradients(ours).iter().zip(outputs_and_gradients(burns))
+        {
+            ours.assert_approx_eq::<f64>(&burns, Tolerance::rel_abs(1e-10, 1e-12));
+        }
+    }
+}
+
+#[test]
+fn loops_take_what_fits_together_and_nothing_else() {
+    let filled = |shape: &[usize]| {
+        tensor(vec![0.5; shape.iter().product()], Shape::from(shape.to_vec()))
+    };
+    let odds = || Odds {
+        seen: filled(&[2, 3]),
+        precision: filled(&[2]),
+        base: filled(&[3, 5]),
+        mix: filled(&[2, 3, 4]),
+        curves: filled(&[4, 5]),
+        values: filled(&[5]),
+    };
+    assert!(GreyLoop::of(&odds()).is_some());
+    for wrong in [
+        Odds { seen: filled(&[3, 2]), ..odds() },
+        Odds { precision: filled(&[1]), ..odds() },
+        Odds { base: filled(&[1, 5]), ..odds() },
+        Odds { mix: filled(&[2, 3, 1]), ..odds() },
+        Odds { curves: filled(&[4, 1]), ..odds() },
+        Odds { values: filled(&[1]), ..odds() },
+    ] {
+        assert!(GreyLoop::of(&wrong).is_none(), "{wrong:?}");
+    }
+    let [a, b, across] = [[2, 3], [3, 4], [4, 3]].map(|shape| filled(&shape));
+    assert!(product(&a, &b, None).is_some() && product(&a, &b, Some(&[0.0; 4])).is_some());
+    assert!(product(&a, &across, None).is_none());
+    assert!(product(&a, &b, Some(&[0.0; 3])).is_none());
 }

@@ -216,3 +216,40 @@ impl Regressor {
             .reshape(shape)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        host::download,
+        random::{Stream, normal, rng},
+    };
+
+    #[test]
+    fn the_rows_of_a_u_net_are_its_pixels() {
+        let device = Device::flex();
+        let draws = &mut rng(3, Stream::Initialisation, 0);
+        let config = TrunkConfig {
+            gamma_min: -8.0,
+            gamma_max: 5.0,
+            layers: Layers::UNet(2),
+            hidden: 4,
+            blocks: 1,
+            dropout: 0.0,
+        };
+        let trunk = Trunk::new(config, 2, 16, draws, &device);
+        let features = normal([3, 2 * 16], draws, &device);
+        let time = time_features(Tensor::from_floats([0.1, 0.5, 0.9], &device));
+        let rows = trunk.forward(features.clone(), time.clone(), None);
+        assert_eq!(rows.dims(), [3 * 16, 4]);
+        let Trunk::UNet(unet) = &trunk else { panic!("a U-Net was asked for") };
+        let whole = unet.forward(unet.image(features), time, None);
+        assert_eq!(whole.dims(), [3, 4, 4, 4]);
+        // From [image, channel, row, column] to [image, row, column], channel.
+        let (rows, whole) = (download(rows).unwrap(), download(whole).unwrap());
+        for (i, value) in whole.iter().enumerate() {
+            let (image, channel, pixel) = (i / 64, i / 16 % 4, i % 16);
+            assert_eq!(rows[(image * 16 + pixel) * 4 + channel], *value, "{i}");
+        }
+    }
+}

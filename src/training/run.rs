@@ -144,4 +144,17 @@ mod tests {
             trained.losses
         );
     }
+
+    #[test]
+    fn the_speed_is_that_of_the_steps_of_this_run() {
+        let training = Training::new(20);
+        let loss = |model: &Matrix, _: Shard| model.weight.val().square().mean();
+        let begin = Instant::now();
+        let trained = training
+            .run(training.begin(&matrix(&Device::flex())), &[], loss, |_| Ok(()))
+            .unwrap();
+        // The run began a little later.
+        let least = 20.0 / begin.elapsed().as_secs_f64();
+        assert!(trained.steps_per_second >= least, "{} {least}", trained.steps_per_second);
+    }
 }

@@ -73,3 +73,28 @@ impl Training {
         self.learning_rate * warmup * (0.03 + 0.97 * cosine)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_in_a_line_and_falls_in_a_cosine() {
+        let training = Training {
+            learning_rate: 2.0,
+            warmup: 50,
+            ema_decay: 0.9,
+            ..Training::new(200)
+        };
+        let eighth = 0.03 + 0.97 * 0.5 * (1.0 + (PI / 8.0).cos());
+        let expected = [(25, 0.5 * eighth), (100, 0.03 + 0.97 * 0.5), (200, 0.03)];
+        for (step, share) in expected {
+            let found = training.at(step).learning_rate;
+            assert!((found - 2.0 * share).abs() < 1e-12, "{step}: {found}");
+        }
+        // The average forgets sooner at first.
+        for (step, decay) in [(1, 2.0 / 11.0), (8, 0.5), (200, 0.9)] {
+            assert!((training.at(step).average_decay - decay).abs() < 1e-12, "{step}");
+        }
+    }
+}

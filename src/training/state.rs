@@ -130,3 +130,15 @@ fn from_bytes(bytes: &[u8]) -> Vec<f64> {
         .map(f64::from_le_bytes)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_back_from_their_bytes() {
+        let numbers = [0.0, -1.5, f64::MAX, 1e-300];
+        assert_eq!(to_bytes(&numbers).len(), 32);
+        assert_eq!(from_bytes(&to_bytes(&numbers)), numbers);
+    }
+}

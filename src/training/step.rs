@@ -93,3 +93,31 @@ fn clip<M: Module>(
     let norm = norm.1.ok_or_else(nothing)?.sqrt() / count;
     Ok(((norm + 1e-6).recip() * max_norm).clamp_max(1.0) / count)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::host::download;
+
+    /// Six weights.
+    #[derive(Module, Debug)]
+    struct Six {
+        weight: Param<Tensor<2>>,
+    }
+
+    #[test]
+    fn the_factor_makes_a_mean_and_bounds_its_norm() {
+        let device = Device::flex().autodiff();
+        let data = TensorData::ones::<f32, _>([2, 3]);
+        let model = Six { weight: Param::from_data(data, &device) };
+        // The sum of the gradients of four shards is `each` at every weight.
+        for (each, factor) in [(0.4, 0.25), (40.0, 0.25 / (10.0 * 6.0_f64.sqrt()))] {
+            let loss = (model.weight.val() * each).sum();
+            let sum = GradientsParams::from_grads(loss.backward(), &model);
+            let found = download(clip(&sum, &model, 1.0, 4).unwrap()).unwrap();
+            assert!((found[0] / factor - 1.0).abs() < 1e-5, "{each}: {found:?}");
+        }
+    }
+}

@@ -371,3 +371,18 @@ fn view<'a>(shape: &[usize], bytes: &'a [u8]) -> safetensors::tensor::TensorView
     safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes)
         .expect("numbers of this shape")
 }
+
+/// The same seed gives the same report to the letter, and another seed another one.
+#[test]
+fn a_seed_is_a_run_of_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().to_string_lossy();
+    let report = |seed: &str| {
+        let output = run("ch02_elbo", &["--seed", seed, "--out", &out]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let one = report("1");
+    assert_eq!(one, report("1"));
+    assert_ne!(one, report("2"));
+}
