@@ -72,7 +72,7 @@ fn samples_of_the_decoder_follow_its_probabilities() {
         values(decoder.log_probs(z.clone(), None)).iter().map(|p| p.exp()).collect();
     let pixels =
         decoder.sample(z.repeat_dim(0, DRAWS), &mut generator(2)).expect("samples");
-    let (d, k) = (data.train.dim(), data.train.level_count());
+    let (d, k) = (data.train.dim(), data.train.grey_level_count());
     // The sum over levels of (count - expected)^2 / expected has mean K - 1 for each pixel.
     let mut statistic = 0.0;
     for pixel in 0..d {
@@ -109,7 +109,7 @@ fn the_decoder_adds_up_the_log_probabilities_of_the_levels_seen() {
     let images = data.test.range(0, 4);
     let z = normal([4, 3], &mut generator(4), &device);
     let log_probs = values(decoder.log_probs(z.clone(), None));
-    let sums = values(decoder.log_likelihood(images.levels(&device), z, None));
+    let sums = values(decoder.log_likelihood(images.grey_levels(&device), z, None));
     for (i, image) in images.iter().enumerate() {
         let terms = image
             .iter()
@@ -183,7 +183,8 @@ fn the_bounds_lie_in_order_below_the_evidence() {
         .collect();
     let mut log_p = 0.0;
     for i in 0..images.len() {
-        let level = images.range(i, i + 1).levels(&device).repeat_dim(0, log_prior.len());
+        let level =
+            images.range(i, i + 1).grey_levels(&device).repeat_dim(0, log_prior.len());
         let log_likelihood = values(model.decoder.log_likelihood(level, z.clone(), None));
         let terms: Vec<f64> = log_likelihood
             .iter()
@@ -292,7 +293,7 @@ fn convolutions_lead_from_images_to_latents_and_back() {
         terms.kl.into_iter().map(values).collect::<Vec<_>>(),
     );
     // Fresh weights know no more than the average image, and that no better.
-    let average = -(data.train.dim() as f64) * (data.train.level_count() as f64).ln();
+    let average = -(data.train.dim() as f64) * (data.train.grey_level_count() as f64).ln();
     assert_eq!((log_likelihood.len(), kl.len(), kl[0].len()), (5, 1, 5));
     assert!(log_likelihood.iter().all(|l| (2.0 * average..0.0).contains(l)));
     assert!(kl[0].iter().all(|kl| (0.0..30.0).contains(kl)), "{kl:?}");

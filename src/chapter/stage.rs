@@ -78,7 +78,9 @@ impl<'a, M: Module + Sync> Stage<'a, M> {
             name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         // Another number of shards would draw other noise.
         let settings = format!("shards: {}\n{settings}", Shards::on(devices).count());
-        let checkpoints = &chapter.checkpoints;
+        // A page has no files; that its code never gets there makes the module smaller.
+        let files = !cfg!(target_family = "wasm");
+        let checkpoints = chapter.checkpoints.as_ref().filter(|_| files);
         let saved = match checkpoints {
             Some(checkpoints) if chapter.args.resume.is_some() => {
                 checkpoints.latest(&file, &settings, |line| chapter.outlet.say(line))?

@@ -46,7 +46,7 @@ fn chain<'a>(
 ) -> Diffusion<impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + 'a> {
     let gammas = Linear { gamma_min, gamma_max }.grid(latents);
     let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
-    Diffusion::new(denoise, gammas, data.train.level_values(), 64, 4.0, &Device::flex())
+    Diffusion::new(denoise, gammas, data.train.grey_values(), 64, 4.0, &Device::flex())
 }
 
 fn first(data: &Dataset, n: usize, labelled: bool) -> Digits {
@@ -242,7 +242,7 @@ fn the_chain_is_that_of_the_diffusion_model() -> Result<()> {
     }
     let z: Vec<f64> = (0..64).map(|i| f64::from(i) / 32.0 - 1.0).collect();
     let (tensor, values) =
-        (upload(z.iter().copied(), &device).reshape([1, 64]), data.train.level_values());
+        (upload(z.iter().copied(), &device).reshape([1, 64]), data.train.grey_values());
     let log_probs = decoder_log_probs(tensor, -8.0, upload(values, &device));
     let log_probs = download(log_probs)?;
     for (pixel, logs) in chain.pixels(&z)?.iter().zip(log_probs.chunks(17)) {
@@ -422,7 +422,7 @@ fn a_hierarchy_is_coded_with_its_own_gaussians() -> Result<()> {
         decoder: size,
     };
     let hvae = config.init(&data.train, &mut rng(4, Purpose::Batch, 0), &device);
-    let values = data.train.level_values();
+    let values = data.train.grey_values();
     let kind = Kind { values: values.clone(), dim: 64 };
     let chain = Latents::hierarchy(&hvae, &latents, kind, &device);
     let images = first(&data, 2, false).levels;

@@ -236,7 +236,7 @@ async function schedule(lab, engine) {
     const first = plot(gamma, { low: 0, high: 1, floor: -8, ceiling: 5, x: "time t", y: "gamma(t)", names: [""] });
     const second = plot(loss, { low: 0, high: 1, floor: 0, ceiling: 8, x: "time t", y: "loss at t (bits/dim)", names: [""] });
     const third = plot(areas, {
-        low: -5, high: 8, floor: 0, ceiling: 0.5, x: "log SNR: noise on the left, data on the right", y: "loss per unit of it",
+        low: -5, high: 8, floor: 0, ceiling: 0.6, x: "log SNR: noise on the left, data on the right", y: "loss per unit of it",
         names: ["the error: its area is the loss", "T steps: their area is the loss with T latents"], styles: ["line", "area"],
     });
     const show = (v) => v.toFixed(1);
