@@ -192,9 +192,7 @@ fn report(chapter: &mut Chapter, test: &Images, found: &Found) -> Result<()> {
 
     let label = "Means of the pixels, for draws from the prior";
     let mut rows = ImageRow::from_values(label, &found.means, test.dim()).wrap(16);
-    rows.extend(
-        ImageRow::from_grey_levels("Test images", test.iter().take(16), test.level_count())
-            .wrap(16),
-    );
+    let (images, v) = (test.iter().take(16), test.grey_level_count());
+    rows.extend(ImageRow::from_grey_levels("Test images", images, v).wrap(16));
     chapter.figure("samples", &image_rows(&rows, test.side())?)
 }

@@ -194,7 +194,7 @@ fn sample(
     let noise = &mut rng(chapter.seed(), stream, 0);
     let shape = [n, data.train.dim()];
     let z = ancestral(shape, &gammas, denoise, noise, &chapter.device, |_, _, _| {});
-    let digits = decode(z, model.schedule.gamma_min, &data.train.level_values())?;
+    let digits = decode(z, model.schedule.gamma_min, &data.train.grey_values())?;
     // ANCHOR_END: sample
     Ok(digits)
 }

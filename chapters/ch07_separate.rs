@@ -63,7 +63,7 @@ fn networks(
     let told = |output| Told::new(alone.clone(), trunk, output, &mut init(), &device);
     let (x_told, v_told) = (told(X), told(V));
     let odds = OddsOfZ::new(alone, trunk, &mut init(), &device);
-    let (d, levels) = (data.train.dim(), data.train.level_values());
+    let (d, levels) = (data.train.dim(), data.train.grey_values());
     let free = FreeOdds::new(&data.train, trunk, &mut init(), &device);
     let even = vec![-(levels.len() as f64).ln(); d * levels.len()];
     let no_frequencies = Denoiser::new(levels, even, trunk, &mut init(), &device);

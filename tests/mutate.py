@@ -4,15 +4,19 @@
     cargo install cargo-mutants
     cp -a . COPY && python3 tests/mutate.py COPY [FROM TO]
 
-COPY is changed: all mutations are compiled into it at once, each as a second body of its function that the environment variable
-MUTANT chooses, so that one build serves them all. What does not compile is left out. Each test is run once by itself, to learn how
-long it takes and which of the functions it calls; then each mutation (from the number FROM to TO) meets the tests that call its function, the
-fastest first, until one fails or takes five times as long and a minute. What is found goes to COPY/mutation, and is not looked for again.
+COPY is changed: all mutations are compiled into it at once, each as a second body of its function that the environment
+variable MUTANT chooses, so that one build serves them all; what does not compile is left out. (Where a function returns
+`impl Trait`, its second body is another type: let it return a `Box<dyn Trait>` in COPY first.) Each test is run once by
+itself, to learn how long it takes and which of the functions it calls; then each mutation, from the number FROM to TO,
+meets the tests that call its function, the fastest first, until one fails or takes too long. TESTS names other test
+programs than the usual ones, such as chapters, and SLOWEST the seconds that a test may take. What is found goes to
+COPY/mutation, and is not looked for again.
 """
 import collections, json, os, pathlib, random, re, resource, subprocess, sys, time
 
 DRAWN, LEAST, VALUES, SEED = 300, 6, 4, 20261128
 TESTS = os.environ.get("TESTS", "lib equations tensors samplers parts claims exercises subnormals").split()
+SLOWEST = float(os.environ.get("SLOWEST", "45"))
 
 copy = pathlib.Path(sys.argv[1]).resolve()
 notes = copy / "mutation"
@@ -205,7 +209,8 @@ def baseline():
 
 def meet(mutant, tests, met):
     """The first test that catches a mutation, and how; or those that did not, to which belong those that it has met before."""
-    calling = sorted((t["seconds"], key) for key, t in tests.items() if mutant["number"] in t["called"])
+    calls = [(t["seconds"], key) for key, t in tests.items() if mutant["number"] in t["called"]]
+    calling = sorted(call for call in calls if call[0] < SLOWEST)
     for seconds, key in calling:
         if key in met:
             continue

@@ -140,7 +140,7 @@ fn the_functions_agree() {
             base: base.clone(),
             mix: mix.clone(),
             curves: curves.clone(),
-            values: upload(digits()?.train.level_values(), &device),
+            values: upload(digits()?.train.grey_values(), &device),
         };
         let moments = level_moments(odds);
         let gradients =
@@ -301,7 +301,7 @@ fn a_short_run_of_chapter_5_agrees() {
         );
         let mut terms = vec![bound.reconstruction, bound.prior, bound.noise_error];
         terms.extend(&bound.denoising);
-        Ok((trained.losses, terms, decode(z, -8.0, &data.train.level_values())?))
+        Ok((trained.losses, terms, decode(z, -8.0, &data.train.grey_values())?))
     };
     let (cpu, gpu) =
         (run(&Device::flex()).expect("the CPU's run"), run(&gpu()).expect("the GPU's run"));

@@ -206,7 +206,7 @@ fn every_latent_of_a_mixture_has_the_law_of_the_chain() {
 #[test]
 fn decoding_takes_the_nearest_level() {
     let data = digits().expect("the embedded digits");
-    let (values, gamma, device) = (data.train.level_values(), -5.0, Device::flex());
+    let (values, gamma, device) = (data.train.grey_values(), -5.0, Device::flex());
     let x = data.test.first(50).values(&device);
     let z = diffuse(
         x,

@@ -31,7 +31,7 @@ pub fn measure(data: &Dataset) -> Baselines {
     let spiked = [0.1, 0.01, 0.001]
         .map(|width| Spiked { width, claimed: spiked(data, &independent, width) });
     Baselines {
-        uniform: (data.train.level_count() as f64).log2(),
+        uniform: (data.train.grey_level_count() as f64).log2(),
         independent_validation: bits(&data.validation),
         independent_test: bits(&data.test),
         spiked: spiked.into(),
@@ -41,7 +41,7 @@ pub fn measure(data: &Dataset) -> Baselines {
 // ANCHOR: spikes
 /// A density with a narrow Gaussian spike on every grey level, as heavy as the level.
 fn spiked(data: &Dataset, independent: &Marginals, width: f64) -> f64 {
-    let (d, grey_levels) = (data.test.dim(), data.test.level_count());
+    let (d, grey_levels) = (data.test.dim(), data.test.grey_level_count());
     let mut log_density = 0.0;
     for (i, &x) in data.test.iter().flat_map(|image| image.iter().enumerate()) {
         let spike = |v: usize| {

@@ -90,7 +90,7 @@ impl ClassMixture {
         strength: f64,
     ) -> Self {
         let classes = shares.first().map_or(0, Vec::len);
-        let grey_levels = images.level_count();
+        let grey_levels = images.grey_level_count();
         let imaginary = |log_prob: &f64| repeat_n(strength * log_prob.exp(), classes);
         let mut counts: Vec<f64> = average.log_probs.iter().flat_map(imaginary).collect();
         let mut sizes = vec![0.0; classes];

@@ -126,7 +126,7 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, choice: &Choice) -> Result<
         Plot { x: Axis::linear("number of classes"), y: Axis::linear("bits/dim"), series };
     chapter.figure("classes_and_bits", &plot.draw()?)?;
 
-    let grey_levels = data.train.level_count();
+    let grey_levels = data.train.grey_level_count();
     let shade = |look: &Look| {
         look.mean.iter().map(|mean| mean / (grey_levels - 1) as f64).collect()
     };

@@ -44,7 +44,8 @@ pub fn posteriors(
     let axis: Vec<f32> = (0..POINTS).map(|i| (i as f32 + 0.5) * step - RANGE).collect();
     // log p(x | z) of all images and one row of the grid is a matrix product,
     // [n, d V] x [d V, points].
-    let one_hot = images.levels(device).one_hot::<3>(images.level_count()).float();
+    let one_hot =
+        images.grey_levels(device).one_hot::<3>(images.grey_level_count()).float();
     let one_hot = one_hot.flatten::<2>(1, 2);
     let none = f64::NEG_INFINITY;
     let empty = GridPosterior { log_evidence: none, mode: [0.0; 2], log_at_mode: none };

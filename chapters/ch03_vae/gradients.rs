@@ -94,7 +94,7 @@ pub fn of_the_decoder(
         let q = DiagonalGaussian { mean: copies(q.mean), log_var: copies(q.log_var) };
         let z = q.rsample(eps.clone()).into_data();
         let z = Tensor::<2>::from_data(z, &device).require_grad();
-        let grey_levels = image.levels(&device).expand([DRAWS as i32, -1]);
+        let grey_levels = image.grey_levels(&device).expand([DRAWS as i32, -1]);
         let f = decoder.log_likelihood(grey_levels, z.clone(), None);
         let gradients = f.clone().sum().backward();
         let none = || Error::failure("the decoder has no gradient");

@@ -50,7 +50,7 @@ pub fn compare(chapter: &mut Chapter, data: &Dataset) -> Result<Linear> {
 
 /// The covariance of the pixel values, `[d, d]`.
 fn covariance(images: &Images) -> Matrix {
-    let (n, values) = (images.len() as f64, images.level_values());
+    let (n, values) = (images.len() as f64, images.grey_values());
     let value = |&v: &u8| values[usize::from(v)];
     let images: Vec<Vector> = images
         .iter()

@@ -73,7 +73,7 @@ impl LinearVae {
         let model = LinearGaussian::standard(w, b, noise)?;
         let covariance = Matrix::from_diagonal(&Vector::from_vec(variances.clone()));
         let (mut elbo, mut kl) = (0.0, vec![0.0; variances.len()]);
-        let (n, values) = (images.len() as f64, images.level_values());
+        let (n, values) = (images.len() as f64, images.grey_values());
         for image in images.iter() {
             let x = Vector::from_iterator(
                 image.len(),

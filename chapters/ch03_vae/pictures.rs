@@ -35,7 +35,7 @@ impl Pictures {
     /// Draws from both models.
     pub fn new(chapter: &Chapter, data: &Dataset, wide: &Vae, plane: &Vae) -> Result<Self> {
         let (device, dim) = (&chapter.device, data.test.dim());
-        let (values, grey_levels) = (data.test.level_values(), data.test.level_count());
+        let (values, grey_levels) = (data.test.grey_values(), data.test.grey_level_count());
         let row = |label: &str, z: Tensor<2>, model: &Vae| -> Result<ImageRow> {
             Ok(ImageRow::from_values(
                 label,

@@ -31,7 +31,8 @@ impl Pictures {
         vae: &Vae,
         hvae: &Hvae,
     ) -> Result<Self> {
-        let (device, dim, grey_levels) = (&chapter.device, like.dim(), like.level_count());
+        let (device, dim, grey_levels) =
+            (&chapter.device, like.dim(), like.grey_level_count());
         let noise = &mut rng(chapter.seed(), Stream::Sampling, 1);
         let latent_levels = config.latents.len();
         let (bottom, top) = (config.latents[0], config.latents[latent_levels - 1]);
@@ -55,7 +56,7 @@ impl Pictures {
                 z = below.clone().narrow(0, 0, 1);
                 let x_hat = hvae
                     .decoder
-                    .mean(hvae.descend(t - 1, 1, below, noise), &like.level_values());
+                    .mean(hvae.descend(t - 1, 1, below, noise), &like.grey_values());
                 levels.push(ImageRow::from_values(
                     format!("{path} path, z_{t} fixed"),
                     &download(x_hat)?,

@@ -14,7 +14,7 @@ pub fn baselines(chapter: &mut Chapter, data: &Dataset) {
     let independent = Marginals::fit(&data.train, 0.1);
     let report = &mut chapter.report;
     report.section("Baselines");
-    let uniform = (data.train.level_count() as f64).log2();
+    let uniform = (data.train.grey_level_count() as f64).log2();
     report.row("uniform levels", &Number::exact(uniform, 3), "bits/dim");
     for (name, images) in [("validation", &data.validation), ("test", &data.test)] {
         let bits = data.bits_per_dim(independent.nats(images));
@@ -106,7 +106,7 @@ pub fn fewer_latents(
 
 /// Shows the samples above as many digits of the training set.
 pub fn samples(chapter: &Chapter, data: &Dataset, digits: &[u8]) -> Result<()> {
-    let (side, greys) = (data.train.side(), data.train.level_count());
+    let (side, greys) = (data.train.side(), data.train.grey_level_count());
     chapter.show(digits, side, greys);
     let mut rows = ImageRow::from_grey_levels(
         "Samples from the model",

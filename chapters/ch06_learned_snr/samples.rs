@@ -23,6 +23,6 @@ pub fn draw(
     let noise = &mut rng(chapter.seed(), Stream::MeasuredSamples, 0);
     let shape = [MEASURED, data.train.dim()];
     let z = ancestral(shape, &gammas, denoise, noise, &chapter.device, |_, _, _| {});
-    let values = data.train.level_values();
+    let values = data.train.grey_values();
     Ok(data.test.with_pixels(decode(z, model.schedule.gamma_min, &values)?))
 }

@@ -33,7 +33,7 @@ impl FreeOdds {
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let (values, d) = (train.level_values(), train.dim());
+        let (values, d) = (train.grey_values(), train.dim());
         let trunk = Trunk::new(config, 1, d, rng, device);
         Self { trunk, last: config.output(values.len(), d, rng, device), values, config }
     }

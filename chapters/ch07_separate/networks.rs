@@ -31,7 +31,7 @@ pub struct Alone {
 
 impl Alone {
     pub fn of(train: &Images, device: &Device) -> Self {
-        let (values, d) = (train.level_values(), train.dim());
+        let (values, d) = (train.grey_values(), train.dim());
         let log_probs = upload(Marginals::fit(train, 0.1).log_probs, device);
         let log_marginals = Param::from_tensor(log_probs.reshape([d, values.len()]));
         Self { log_marginals: log_marginals.set_require_grad(false), values }

@@ -61,11 +61,11 @@ pub fn judge(
         &chapter.device,
         |_, _, _| {},
     );
-    let digits = decode(z, linear.gamma_min, &data.train.level_values())?;
+    let digits = decode(z, linear.gamma_min, &data.train.grey_values())?;
     let samples = ImageRow::from_grey_levels(
         name,
         digits.chunks(data.train.dim()),
-        data.train.level_count(),
+        data.train.grey_level_count(),
     );
     Ok(Judged { name, bits, error, set_error, samples })
 }

@@ -33,7 +33,7 @@ pub fn round_trip(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Resul
         let latents = Solver::Heun.solve(&up, z.clone(), model.solved());
         let back = Solver::Heun.solve(&down, latents.clone(), model.solved());
         // ANCHOR_END: round_trip
-        let levels = decode(back, model.schedule.gamma_min, &images.level_values())?;
+        let levels = decode(back, model.schedule.gamma_min, &images.grey_values())?;
         let same = images.iter().flatten().zip(&levels).filter(|(a, b)| a == b).count();
         let share = 100.0 * same as f64 / levels.len() as f64;
         let square = download(latents.square().mean())?[0];
@@ -73,12 +73,12 @@ pub fn interpolation(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Re
         let down = descending(&SPACING, STEPS);
         let z = Solver::Heun.solve(&down, frames, model.solved());
         // ANCHOR_END: interpolation
-        let levels = decode(z, model.schedule.gamma_min, &images.level_values())?;
+        let levels = decode(z, model.schedule.gamma_min, &images.grey_values())?;
         let label = if i == 0 { "Through the latents of the flow" } else { "" };
         rows.push(ImageRow::from_grey_levels(
             label,
             levels.chunks(d),
-            images.level_count(),
+            images.grey_level_count(),
         ));
         if i + 1 == pairs.len() {
             let x = download(images.values(&device))?;

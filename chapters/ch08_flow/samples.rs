@@ -84,7 +84,7 @@ impl<'a> Start<'a> {
                 eta_sampler(1.0, &levels, z, denoise, fresh)
             }
         };
-        let levels = decode(z, model.schedule.gamma_min, &data.train.level_values())?;
+        let levels = decode(z, model.schedule.gamma_min, &data.train.grey_values())?;
         Ok(data.train.with_pixels(levels))
     }
 }
@@ -98,7 +98,11 @@ pub fn pictures(chapter: &mut Chapter, data: &Dataset, model: &Model) -> Result<
     let flow = start.draw(data, model, Sampler::Flow(Solver::Multistep), 400)?;
     let (mut rows, mut table) = (Vec::new(), Vec::new());
     let row = |name: &str, images: &Images| {
-        ImageRow::from_grey_levels(name, images.iter().take(SHOWN), images.level_count())
+        ImageRow::from_grey_levels(
+            name,
+            images.iter().take(SHOWN),
+            images.grey_level_count(),
+        )
     };
     for calls in [5, 10, 20, 50] {
         let mut numbers = Vec::new();

@@ -75,7 +75,7 @@ impl Sampler<'_> {
             let shape = [each, self.data.train.dim()];
             let z = ancestral(shape, &gammas, denoise, noise, self.device, |_, _, _| {});
             work.advance();
-            decode(z, self.schedule.gamma_min, &self.data.train.level_values())
+            decode(z, self.schedule.gamma_min, &self.data.train.grey_values())
         };
         let pixels: Result<Vec<Vec<u8>>> = classes.par_iter().map(class).collect();
         Ok(Samples {

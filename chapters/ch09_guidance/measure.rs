@@ -83,7 +83,7 @@ pub fn covered(images: &Images, others: &Images) -> f64 {
 /// The entropy of a pixel's grey level among the images of one class, in bits: the mean
 /// over pixels and classes.
 pub fn entropy_within(images: &Images, labels: &[u8]) -> f64 {
-    let (d, levels) = (images.dim(), images.level_count());
+    let (d, levels) = (images.dim(), images.grey_level_count());
     let class = |class: u8| {
         let members: Vec<&[u8]> = images
             .iter()

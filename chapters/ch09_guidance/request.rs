@@ -30,7 +30,7 @@ pub fn answer(
     };
     let samples = sampler.draw(&classes, EACH, w, Guide::Free(EVERYWHERE))?;
     let shown = seen(&samples.images, &networks.judge, device)?;
-    let (side, greys) = (data.train.side(), data.train.level_count());
+    let (side, greys) = (data.train.side(), data.train.grey_level_count());
     chapter.show(&samples.images.iter().collect::<Vec<_>>().concat(), side, greys);
     let report = &mut chapter.report;
     report.section("Samples on request");

@@ -138,7 +138,8 @@ pub fn samples(chapter: &Chapter, data: &Dataset, drawn: &[(f64, Samples)]) -> R
             w => format!("w = {w}"),
         };
         let images = shown.map(|i| samples.images.image(i));
-        ImageRow::from_grey_levels(label, images, data.train.level_count()).wrap(CLASSES)
+        ImageRow::from_grey_levels(label, images, data.train.grey_level_count())
+            .wrap(CLASSES)
     };
     let rows: Vec<ImageRow> = drawn.iter().flat_map(rows).collect();
     chapter.figure("samples", &image_rows(&rows, data.train.side())?)

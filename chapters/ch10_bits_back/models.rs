@@ -96,7 +96,7 @@ impl Vdm {
         device: &Device,
     ) -> Diffusion<impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + Sync> {
         let denoise = |z, gamma| self.denoise(z, gamma);
-        let (gammas, values) = (Placed.grid(latents), data.train.level_values());
+        let (gammas, values) = (Placed.grid(latents), data.train.grey_values());
         Diffusion::new(denoise, gammas, values, data.train.dim(), fineness, device)
     }
 
@@ -139,7 +139,7 @@ impl Autoencoders {
 
     /// What codes files with each.
     pub fn codecs(&self, data: &Dataset, device: &Device) -> [Codec<Latents<'_>>; 2] {
-        let kind = Kind { values: data.train.level_values(), dim: data.train.dim() };
+        let kind = Kind { values: data.train.grey_values(), dim: data.train.dim() };
         let vae = Latents::vae(&self.vae, VAE_LATENTS, kind.clone(), device);
         let widths = HvaeConfig::of_digits().latents;
         let hvae = Latents::hierarchy(&self.hvae, &widths, kind, device);

@@ -165,10 +165,8 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, coded: &[Coded]) -> Result<
     let mut drawn = Vec::new();
     let mut rows = Vec::new();
     for (name, bytes) in names.into_iter().zip(plain(data)?) {
-        rows.push((
-            name.to_string(),
-            vec![Number::count(bytes), Number::exact(bits(bytes), 3)],
-        ));
+        let numbers = vec![Number::count(bytes), Number::exact(bits(bytes), 3)];
+        rows.push((name.to_string(), numbers));
         drawn.push(Bar { name, bytes: bytes as f64, bound: None });
     }
     chapter.report.table(&["447 test images", "bytes", "bits/dim"], &rows);
@@ -177,15 +175,9 @@ pub fn report(chapter: &mut Chapter, data: &Dataset, coded: &[Coded]) -> Result<
     let mut rows = Vec::new();
     for file in coded {
         let bound = file.bound * dims / 8.0;
-        rows.push((
-            file.name.to_string(),
-            vec![
-                bytes(file.bytes),
-                bytes(bound.round() as usize),
-                number(bits(file.bytes)),
-                number(file.bound),
-            ],
-        ));
+        let [size, promise] = [file.bytes, bound.round() as usize].map(bytes);
+        let numbers = vec![size, promise, number(bits(file.bytes)), number(file.bound)];
+        rows.push((file.name.to_string(), numbers));
         drawn.push(Bar { name: file.name, bytes: file.bytes as f64, bound: Some(bound) });
     }
     let header = ["447 test images", "bytes", "bound", "bits/dim", "bound (bits/dim)"];

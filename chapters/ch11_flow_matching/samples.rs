@@ -45,7 +45,7 @@ fn sample<R: Reading>(
     let denoise = on_all_threads(|z, gamma| network.x_hat(z, gamma, None));
     let start = &mut rng(chapter.seed(), Stream::Sampling, 0);
     let noise = normal([SAMPLES, data.train.dim()], start, &chapter.device);
-    let values = data.train.level_values();
+    let values = data.train.grey_values();
     let draw = |calls: usize| {
         // ANCHOR: sample
         // Euler's method along the line is DDIM with its steps at other noise levels.
@@ -127,7 +127,7 @@ pub fn few_calls(
         let images = rows[row].images[i].iter().take(SHOWN);
         let plural = if CALLS[i] == 1 { "call" } else { "calls" };
         let label = format!("{} {plural}: {}", CALLS[i], rows[row].name);
-        ImageRow::from_grey_levels(label, images, data.train.level_count())
+        ImageRow::from_grey_levels(label, images, data.train.grey_level_count())
     };
     let shown = [(0, 0), (1, 0), (0, 2), (1, 2), (4, 2), (5, 2), (0, 4), (1, 4), (5, 4)];
     let pictures: Vec<_> = shown.into_iter().map(|(row, i)| picture(row, i)).collect();

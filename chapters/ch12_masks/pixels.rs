@@ -19,7 +19,8 @@ impl Pixels {
     }
 
     /// A share of the draws is of all pixels alike; the others are in proportion to what a
-    /// pixel costs when it is told by itself, the entropy of its grey levels in these images.
+    /// pixel costs when it is told by itself, the entropy of its grey levels in these
+    /// images.
     pub fn by_entropy(images: &Images, alike: f64) -> Self {
         let marginals = Marginals::fit(images, 0.1);
         let entropy =

@@ -171,7 +171,7 @@ pub fn samples(chapter: &mut Chapter, data: &Dataset, drawn: &[Drawn]) -> Result
     chapter
         .report
         .table(&["400 images", "energy distance to the test images", "its error"], &rows);
-    let (side, greys) = (data.train.side(), data.train.level_count());
+    let (side, greys) = (data.train.side(), data.train.grey_level_count());
     let mut pictures = Vec::new();
     for drawn in drawn.iter().filter(|drawn| drawn.pictured) {
         let images = drawn.images.first(24);

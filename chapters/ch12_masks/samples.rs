@@ -75,7 +75,7 @@ fn causal(
     network: &CausalNetwork,
     rng: &mut ChaCha8Rng,
 ) -> Result<Vec<u8>> {
-    let (d, levels) = (data.train.dim(), data.train.level_count());
+    let (d, levels) = (data.train.dim(), data.train.grey_level_count());
     let mut images = vec![0; SAMPLES * d];
     for pixel in 0..d {
         let places: Vec<_> = images.chunks(d).map(|image| (image, pixel)).collect();

@@ -18,8 +18,8 @@ pub fn step_by_step(
     data: &Dataset,
     network: &MaskedNetwork,
 ) -> Result<()> {
-    let (d, greys) = (data.train.dim(), data.train.level_count());
-    let values = data.train.level_values();
+    let (d, greys) = (data.train.dim(), data.train.grey_level_count());
+    let values = data.train.grey_values();
     let log_probs = |seen: &[Option<u8>]| download(network.log_probs(seen, None));
     // What is seen, and the mean of what the network says of each masked pixel.
     let guess = |seen: &[Option<u8>], log_probs: &[f64]| -> Vec<f64> {

@@ -20,7 +20,7 @@ pub struct Batch {
 impl Batch {
     /// These images.
     pub fn new(images: &Images, device: &Device) -> Self {
-        Self { x: images.values(device), grey_levels: images.levels(device) }
+        Self { x: images.values(device), grey_levels: images.grey_levels(device) }
     }
 }
 

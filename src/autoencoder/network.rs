@@ -198,7 +198,7 @@ impl CategoricalDecoder {
     }
 
     fn around(network: Network, train: &Images, device: &Device) -> Self {
-        let (d, grey_levels) = (train.dim(), train.level_count());
+        let (d, grey_levels) = (train.dim(), train.grey_level_count());
         let log_marginals: Vec<f32> = Marginals::fit(train, PSEUDO_COUNT)
             .log_probs
             .iter()
@@ -206,7 +206,7 @@ impl CategoricalDecoder {
             .collect();
         let blank = (0..grey_levels).map(|v| if v == 0 { 2.0 } else { 0.0 });
         let curves: Vec<f32> =
-            train.level_values().into_iter().chain(blank).map(|v| v as f32).collect();
+            train.grey_values().into_iter().chain(blank).map(|v| v as f32).collect();
         Self {
             network,
             curves: Param::from_data(

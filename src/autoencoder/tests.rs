@@ -9,6 +9,7 @@ use crate::{
     host::{download, upload},
     oracle::{Estimate, Gaussian, Matrix, Vector, log_sum_exp},
     random::{Stream, normal, rng},
+    training::{SHARDS, Shard},
 };
 
 const SMALL: Size = Size { hidden: 8, blocks: 1, dropout: 0.0 };
@@ -71,7 +72,7 @@ fn samples_of_the_decoder_follow_its_probabilities() {
         values(decoder.log_probs(z.clone(), None)).iter().map(|p| p.exp()).collect();
     let pixels =
         decoder.sample(z.repeat_dim(0, DRAWS), &mut generator(2)).expect("samples");
-    let (d, k) = (data.train.dim(), data.train.level_count());
+    let (d, k) = (data.train.dim(), data.train.grey_level_count());
     // The sum over levels of (count - expected)^2 / expected has mean K - 1 for each pixel.
     let mut statistic = 0.0;
     for pixel in 0..d {
@@ -108,7 +109,7 @@ fn the_decoder_adds_up_the_log_probabilities_of_the_levels_seen() {
     let images = data.test.range(0, 4);
     let z = normal([4, 3], &mut generator(4), &device);
     let log_probs = values(decoder.log_probs(z.clone(), None));
-    let sums = values(decoder.log_likelihood(images.levels(&device), z, None));
+    let sums = values(decoder.log_likelihood(images.grey_levels(&device), z, None));
     for (i, image) in images.iter().enumerate() {
         let terms = image
             .iter()
@@ -182,7 +183,8 @@ fn the_bounds_lie_in_order_below_the_evidence() {
         .collect();
     let mut log_p = 0.0;
     for i in 0..images.len() {
-        let level = images.range(i, i + 1).levels(&device).repeat_dim(0, log_prior.len());
+        let level =
+            images.range(i, i + 1).grey_levels(&device).repeat_dim(0, log_prior.len());
         let log_likelihood = values(model.decoder.log_likelihood(level, z.clone(), None));
         let terms: Vec<f64> = log_likelihood
             .iter()
@@ -291,8 +293,30 @@ fn convolutions_lead_from_images_to_latents_and_back() {
         terms.kl.into_iter().map(values).collect::<Vec<_>>(),
     );
     // Fresh weights know no more than the average image, and that no better.
-    let average = -(data.train.dim() as f64) * (data.train.level_count() as f64).ln();
+    let average = -(data.train.dim() as f64) * (data.train.grey_level_count() as f64).ln();
     assert_eq!((log_likelihood.len(), kl.len(), kl[0].len()), (5, 1, 5));
     assert!(log_likelihood.iter().all(|l| (2.0 * average..0.0).contains(l)));
     assert!(kl[0].iter().all(|kl| (0.0..30.0).contains(kl)), "{kl:?}");
+}
+
+#[test]
+fn the_weight_of_the_kl_rises_with_the_steps() {
+    let (data, device) = (data(), Device::flex());
+    let latents = 2;
+    let (draws, tracked) = (&mut generator(12), device.clone().autodiff());
+    let model = Vae::new(&data.train, latents, [SMALL; 2], draws, &tracked);
+    let fit = Fit { batch: 8, kl_warmup: 9, kl_weight: 0.5, ..Fit::new(20, 0.0) };
+    for (step, weight) in [(1, 0.05), (5, 0.25), (10, 0.5), (20, 0.5)] {
+        let shard = Shard { step, index: 1, count: SHARDS };
+        let images = data.train.sample(8 / SHARDS, &mut shard.rng(3, Stream::Batch));
+        let noise = &mut shard.rng(3, Stream::Training);
+        let terms = model.terms(&Batch::new(&images, &tracked), noise, None);
+        let log_likelihood = values(terms.log_likelihood.inner());
+        let kl: Vec<f64> = terms.kl.into_iter().flat_map(|kl| values(kl.inner())).collect();
+        let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
+        let nats = weight * mean(&kl) - mean(&log_likelihood);
+        let loss = values(fit.loss(&data.train, 3, &device)(&model, shard).inner());
+        let expected = data.bits_per_dim(nats);
+        assert!((loss[0] / expected - 1.0).abs() < 1e-5, "{step}: {loss:?} {expected}");
+    }
 }

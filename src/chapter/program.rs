@@ -248,9 +248,9 @@ impl Chapter {
     }
 
     /// Shows a few images on stderr as text.
-    pub fn show(&self, images: &[u8], side: usize, level_count: usize) {
+    pub fn show(&self, images: &[u8], side: usize, grey_level_count: usize) {
         let images: Vec<&[u8]> = images.chunks(side * side).take(6).collect();
-        self.outlet.say(&terminal::blocks(&images, side, level_count));
+        self.outlet.say(&terminal::blocks(&images, side, grey_level_count));
     }
 
     /// Hands over a figure: on a terminal it becomes `<name>.svg`, and what it shows

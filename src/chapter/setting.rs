@@ -124,3 +124,24 @@ impl Setting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_full_preset_is_trained_as_its_weights_were() {
+        let full = Setting::chosen(Preset::Full, DataChoice::Digits, 300, |steps| steps);
+        let training = Training {
+            learning_rate: 6e-3,
+            warmup: 300,
+            weight_decay: 0.05,
+            ema_decay: 0.995,
+            ..Training::new(3600)
+        };
+        assert_eq!(full.training, training);
+        assert_eq!((full.batch, full.shifted), (128, 0.55));
+        let TrunkConfig { layers, hidden, blocks, dropout, .. } = full.trunk;
+        assert_eq!((layers, hidden, blocks, dropout), (Layers::UNet(1), 24, 6, 0.25));
+    }
+}

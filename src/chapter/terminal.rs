@@ -20,11 +20,11 @@ pub(super) fn print(text: &str) {
 /// Images side by side as text: one line per row of pixels, two characters per pixel,
 /// darker where the level is higher.
 ///
-/// Each image holds side * side levels below `level_count`.
-pub(super) fn blocks(images: &[&[u8]], side: usize, level_count: usize) -> String {
+/// Each image holds side * side levels below `grey_level_count`.
+pub(super) fn blocks(images: &[&[u8]], side: usize, grey_level_count: usize) -> String {
     const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
     let shade =
-        |k: u8| SHADES[usize::from(k) * (SHADES.len() - 1) / (level_count - 1).max(1)];
+        |k: u8| SHADES[usize::from(k) * (SHADES.len() - 1) / (grey_level_count - 1).max(1)];
     let mut text = String::new();
     for row in 0..side {
         for image in images {

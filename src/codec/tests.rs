@@ -10,6 +10,7 @@ use super::{
     *,
 };
 use crate::{
+    autoencoder::{HvaeConfig, Size},
     data::{Dataset, Marginals, digits::digits},
     error::Result,
     host::{download, upload},
@@ -45,7 +46,7 @@ fn chain<'a>(
 ) -> Diffusion<impl Fn(Tensor<2>, Tensor<1>) -> Tensor<2> + 'a> {
     let gammas = Linear { gamma_min, gamma_max }.grid(latents);
     let denoise = |z, gamma| denoiser.denoise(z, gamma, None);
-    Diffusion::new(denoise, gammas, data.train.level_values(), 64, 4.0, &Device::flex())
+    Diffusion::new(denoise, gammas, data.train.grey_values(), 64, 4.0, &Device::flex())
 }
 
 fn first(data: &Dataset, n: usize, labelled: bool) -> Digits {
@@ -241,7 +242,7 @@ fn the_chain_is_that_of_the_diffusion_model() -> Result<()> {
     }
     let z: Vec<f64> = (0..64).map(|i| f64::from(i) / 32.0 - 1.0).collect();
     let (tensor, values) =
-        (upload(z.iter().copied(), &device).reshape([1, 64]), data.train.level_values());
+        (upload(z.iter().copied(), &device).reshape([1, 64]), data.train.grey_values());
     let log_probs = decoder_log_probs(tensor, -8.0, upload(values, &device));
     let log_probs = download(log_probs)?;
     for (pixel, logs) in chain.pixels(&z)?.iter().zip(log_probs.chunks(17)) {
@@ -406,4 +407,40 @@ fn bins_are_as_fine_as_they_are_asked_to_be() {
             assert!((0.99..2.01).contains(&(bins / fineness)), "{t}: {bins} {fineness}");
         }
     }
+}
+
+/// The Gaussians of a hierarchy, as a code uses them, are those that its encoders give.
+#[test]
+fn a_hierarchy_is_coded_with_its_own_gaussians() -> Result<()> {
+    let (data, device) = (digits().unwrap(), Device::flex());
+    let size = Size { hidden: 8, blocks: 1, dropout: 0.0 };
+    let latents = [3, 2];
+    let config = HvaeConfig {
+        latents: latents.to_vec(),
+        encoder: size,
+        between: size,
+        decoder: size,
+    };
+    let hvae = config.init(&data.train, &mut rng(4, Purpose::Batch, 0), &device);
+    let values = data.train.grey_values();
+    let kind = Kind { values: values.clone(), dim: 64 };
+    let chain = Latents::hierarchy(&hvae, &latents, kind, &device);
+    let images = first(&data, 2, false).levels;
+    let x: Vec<f64> = images.iter().map(|&k| values[usize::from(k)]).collect();
+    let below = [0.3, -1.1, 0.6, 0.2, 0.0, -0.4];
+    for (found, encoder, inputs) in [
+        (chain.first(&images)?, &hvae.encoders[0], &x[..]),
+        (chain.up(2, &below)?, &hvae.encoders[1], &below[..]),
+    ] {
+        let rows = upload(inputs.iter().copied(), &device).reshape([2, inputs.len() / 2]);
+        let q = encoder.given(rows, None);
+        let (means, log_vars) = (download(q.mean)?, download(q.log_var)?);
+        assert_eq!(found.len(), means.len());
+        for (normal, (mean, log_var)) in found.iter().zip(means.iter().zip(&log_vars)) {
+            assert!((normal.mean - mean).abs() < 1e-5, "{normal:?} {mean}");
+            let deviation = (0.5 * log_var).exp();
+            assert!((normal.deviation / deviation - 1.0).abs() < 1e-5, "{normal:?}");
+        }
+    }
+    Ok(())
 }

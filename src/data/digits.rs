@@ -81,7 +81,7 @@ mod tests {
             [data.train.len(), data.validation.len(), data.test.len()],
             [1000, 350, 447]
         );
-        assert_eq!((data.train.dim(), data.train.level_count()), (64, 17));
+        assert_eq!((data.train.dim(), data.train.grey_level_count()), (64, 17));
         assert_eq!(&data.train.image(0)[..8], [0, 0, 5, 13, 9, 1, 0, 0]);
         assert_eq!(data.train.iter().flatten().max(), Some(&16));
     }

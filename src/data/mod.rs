@@ -14,7 +14,7 @@ use crate::{
     host::upload,
 };
 
-/// Grey-level images: each pixel is one of `level_count` levels. Each image may have a
+/// Grey-level images: each pixel is one of `grey_level_count` grey levels. Each image may have a
 /// label, the class it belongs to.
 ///
 /// Level k stands for the value x_k = 2 (k + 1/2) / K - 1, so the values fill [-1, 1]
@@ -27,8 +27,8 @@ pub struct Images {
     labels: Option<Vec<u8>>,
     /// Pixels on one side of the square image.
     side: usize,
-    /// Number of levels, K.
-    level_count: usize,
+    /// Number of grey levels, V.
+    grey_level_count: usize,
 }
 
 /// One data set in its three parts.
@@ -43,10 +43,10 @@ pub struct Dataset {
 }
 
 impl Images {
-    /// Images from their levels, without labels; the caller guarantees whole images and
-    /// levels below `level_count`.
-    fn new(pixels: Vec<u8>, side: usize, level_count: usize) -> Self {
-        Self { pixels, labels: None, side, level_count }
+    /// Images from their grey levels, without labels; the caller guarantees whole images
+    /// and grey levels below `grey_level_count`.
+    fn new(pixels: Vec<u8>, side: usize, grey_level_count: usize) -> Self {
+        Self { pixels, labels: None, side, grey_level_count }
     }
 
     /// The images with a label each, of which the caller guarantees as many.
@@ -58,7 +58,7 @@ impl Images {
     /// last whole image are left out, and a level above the highest counts as the highest.
     pub fn with_pixels(&self, mut pixels: Vec<u8>) -> Self {
         pixels.truncate(pixels.len() / self.dim() * self.dim());
-        pixels.iter_mut().for_each(|k| *k = (*k).min((self.level_count - 1) as u8));
+        pixels.iter_mut().for_each(|k| *k = (*k).min((self.grey_level_count - 1) as u8));
         Self { pixels, labels: None, ..*self }
     }
 
@@ -82,19 +82,19 @@ impl Images {
         self.side * self.side
     }
 
-    /// Number of levels, K.
-    pub fn level_count(&self) -> usize {
-        self.level_count
+    /// Number of grey levels, V.
+    pub fn grey_level_count(&self) -> usize {
+        self.grey_level_count
     }
 
     /// The values x_k, ascending.
-    pub fn level_values(&self) -> Vec<f64> {
-        (0..self.level_count)
-            .map(|k| 2.0 * (k as f64 + 0.5) / self.level_count as f64 - 1.0)
+    pub fn grey_values(&self) -> Vec<f64> {
+        (0..self.grey_level_count)
+            .map(|k| 2.0 * (k as f64 + 0.5) / self.grey_level_count as f64 - 1.0)
             .collect()
     }
 
-    /// The levels of image `i`.
+    /// The grey levels of image `i`.
     pub fn image(&self, i: usize) -> &[u8] {
         &self.pixels[i * self.dim()..(i + 1) * self.dim()]
     }
@@ -114,7 +114,7 @@ impl Images {
         })
     }
 
-    /// The images, one slice of levels each.
+    /// The images, one slice of grey levels each.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.pixels.chunks_exact(self.dim())
     }
@@ -177,15 +177,15 @@ impl Images {
     }
 
     /// Black and white images: each pixel is drawn once, white with the probability that
-    /// its level stands for, level / (K - 1). Salakhutdinov and Murray (2008).
+    /// its grey level k stands for, k / (V - 1). Salakhutdinov and Murray (2008).
     pub fn binarized(&self, rng: &mut impl Rng) -> Self {
-        let white = (self.level_count - 1).max(1) as f64;
+        let white = (self.grey_level_count - 1).max(1) as f64;
         let pixels = self
             .pixels
             .iter()
             .map(|&level| u8::from(rng.random::<f64>() * white < f64::from(level)))
             .collect();
-        Self { pixels, labels: self.labels.clone(), side: self.side, level_count: 2 }
+        Self { pixels, labels: self.labels.clone(), side: self.side, grey_level_count: 2 }
     }
 
     /// At most the first `n` images.
@@ -195,13 +195,13 @@ impl Images {
 
     /// The pixel values x, [n, d].
     pub fn values(&self, device: &Device) -> Tensor<2> {
-        let levels = self.level_values();
+        let levels = self.grey_values();
         let values = self.pixels.iter().map(|&k| levels[usize::from(k)]);
         upload(values, device).reshape([self.len(), self.dim()])
     }
 
-    /// The levels k, [n, d].
-    pub fn levels(&self, device: &Device) -> Tensor<2, Int> {
+    /// The grey levels k, [n, d].
+    pub fn grey_levels(&self, device: &Device) -> Tensor<2, Int> {
         let levels: Vec<i32> = self.pixels.iter().map(|&k| i32::from(k)).collect();
         Tensor::from_data(TensorData::new(levels, [self.len(), self.dim()]), device)
     }
@@ -221,12 +221,12 @@ pub fn bits_per_dim(nats: f64, dim: usize) -> f64 {
     nats / (dim as f64 * std::f64::consts::LN_2)
 }
 
-/// How often each level occurs at each pixel.
+/// How often each grey level occurs at each pixel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Marginals {
     /// log m_ik, d * K, pixel after pixel.
     pub log_probs: Vec<f64>,
-    level_count: usize,
+    grey_level_count: usize,
 }
 
 impl Marginals {
@@ -234,29 +234,29 @@ impl Marginals {
     /// Counts the levels of each pixel, each count raised by `pseudo_count` so that no
     /// level is impossible.
     pub fn fit(images: &Images, pseudo_count: f64) -> Self {
-        let (d, k) = (images.dim(), images.level_count());
-        let mut counts = vec![pseudo_count; d * k];
+        let (d, v) = (images.dim(), images.grey_level_count());
+        let mut counts = vec![pseudo_count; d * v];
         for image in images.iter() {
-            for (i, &level) in image.iter().enumerate() {
-                counts[i * k + usize::from(level)] += 1.0;
+            for (i, &k) in image.iter().enumerate() {
+                counts[i * v + usize::from(k)] += 1.0;
             }
         }
-        let total = images.len() as f64 + pseudo_count * k as f64;
+        let total = images.len() as f64 + pseudo_count * v as f64;
         Self {
             log_probs: counts.iter().map(|c| (c / total).ln()).collect(),
-            level_count: k,
+            grey_level_count: v,
         }
     }
 
     /// log m_ik of each pixel.
     pub fn pixels(&self) -> impl Iterator<Item = &[f64]> {
-        self.log_probs.chunks(self.level_count)
+        self.log_probs.chunks(self.grey_level_count)
     }
 
     /// Mean of -log p(x) over the images, in nats, if all pixels were independent.
     pub fn nats(&self, images: &Images) -> f64 {
         let log_prob = |(i, &level): (usize, &u8)| {
-            self.log_probs[i * self.level_count + usize::from(level)]
+            self.log_probs[i * self.grey_level_count + usize::from(level)]
         };
         let total: f64 =
             images.iter().flat_map(|image| image.iter().enumerate().map(log_prob)).sum();
@@ -274,7 +274,7 @@ mod tests {
     fn black_and_white_images_are_drawn_with_the_probability_of_their_levels() {
         let grey = Images::new([0, 4, 12, 16].repeat(1000), 2, 17);
         let drawn = grey.binarized(&mut rng(0, Stream::Binarisation, 0));
-        assert_eq!((drawn.len(), drawn.side(), drawn.level_count()), (1000, 2, 2));
+        assert_eq!((drawn.len(), drawn.side(), drawn.grey_level_count()), (1000, 2, 2));
         let white = |pixel: usize| drawn.iter().filter(|image| image[pixel] == 1).count();
         assert_eq!((white(0), white(3)), (0, 1000));
         // A quarter and three quarters of 1000, each with a standard deviation of 14.
@@ -330,7 +330,10 @@ mod tests {
         assert!(fits(&drawn) && drawn.len() == 50);
         assert!(fits(&drawn.shifted(0.5, rng)) && fits(&images.clone().shifted(0.0, rng)));
         let binarized = images.binarized(rng);
-        assert_eq!((binarized.labels(), binarized.level_count()), (images.labels(), 2));
+        assert_eq!(
+            (binarized.labels(), binarized.grey_level_count()),
+            (images.labels(), 2)
+        );
 
         let without = Images::new(vec![0; 18], 3, 17);
         let all = [

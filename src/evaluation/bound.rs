@@ -116,7 +116,7 @@ impl Bound {
     ) -> Result<[f64; 2]> {
         let n = images.len();
         let (x, eps) = (images.values(device), normal([n, images.dim()], noise, device));
-        let values = upload(images.level_values(), device);
+        let values = upload(images.grey_values(), device);
         let z = |gamma| diffuse(x.clone(), Tensor::full([n], gamma, device), eps.clone());
         // h(gamma) = SNR |x - x_hat|^2 / 2, of which the diffusion loss is the integral
         // over gamma.
@@ -127,7 +127,7 @@ impl Bound {
         };
         let decode = |gamma| {
             reconstruction(
-                images.levels(device),
+                images.grey_levels(device),
                 decoder_log_probs(z(gamma), gamma, values.clone()),
             )
         };
@@ -156,14 +156,14 @@ impl Bound {
         let Draws { passes, seed } = draws.check()?;
         let groups = in_groups(images, seed, |images, noise| {
             let (x, n) = (images.values(device), images.len());
-            let values = upload(images.level_values(), device);
+            let values = upload(images.grey_values(), device);
             let prior = prior_kl(x.clone(), gamma_max);
             let mut rows = Vec::with_capacity(passes * (terms + 1));
             for _ in 0..passes {
                 let gamma = Tensor::full([n], gamma_min, device);
                 let z = diffuse(x.clone(), gamma, normal([n, images.dim()], noise, device));
                 let log_probs = decoder_log_probs(z, gamma_min, values.clone());
-                rows.push(reconstruction(images.levels(device), log_probs));
+                rows.push(reconstruction(images.grey_levels(device), log_probs));
                 for i in 0..terms {
                     let at = NoiseLevels::new((0..n).map(|_| term(i, noise)), device);
                     let eps = normal([n, images.dim()], noise, device);

@@ -116,7 +116,7 @@ impl OdeBound {
         };
         let parts = in_groups(images, seed, |images, noise| {
             let (x, [n, d]) = (images.values(device), [images.len(), images.dim()]);
-            let values = upload(images.level_values(), device);
+            let values = upload(images.grey_values(), device);
             let draws: Vec<_> =
                 (0..passes).map(|_| normal([n, d], noise, device)).collect();
             let mut rows = Vec::with_capacity(3 * passes);
@@ -124,7 +124,7 @@ impl OdeBound {
                 let z =
                     diffuse(x.clone(), Tensor::full([n], gamma_min, device), eps.clone());
                 let log_probs = decoder_log_probs(z.clone(), gamma_min, values.clone());
-                rows.push(reconstruction(images.levels(device), log_probs));
+                rows.push(reconstruction(images.grey_levels(device), log_probs));
                 // log N(z_0; sqrt(abar) x, (1 - abar) I).
                 let log_sigma = alpha_sigma(gamma_min).1.ln();
                 rows.push(
@@ -254,7 +254,7 @@ mod tests {
             assert!(normal > 0.3, "{normal}");
         }
         let (images, _, marginals) = independent();
-        let (values, gammas) = (images.level_values(), SCHEDULE.grid(41));
+        let (values, gammas) = (images.grey_values(), SCHEDULE.grid(41));
         let low = NoiseLevel::new(-8.0);
         let mut total = 0.0;
         for image in images.iter() {

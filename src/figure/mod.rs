@@ -11,6 +11,8 @@ mod palette;
 mod plane;
 mod plot;
 mod rectangles;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     data::{Figure, Table},

@@ -336,3 +336,23 @@ fn tick(v: f64, large: f64) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_on_an_axis_are_short() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.05, "0.05"),
+            (-0.125, "-0.125"),
+            (12.5, "12.5"),
+            (300.0, "300"),
+            (2e-4, "2e-4"),
+            (1e5, "1e5"),
+        ] {
+            assert_eq!(tick(value, 1e4), text);
+        }
+    }
+}

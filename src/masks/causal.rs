@@ -221,4 +221,22 @@ mod tests {
         assert!((total - 1.0).abs() < 1e-5, "{total}");
         Ok(())
     }
+
+    #[test]
+    fn a_neighbour_is_told_with_its_brightness_and_whether_it_has_ink_or_is_full() {
+        let network = network(vec![0.0; 4 * 17], 2);
+        let (image, mut features) = ([0, 8, 16, 0], Vec::new());
+        // Before the last pixel of 2 x 2 lie three.
+        network.past(&image, 3, &mut features);
+        assert_eq!(features.len(), FEATURES * NEIGHBOURS);
+        let at = |up: usize, left: usize| {
+            let place = (REACH - up) * (2 * REACH + 1) + REACH - left;
+            &features[FEATURES * place..][..FEATURES]
+        };
+        assert_eq!(at(1, 1), [0.0, 0.0, 0.0]);
+        assert_eq!(at(1, 0), [0.5, 1.0, 0.0]);
+        assert_eq!(at(0, 1), [1.0, 1.0, 1.0]);
+        // All others lie outside the image.
+        assert_eq!(features.iter().sum::<f32>(), 4.5);
+    }
 }

@@ -56,7 +56,7 @@ impl MaskedNetwork {
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let (values, d) = (train.level_values(), train.dim());
+        let (values, d) = (train.grey_values(), train.dim());
         let v = values.len();
         let log_marginals = Marginals::fit(train, PSEUDO_COUNT).log_probs;
         let alone = log_marginals.chunks(v).map(|log_probs| {
@@ -99,7 +99,7 @@ impl MaskedNetwork {
     }
 
     /// V.
-    pub fn level_count(&self) -> usize {
+    pub fn grey_level_count(&self) -> usize {
         self.values.len()
     }
 

@@ -76,3 +76,16 @@ pub fn random_order(d: usize, rng: &mut impl Rng) -> Vec<usize> {
     order.shuffle(rng);
     order
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_masked_is_not_seen() {
+        let mut masked = Masked::default();
+        masked.push(&[3, 0, 9], &[1]);
+        masked.push(&[1, 2, 4], &[0, 2]);
+        assert_eq!(masked.seen(), [Some(3), None, Some(9), None, Some(2), None]);
+    }
+}

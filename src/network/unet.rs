@@ -279,4 +279,18 @@ mod tests {
         assert_ne!(run(None)?, run(Some(&mut rng(3, Stream::Dropout, 0)))?);
         Ok(())
     }
+
+    #[test]
+    fn the_view_of_the_whole_image_adds_nothing_at_first() {
+        let (device, draws) = (Device::flex(), &mut rng(2, Stream::Initialisation, 0));
+        let block = Block::new(4, Some(8), draws, &device);
+        let without = Block { global: None, ..block.clone() };
+        let h = crate::random::normal([3, 4, 8, 8], draws, &device);
+        let time = crate::random::normal([3, TIME_FEATURES], draws, &device);
+        let [with, without] = [block, without].map(|block| {
+            download(block.forward(h.clone(), time.clone(), 0.0, None)).unwrap()
+        });
+        assert_eq!(with, without);
+        assert!(with.iter().any(|number| *number != 0.0));
+    }
 }

@@ -86,7 +86,7 @@ impl Denoiser {
         device: &Device,
     ) -> Self {
         let log_marginals = Marginals::fit(train, PSEUDO_COUNT).log_probs;
-        Self::new(train.level_values(), log_marginals, trunk, rng, device)
+        Self::new(train.grey_values(), log_marginals, trunk, rng, device)
     }
 
     /// A network with fresh weights for pixels with these values x_k, V of them, ascending,

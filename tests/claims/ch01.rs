@@ -191,7 +191,7 @@ struct Tables {
 impl Tables {
     /// From what the model answers to images that differ from a blank one in one pixel.
     fn read(model: &ClassMixture, images: &Images) -> Self {
-        let (dim, levels) = (images.dim(), images.level_count());
+        let (dim, levels) = (images.dim(), images.grey_level_count());
         let mut image = vec![0; dim];
         let blank = model.log_joint(&image);
         let (mut log_prior, mut log_rows) = (blank.clone(), vec![Vec::new(); blank.len()]);
@@ -220,7 +220,7 @@ impl Tables {
         average: &[f64],
         strength: f64,
     ) -> Self {
-        let (levels, classes) = (images.level_count(), shares[0].len());
+        let (levels, classes) = (images.grey_level_count(), shares[0].len());
         let (mut log_prior, mut log_rows) = (Vec::new(), Vec::new());
         for class in 0..classes {
             let size: f64 = shares.iter().map(|share| share[class]).sum();
@@ -294,7 +294,7 @@ fn digits_split() -> elbo_to_diffusion::error::Result<()> {
         .flat_map(|part| part.iter().flatten())
         .for_each(|&level| seen[usize::from(level)] = true);
     assert!(seen.iter().all(|seen| *seen));
-    assert_eq!((data.train.side(), data.train.level_count()), (8, 17));
+    assert_eq!((data.train.side(), data.train.grey_level_count()), (8, 17));
     // In the order of the file.
     let rows = file();
     let level = |row: &[u8]| row[..64].to_vec();

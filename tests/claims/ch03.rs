@@ -101,7 +101,7 @@ fn untrained_decoder() -> elbo_to_diffusion::error::Result<()> {
     );
     let images = data.test.first(100);
     let z = standard([images.len(), 16], &mut stream(1302, Stream::Evaluation, 0), &device);
-    let log_likelihood = model.decoder.log_likelihood(images.levels(&device), z, None);
+    let log_likelihood = model.decoder.log_likelihood(images.grey_levels(&device), z, None);
     let nats: f32 = -log_likelihood.mean().into_scalar::<f32>();
     let independent = Marginals::fit(&data.train, 0.1).nats(&images);
     assert_close(

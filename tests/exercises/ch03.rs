@@ -122,7 +122,7 @@ fn alive(eigenvalues: &[f64], latents: usize, s2: f64) -> usize {
 #[test]
 fn a_noisier_decoder_uses_fewer_latents() {
     let train = digits().expect("the embedded digits").train;
-    let values = train.level_values();
+    let values = train.grey_values();
     let (n, d) = (train.len() as f64, train.dim());
     let value = |i: usize, j: usize| values[usize::from(train.image(i)[j])];
     let mut images = Matrix::from_fn(train.len(), d, value);

@@ -101,7 +101,7 @@ fn bound_and_sample(
         &device,
         |_, _, _| {},
     );
-    decode(z, SCHEDULE.gamma_min, &data.train.level_values())?;
+    decode(z, SCHEDULE.gamma_min, &data.train.grey_values())?;
     Ok(())
 }
 
@@ -245,7 +245,7 @@ fn autoencoder<M: Autoencoder>(
     )?;
     let noise = &mut rng(0, Stream::Sampling, 0);
     let z = normal([16, latents], noise, &Device::flex());
-    download(decoder(&model).mean(z.clone(), &data.train.level_values()))?;
+    download(decoder(&model).mean(z.clone(), &data.train.grey_values()))?;
     decoder(&model).sample(z, noise)?;
     Ok(())
 }

@@ -59,9 +59,9 @@ impl Digit {
         let label = images.labels().map_or(0, |labels| labels[0]);
         let (weight, nats, says);
         if t == 1 {
-            let values = elbo_to_diffusion::host::upload(images.level_values(), device);
+            let values = elbo_to_diffusion::host::upload(images.grey_values(), device);
             let log_probs = decoder_log_probs(z.clone(), gamma_t, values);
-            nats = download(reconstruction(images.levels(device), log_probs))?[0];
+            nats = download(reconstruction(images.grey_levels(device), log_probs))?[0];
             weight = None;
             says = format!(
                 "Test digit {i}, a {label}, at t = 1 of {LATENTS}: SNR {snr:.4}. \
@@ -107,9 +107,9 @@ impl Digit {
                 let levels = decode(
                     z.clone(),
                     self.setting.trunk.gamma_min,
-                    &self.data.train.level_values(),
+                    &self.data.train.grey_values(),
                 )?;
-                let values = self.data.train.level_values();
+                let values = self.data.train.grey_values();
                 let digit = levels.iter().map(|&k| values[usize::from(k)]).collect();
                 let mut walk = Vec::new();
                 for step in steps {

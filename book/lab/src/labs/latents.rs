@@ -40,7 +40,7 @@ impl Lab for Latents {
     /// A test digit, or a draw from the prior; one latent moved; noise or none.
     fn answer(&mut self, request: &Value) -> Result<Value> {
         let device = &Device::flex();
-        let values = self.data.train.level_values();
+        let values = self.data.train.grey_values();
         let i = whole(request, "digit", 0, [0, self.data.test.len() - 1]);
         let which = whole(request, "latent", 1, [1, LATENTS]);
         let to = number(request, "to", 0.0, [-4.0, 4.0]);

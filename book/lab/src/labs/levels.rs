@@ -54,7 +54,7 @@ impl Lab for Levels {
             let held = self.model.descend(top, hold, z, above);
             self.model.descend(hold, 1, held.repeat_dim(0, DRAWN), below)
         };
-        let values = self.data.train.level_values();
+        let values = self.data.train.grey_values();
         let means = download(self.model.decoder.mean(bottom, &values))?;
         let d = self.data.train.dim();
         let spread: f64 = (0..d)

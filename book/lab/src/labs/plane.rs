@@ -94,7 +94,7 @@ impl Plane {
 
     /// What the reader drew, or a test digit.
     fn image(&self, request: &Value) -> Images {
-        let levels = (self.data.train.level_count() - 1) as u64;
+        let levels = (self.data.train.grey_level_count() - 1) as u64;
         let pixels: Option<Vec<u8>> = request["pixels"].as_array().map(|pixels| {
             let level = |pixel: &Value| pixel.as_u64().unwrap_or(0).min(levels) as u8;
             pixels.iter().map(level).collect()
@@ -114,7 +114,7 @@ impl Lab for Plane {
         let device = &Device::flex();
         let kind = whole(request, "weight", 1, [0, WEIGHTS.len() - 1]);
         let chosen = ["z1", "z2"].map(|key| number(request, key, 0.0, [-4.0, 4.0]));
-        let (model, values) = (&self.models[kind], self.data.train.level_values());
+        let (model, values) = (&self.models[kind], self.data.train.grey_values());
         let images = self.image(request);
         let Batch { x, grey_levels } = Batch::new(&images, device);
         let q = model.encoder.given(x.clone(), None);

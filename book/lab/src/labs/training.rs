@@ -117,7 +117,7 @@ impl Train {
         let shape = [SAMPLES, self.data.train.dim()];
         let noise = &mut rng(self.seed, Stream::Sampling, 0);
         let z = ancestral(shape, &gammas, denoise, noise, device, |_, _, _| {});
-        let values = self.data.train.level_values();
+        let values = self.data.train.grey_values();
         let levels = decode(z, self.setting.trunk.gamma_min, &values)?;
         let pixels: Vec<f64> = levels.iter().map(|&k| values[usize::from(k)]).collect();
         let pictures: Vec<Value> = pixels

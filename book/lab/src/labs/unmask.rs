@@ -100,7 +100,7 @@ impl Lab for Unmask {
             Some(walk) if walk.of == of => walk,
             _ => self.draw(of)?,
         };
-        let (d, values) = (self.data.train.dim(), self.data.train.level_values());
+        let (d, values) = (self.data.train.dim(), self.data.train.grey_values());
         let digit: Vec<Option<u8>> = walk.digit.iter().copied().map(Some).collect();
         let seen = |step: usize| walk.steps.get(step).map_or(&digit, |(seen, _)| seen);
         let shown = |step: usize| seen(step).iter().flatten().count();
