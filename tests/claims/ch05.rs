@@ -324,3 +324,20 @@ fn published_code_on_this_split() {
     assert!(line(CHAPTER_3, "16 latents, test")[2] < vae - 0.003);
     bits("hierarchical VAE, two levels");
 }
+
+/// The recorded test bound of the full preset without moved images: above the one with
+/// them, and below the recorded likelihood of the autoregressive model, each time by more
+/// than ten errors of the noise.
+#[test]
+fn ours_without_moved_images() {
+    const ERRORS: f64 = 10.0;
+    const RECORD: &str = include_str!("../../benches/recorded/full.txt");
+    const PUBLISHED: &str = include_str!("../../benches/recorded/published_code.txt");
+    const FULL: &str = include_str!("../snapshots/ch05_vdm_full.snap");
+    let unmoved = block(RECORD, "ch05_unmoved");
+    let (bound, noise) =
+        (line(unmoved, "test bound")[0], line(unmoved, "its error of the noise")[0]);
+    let peer = "autoregressive, causal convolutions, 28 min of training";
+    assert!(bound > line(FULL, "test bound")[0] + ERRORS * noise);
+    assert!(bound < line(PUBLISHED, peer)[1] - ERRORS * noise);
+}
