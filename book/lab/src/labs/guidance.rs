@@ -10,7 +10,7 @@ use crate::chapters::ch09_line::Classes;
 const GAMMA_MAX: f64 = 12.0;
 /// Steps of the flow: the chapter's 1500 change no digit that is said here. While the hand
 /// moves, fewer.
-const STEPS: [usize; 2] = [300, 60];
+const STEPS: [usize; 2] = [300, 36];
 
 /// Two normals, of which samples are guided to the second.
 pub struct Guidance {
