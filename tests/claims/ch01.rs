@@ -225,12 +225,12 @@ impl Tables {
         for class in 0..classes {
             let size: f64 = shares.iter().map(|share| share[class]).sum();
             log_prior.push(((size + 1.0) / (images.len() + classes) as f64).ln());
-            for cell in 0..images.dim() * levels {
+            for (cell, average) in average.iter().enumerate() {
                 let (pixel, level) = (cell / levels, cell % levels);
                 let in_cell = |x: &[u8]| f64::from(usize::from(x[pixel]) == level);
                 let shares = images.iter().zip(shares);
                 let count: f64 = shares.map(|(x, share)| in_cell(x) * share[class]).sum();
-                let count = count + strength * average[cell];
+                let count = count + strength * average;
                 log_rows.push((count / (size + strength)).ln());
             }
         }
