@@ -66,3 +66,40 @@ fn pixels_are_drawn_where_they_are_and_as_dark() {
     let row = ImageRow::from_values("", &[-1.0, 0.0, 0.5, 3.0], 4);
     assert_eq!(row.images, [[0.0, 0.5, 0.75, 1.0]]);
 }
+
+#[test]
+fn a_short_logarithmic_axis_has_ticks_between_the_powers_of_ten() {
+    let ticks = |low: f64, high: f64| {
+        let points = [(low, 0.31), (high, 0.33)];
+        let x = Axis::log("x").range(low, high);
+        let plot = Plot { x, ..Plot::curve("x", "y", points) };
+        plot.draw_framed().expect("a chart").0
+    };
+    let has = |svg: &str, tick: &str| svg.contains(&format!("\n{tick}\n"));
+    let short = ticks(3.0, 60.0);
+    for (tick, expected) in
+        [("2", false), ("5", true), ("10", true), ("20", true), ("50", true)]
+    {
+        assert_eq!(has(&short, tick), expected, "{tick}");
+    }
+    let long = ticks(1.0, 2000.0);
+    for (tick, expected) in [("10", true), ("50", false), ("1000", true)] {
+        assert_eq!(has(&long, tick), expected, "{tick}");
+    }
+}
+
+#[test]
+fn a_label_stands_nearer_to_its_own_row_than_to_the_one_above() {
+    let row = |label: &str| ImageRow::from_values(label, &[1.0; 64], 64);
+    let bare = image_rows(&[row("one")], 8).expect("a picture").svg;
+    let both = image_rows(&[row("one"), row("two")], 8).expect("a picture").svg;
+    let height = |svg: &str| -> i32 {
+        let from = &svg[svg.find("height=\"").expect("a height") + 8..];
+        from[..from.find('"').expect("its end")].parse().expect("a whole number")
+    };
+    let ([one, two], first) =
+        (["one", "two"].map(|label| place(&both, label).1), height(&bare));
+    // The first row ends five units above the end of its picture; letters are drawn from
+    // their upper edge on, and their row begins a line below that.
+    assert!(two - (first - 5) > one, "{one} {two} {first}");
+}

@@ -84,7 +84,7 @@ impl Plane {
         let shown = data.test.first(SHOWN);
         let map = |model: &Vae| -> Result<Vec<Vec<f64>>> {
             let means = download(model.encoder.given(shown.values(device), None).mean)?;
-            let labels = shown.labels().unwrap_or_default();
+            let labels = shown.known_labels()?;
             let points = means.chunks(2).zip(labels);
             Ok(points.map(|(z, label)| drawn([z[0], z[1], f64::from(*label)])).collect())
         };
