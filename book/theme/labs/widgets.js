@@ -1,6 +1,6 @@
 // The controls of each lab. They ask book/lab and draw what it answers.
 import { draggable, element, pictures, plot } from "./draw.js";
-import { frame, still } from "./frame.js";
+import { frame, player } from "./frame.js";
 import { bitsBack, flow, guidance, paths, unmask, walks } from "./later.js";
 import { plane } from "./plane.js";
 
@@ -21,34 +21,7 @@ async function digit(lab, engine) {
         stop();
         ask();
     });
-    let playing = 0;
-    const stop = () => {
-        clearInterval(playing);
-        playing = 0;
-        walk.textContent = "Walk down to t = 1";
-    };
-    const walk = f.button("Walk down to t = 1", () => {
-        if (playing) {
-            stop();
-            return;
-        }
-        if (still()) {
-            t.value = 1;
-            ask();
-            return;
-        }
-        if (t.value === 1) {
-            t.value = 200;
-        }
-        walk.textContent = "Stop";
-        playing = setInterval(() => {
-            t.value = t.value - 1;
-            ask();
-            if (t.value === 1) {
-                stop();
-            }
-        }, 40);
-    });
+    const stop = player(f, t, "Walk down to t = 1", ask, { end: () => 1, by: -1, every: 40 });
     await ask();
 }
 
