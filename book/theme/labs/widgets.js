@@ -210,7 +210,7 @@ async function schedule(lab, engine) {
     const second = plot(loss, { low: 0, high: 1, floor: 0, ceiling: 8, x: "time t", y: "loss at t (bits/dim)", names: [""] });
     const third = plot(areas, {
         low: -5, high: 8, floor: 0, ceiling: 0.6, x: "log SNR: noise on the left, data on the right", y: "loss per unit of it",
-        names: ["the error: its area is the loss", "T steps: their area is the loss with T latents"], styles: ["line", "area"],
+        names: ["the error: its area is the loss", "T steps: the same with T latents"], styles: ["line", "area"],
     });
     const show = (v) => v.toFixed(1);
     const ends = { min: -8, max: 5, step: 0.1, show };
