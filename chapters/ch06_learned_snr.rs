@@ -65,7 +65,8 @@ pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let device = chapter.device.clone().autodiff();
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let fresh = Model {
-        denoiser: Denoiser::for_images(&data.train, setting.trunk, init, &device),
+        denoiser: Denoiser::for_images(&data.train, setting.trunk, init, &device)
+            .with_curves(setting.curves, &device),
         schedule: Learned::new(setting.trunk.gamma_min, setting.trunk.gamma_max, &device),
     };
     let model = match chapter.load_weights(&fresh)? {
