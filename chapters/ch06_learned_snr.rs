@@ -175,7 +175,9 @@ fn equal_training(
     fresh: &Model,
     schedules: &Schedules,
 ) -> Result<Vec<(&'static str, Bound)>> {
-    let (validation, training) = (data.validation.first(REPORTED), Training::new(200));
+    // In a short run no longer than the one before.
+    let training = Training::new(setting.training.steps.min(200));
+    let validation = data.validation.first(REPORTED);
     let setting = &Setting { shifted: 0.0, ..setting.clone() };
     let mut trained = Vec::new();
     for (name, schedule) in schedules.named() {
