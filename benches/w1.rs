@@ -13,8 +13,8 @@ use burn::{
 use elbo_to_diffusion::{
     data::Dataset,
     host::upload,
-    kernels::{silu, softmax},
-    network::layers::{Linear, linear, rms_norm, time_features},
+    kernels::{cos, silu, sin, softmax},
+    network::layers::{Linear, linear, silu_norm, time_features},
     random::{Stream, dropout_mask},
     training::{SHARDS, Shard, Training},
     vdm::{Linear as LinearSchedule, NoiseLevels, denoising_term},
@@ -75,15 +75,15 @@ impl W1 {
             (z.clone() * (LEVELS as f64 * PI / 2.0), z.clone() * (LEVELS as f64 * PI));
         let features = vec![
             z.clone(),
-            slow.clone().sin(),
-            slow.cos(),
-            fast.clone().sin(),
-            fast.cos(),
+            sin(slow.clone()),
+            cos(slow),
+            sin(fast.clone()),
+            cos(fast),
             time.clone(),
         ];
         let mut h = self.input.forward(Tensor::cat(features, 1));
         for (i, block) in self.blocks.iter().enumerate() {
-            let inner = block.inner.forward(rms_norm(silu(h.clone())))
+            let inner = block.inner.forward(silu_norm(h.clone()))
                 + block.time.forward(time.clone());
             let mut inner = silu(inner);
             if let Some(masks) = &masks {
@@ -91,8 +91,7 @@ impl W1 {
             }
             h = h + block.outer.forward(inner);
         }
-        let logits =
-            self.output.forward(rms_norm(silu(h))).reshape([batch, PIXELS, LEVELS]);
+        let logits = self.output.forward(silu_norm(h)).reshape([batch, PIXELS, LEVELS]);
         let levels = upload(
             (0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0),
             &device,

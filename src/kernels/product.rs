@@ -11,15 +11,18 @@ use burn::{
     backend::flex::{FlexTensor, Layout},
     tensor::{Bytes, DType, Shape},
 };
-use gemm::{Parallelism, gemm, set_rhs_packing_threshold};
+use gemm::{
+    Parallelism, gemm, set_lhs_packing_threshold_single_thread, set_rhs_packing_threshold,
+};
 
 /// Multiplications from which on a product is worth several threads.
 #[cfg(not(target_family = "wasm"))]
 const LARGE: usize = 192 * 192 * 192;
 
 /// How many of gemm's tiles a product may have side by side before gemm first copies the
-/// factor that it reads for each of them. With two, as it has it, the copy cost more than
-/// what it saved wherever this was measured (appendix "Where the time goes").
+/// factor that it reads for each of them. With two tiles for one factor and eight for the
+/// other, as it has it, the copy cost more than what it saved wherever this was measured
+/// (appendix "Where the time goes").
 const UNCOPIED_TILES: usize = 64;
 
 /// a b, and `bias` added to each row: [m, n] from [m, k], [k, n] and [n], of any strides.
@@ -93,6 +96,7 @@ unsafe fn write_product(out: *mut f32, a: Matrix, b: Matrix, add: bool) {
         return;
     }
     set_rhs_packing_threshold(UNCOPIED_TILES);
+    set_lhs_packing_threshold_single_thread(UNCOPIED_TILES);
     let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
     let parallelism = parallelism(m * n * k);
     // SAFETY: `out` has m n numbers in rows of n, as the caller says, and each factor lies within its memory, or it would be no `Matrix`.

@@ -51,7 +51,8 @@ impl Training {
         let shards = Shards::on(devices);
         let (first, start) = (state.step, Instant::now());
         while state.step < self.steps {
-            state = self.step(state, &shards, &loss)?;
+            // On the threads that compute: its parts need not be handed over to them.
+            state = rayon::scope(|_| self.step(state, &shards, &loss))?;
             if state.step.is_multiple_of(READ_EVERY) || state.step == self.steps {
                 state.read_losses()?;
             }
