@@ -8,10 +8,9 @@ use burn::{
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    layers::{Linear, TIME_FEATURES, linear, residual, rms_norm, time_features},
+    layers::{Linear, TIME_FEATURES, linear, residual, silu_norm, time_features},
     unet::{UNet, UNetConfig},
 };
-use crate::kernels::silu;
 
 /// How the hidden layers look at the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +174,7 @@ impl Dense {
                 rng.as_deref_mut(),
             );
         }
-        rms_norm(silu(h))
+        silu_norm(h)
     }
 }
 
