@@ -6,8 +6,10 @@
 //!
 //! `cargo bench --bench peers` (needs `pip install torch jax numpy`; a peer that is not
 //! installed is left out, and the output says so). Options after `--`: `--rounds N` (5),
-//! `--steps N` (400), `--threads N` (2), `--python PROGRAM` (python3). The machines at hand
+//! `--steps N` (400), `--threads N` (2; all programs are held to as many cores),
+//! `--python PROGRAM` (python3), `--scripts FOLDER` (benches/peers). The machines at hand
 //! are noisy: read the ratios, which pair runs that follow each other, and their spread.
+//! `benches/many_cores.sh` runs it for several numbers of threads.
 
 mod w1;
 
@@ -52,20 +54,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let python = option("--python", "python3");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+    let folder = option("--scripts", concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers"));
     let script = |name: &str| {
         vec![
             python.clone(),
-            folder.join(name).display().to_string(),
+            Path::new(&folder).join(name).display().to_string(),
             "--steps".into(),
             steps.clone(),
         ]
     };
+    let cores = on_cores(threads.parse()?);
     let this = std::env::current_exe()?.display().to_string();
     let ours = ["--ours", "--steps", &steps, "--threads", &threads].map(String::from);
     let torch =
         [script("digits_vdm_torch.py"), vec!["--threads".into(), threads.clone()]].concat();
-    let peer = |name, command| Peer { name, command, results: Vec::new() };
+    let peer = |name, command| Peer {
+        name,
+        command: [cores.clone(), command].concat(),
+        results: Vec::new(),
+    };
     let mut peers = vec![
         peer("here", [vec![this], ours.to_vec()].concat()),
         peer("PyTorch", torch),
@@ -112,6 +119,16 @@ struct Peer {
     command: Vec<String>,
     /// What it printed, one object for each round.
     results: Vec<Value>,
+}
+
+/// What holds a program to the first of the cores, where there are more: JAX has no option
+/// for it.
+fn on_cores(count: usize) -> Vec<String> {
+    let all = std::thread::available_parallelism().map_or(count, usize::from);
+    if count == 0 || count >= all {
+        return Vec::new();
+    }
+    ["taskset", "-c", &format!("0-{}", count - 1)].map(String::from).to_vec()
 }
 
 /// Median, least and greatest.

@@ -13,9 +13,9 @@ use burn::{
 use elbo_to_diffusion::{
     data::Dataset,
     host::upload,
-    kernels::{silu, softmax},
-    network::layers::{Linear, linear, rms_norm, time_features},
-    random::{Stream, dropout_mask},
+    kernels::{cos, sin, softmax},
+    network::layers::{Linear, linear, residual, silu_norm, time_features},
+    random::Stream,
     training::{SHARDS, Shard, Training},
     vdm::{Linear as LinearSchedule, NoiseLevels, denoising_term},
 };
@@ -65,34 +65,28 @@ impl W1 {
         &self,
         z: Tensor<2>,
         gamma: Tensor<1>,
-        dropout: Option<&mut ChaCha8Rng>,
+        mut dropout: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2> {
         let (device, [batch, _]) = (z.device(), z.dims());
         let LinearSchedule { gamma_min, gamma_max } = SCHEDULE;
         let time = time_features((gamma.clone() - gamma_min) / (gamma_max - gamma_min));
-        let masks = dropout.map(|rng| dropout_mask([3, batch, HIDDEN], 0.4, rng, &device));
         let (slow, fast) =
             (z.clone() * (LEVELS as f64 * PI / 2.0), z.clone() * (LEVELS as f64 * PI));
         let features = vec![
             z.clone(),
-            slow.clone().sin(),
-            slow.cos(),
-            fast.clone().sin(),
-            fast.cos(),
+            sin(slow.clone()),
+            cos(slow),
+            sin(fast.clone()),
+            cos(fast),
             time.clone(),
         ];
         let mut h = self.input.forward(Tensor::cat(features, 1));
-        for (i, block) in self.blocks.iter().enumerate() {
-            let inner = block.inner.forward(rms_norm(silu(h.clone())))
-                + block.time.forward(time.clone());
-            let mut inner = silu(inner);
-            if let Some(masks) = &masks {
-                inner = inner * masks.clone().narrow(0, i, 1).squeeze_dim::<2>(0);
-            }
-            h = h + block.outer.forward(inner);
+        for block in &self.blocks {
+            let inner = |h| block.inner.forward(h) + block.time.forward(time.clone());
+            let outer = |h| block.outer.forward(h);
+            h = residual(h, inner, outer, 0.4, dropout.as_deref_mut());
         }
-        let logits =
-            self.output.forward(rms_norm(silu(h))).reshape([batch, PIXELS, LEVELS]);
+        let logits = self.output.forward(silu_norm(h)).reshape([batch, PIXELS, LEVELS]);
         let levels = upload(
             (0..LEVELS).map(|k| 2.0 * (k as f64 + 0.5) / LEVELS as f64 - 1.0),
             &device,

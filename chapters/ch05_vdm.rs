@@ -126,8 +126,7 @@ pub(crate) fn loss(
             shard.images_and_noise(&data.train, n, setting.shifted, seed, &device);
         // Times spread evenly over 2..=T from one random start, so that every batch sees
         // all noise levels.
-        let t = shard.times(n, seed).into_iter().map(|t| 2 + (t * terms as f64) as usize);
-        let at = NoiseLevels::of_steps(&gammas, t, &device);
+        let at = NoiseLevels::of_steps(&gammas, &shard.times(n, seed), &device);
         let dropout = &mut shard.rng(seed, Stream::Dropout);
         let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
         denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(terms as f64)

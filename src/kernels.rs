@@ -53,6 +53,21 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()))
 }
 
+/// rms_norm(silu(h)): where a residual block begins, and where a network ends.
+pub fn silu_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_silu_norm(h.into_dispatch()))
+}
+
+/// sin(x). The shape of the result is that of `x`.
+pub fn sin<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_sine(x.into_dispatch(), 0))
+}
+
+/// cos(x). The shape of the result is that of `x`.
+pub fn cos<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::fast_sine(x.into_dispatch(), 1))
+}
+
 /// The sum of x^2, `[1]`, but for what is so small that its square would be subnormal.
 pub fn sum_of_squares<const D: usize>(x: Tensor<D>) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::fast_sum_of_squares(x.into_dispatch()))

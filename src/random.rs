@@ -84,8 +84,9 @@ pub fn dropout_mask<const D: usize>(
     // Whole words of the generator.
     let mut bits = vec![0; 2 * entries.next_multiple_of(2)];
     rng.fill_bytes(&mut bits);
+    // A product, not a choice: the processor would guess each, and be wrong often.
     let entry = |&bits: &[u8; 2]| {
-        if u32::from(u16::from_le_bytes(bits)) < threshold { 0.0 } else { kept }
+        kept * f32::from(u8::from(u32::from(u16::from_le_bytes(bits)) >= threshold))
     };
     let values: Vec<f32> = bits.as_chunks().0[..entries].iter().map(entry).collect();
     Tensor::from_data(TensorData::new(values, shape), device)

@@ -7,7 +7,7 @@ use burn::{
 use elbo_to_diffusion::{
     data::Images,
     host::upload,
-    network::{Trunk, TrunkConfig, layers::Linear},
+    network::{Regressor, TrunkConfig},
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -18,12 +18,9 @@ use super::heads::Head;
 /// likelihood of z given the level.
 #[derive(Module, Debug)]
 pub struct FreeOdds {
-    trunk: Trunk,
-    last: Linear,
+    network: Regressor,
     #[module(skip)]
     values: Vec<f64>,
-    #[module(skip)]
-    config: TrunkConfig,
 }
 
 impl FreeOdds {
@@ -34,8 +31,8 @@ impl FreeOdds {
         device: &Device,
     ) -> Self {
         let (values, d) = (train.grey_values(), train.dim());
-        let trunk = Trunk::new(config, 1, d, rng, device);
-        Self { trunk, last: config.output(values.len(), d, rng, device), values, config }
+        let sizes = [1, values.len()];
+        Self { network: Regressor::of_features(config, sizes, d, rng, device), values }
     }
 }
 
@@ -47,15 +44,10 @@ impl Head for FreeOdds {
         drop: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2> {
         let ([batch, d], v, device) = (z.dims(), self.values.len(), z.device());
-        let told = self.config.time_features(gamma);
-        let logits = self.last.forward(self.trunk.forward(z, told, drop));
+        let logits = self.network.forward(z, gamma, drop);
         let p = softmax(logits.reshape([batch, d, v]), 2);
         let values = upload(self.values.iter().copied(), &device).reshape([1, 1, v]);
         (p * values).sum_dim(2).squeeze_dim(2)
-    }
-
-    fn scale(&self, gamma: Tensor<1>) -> Tensor<1> {
-        gamma.ones_like()
     }
 }
 // ANCHOR_END: free

@@ -2,18 +2,18 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor, TensorData, activation::sigmoid},
+    tensor::{Device, Tensor, TensorData},
 };
 use elbo_to_diffusion::{
     data::{Images, Marginals},
     host::upload,
     kernels::{GreyOdds, level_moments},
-    network::{Trunk, TrunkConfig, layers::Linear},
-    vdm::Parameterization,
+    network::{Regressor, TrunkConfig, mean_and_spread},
+    vdm::{Parameterization, denoiser::pixel_odds},
 };
 use rand_chacha::ChaCha8Rng;
 
-use super::heads::Head;
+use super::heads::{Head, Plain};
 
 /// How many curves over the grey levels are mixed, as in the denoiser.
 const CURVES: usize = 2;
@@ -37,18 +37,14 @@ impl Alone {
         Self { log_marginals: log_marginals.set_require_grad(false), values }
     }
 
+    /// d and V.
+    fn sizes(&self) -> [usize; 2] {
+        self.log_marginals.val().dims()
+    }
+
     /// The odds of each grey level from z_t, `[B, d]`, and gamma_t, `[B]`, alone.
     fn odds(&self, z: Tensor<2>, gamma: Tensor<1>) -> GreyOdds {
-        let ([batch, d], device) = (z.dims(), z.device());
-        let curves = TensorData::zeros::<f32, _>([CURVES, self.values.len()]);
-        GreyOdds {
-            seen: z / sigmoid(-gamma.clone()).sqrt().unsqueeze_dim(1),
-            precision: (-gamma).exp() * 0.5,
-            base: self.log_marginals.val(),
-            mix: Tensor::zeros([batch, d, CURVES], &device),
-            curves: Tensor::from_data(curves, &device),
-            values: upload(self.values.iter().copied(), &device),
-        }
+        pixel_odds(z, gamma, self.log_marginals.val(), &self.values)
     }
 }
 
@@ -58,12 +54,7 @@ impl Alone {
 #[derive(Module, Debug)]
 pub struct Told {
     alone: Alone,
-    trunk: Trunk,
-    last: Linear,
-    #[module(skip)]
-    config: TrunkConfig,
-    #[module(skip)]
-    output: Parameterization,
+    plain: Plain,
 }
 
 impl Told {
@@ -74,9 +65,9 @@ impl Told {
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let d = alone.log_marginals.val().dims()[0];
-        let trunk = Trunk::new(config, 2, d, rng, device);
-        Self { alone, trunk, last: config.output(1, d, rng, device), config, output }
+        let d = alone.sizes()[0];
+        let network = Regressor::of_features(config, [2, 1], d, rng, device);
+        Self { alone, plain: Plain { network, output } }
     }
 }
 
@@ -87,17 +78,12 @@ impl Head for Told {
         gamma: Tensor<1>,
         drop: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2> {
-        let (shape, d) = (z.dims(), z.dims()[1]);
-        let moments = level_moments(self.alone.odds(z.clone(), gamma.clone()));
-        let deviation = moments.clone().narrow(1, d, d).clamp_min(1e-20).sqrt() * 2.0;
-        let features = Tensor::cat(vec![moments.narrow(1, 0, d), deviation], 1);
-        let told = self.config.time_features(gamma.clone());
-        let output = self.last.forward(self.trunk.forward(features, told, drop));
-        self.output.to_x(output.reshape(shape), z, gamma)
+        let alone = level_moments(self.alone.odds(z.clone(), gamma.clone()));
+        self.plain.read(mean_and_spread(alone), z, gamma, drop)
     }
 
     fn scale(&self, gamma: Tensor<1>) -> Tensor<1> {
-        self.output.coefficients(gamma).1.squeeze_dim(1)
+        self.plain.scale(gamma)
     }
 }
 // ANCHOR_END: told
@@ -107,14 +93,11 @@ impl Head for Told {
 #[derive(Module, Debug)]
 pub struct OddsOfZ {
     alone: Alone,
-    trunk: Trunk,
-    last: Linear,
+    network: Regressor,
     /// The curves over the grey levels, `[2, V]`: one rises, one singles out the lowest.
     curves: Param<Tensor<2>>,
     /// What is added to the logits of every image, `[d, V]`.
     bias: Param<Tensor<2>>,
-    #[module(skip)]
-    config: TrunkConfig,
 }
 
 impl OddsOfZ {
@@ -124,16 +107,14 @@ impl OddsOfZ {
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let [d, v] = alone.log_marginals.val().dims();
+        let [d, v] = alone.sizes();
         let blank = (0..v).map(|k| if k == 0 { 2.0 } else { 0.0 });
         let curves = upload(alone.values.iter().copied().chain(blank), device);
         Self {
-            trunk: Trunk::new(config, 1, d, rng, device),
-            last: config.output(CURVES, d, rng, device),
+            network: Regressor::of_features(config, [1, CURVES], d, rng, device),
             curves: Param::from_tensor(curves.reshape([CURVES, v])),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, v]), device),
             alone,
-            config,
         }
     }
 }
@@ -146,8 +127,7 @@ impl Head for OddsOfZ {
         drop: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2> {
         let [batch, d] = z.dims();
-        let told = self.config.time_features(gamma.clone());
-        let mix = self.last.forward(self.trunk.forward(z.clone(), told, drop));
+        let mix = self.network.forward(z.clone(), gamma.clone(), drop);
         let alone = self.alone.odds(z, gamma);
         let together = level_moments(GreyOdds {
             base: alone.base.clone() + self.bias.val(),
@@ -156,10 +136,6 @@ impl Head for OddsOfZ {
             ..alone
         });
         together.narrow(1, 0, d)
-    }
-
-    fn scale(&self, gamma: Tensor<1>) -> Tensor<1> {
-        gamma.ones_like()
     }
 }
 // ANCHOR_END: odds_of_z

@@ -47,8 +47,11 @@ pub trait Head: Module + Sync {
         drop: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2>;
 
-    /// The error of x_hat that one unit of error in the output makes, `[B]`.
-    fn scale(&self, gamma: Tensor<1>) -> Tensor<1>;
+    /// The error of x_hat that one unit of error in the output makes, `[B]`: one, where the
+    /// output is x_hat.
+    fn scale(&self, gamma: Tensor<1>) -> Tensor<1> {
+        gamma.ones_like()
+    }
 }
 
 /// A network whose d outputs are read as one of the four.
@@ -59,6 +62,20 @@ pub struct Plain {
     pub output: Parameterization,
 }
 
+impl Plain {
+    /// x_hat from what the network is told of each pixel: z itself, or features of it.
+    pub fn read(
+        &self,
+        told: Tensor<2>,
+        z: Tensor<2>,
+        gamma: Tensor<1>,
+        drop: Option<&mut ChaCha8Rng>,
+    ) -> Tensor<2> {
+        let output = self.network.forward(told, gamma.clone(), drop);
+        self.output.to_x(output, z, gamma)
+    }
+}
+
 impl Head for Plain {
     fn x_hat(
         &self,
@@ -66,8 +83,7 @@ impl Head for Plain {
         gamma: Tensor<1>,
         drop: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2> {
-        let output = self.network.forward(z.clone(), gamma.clone(), drop);
-        self.output.to_x(output, z, gamma)
+        self.read(z.clone(), z, gamma, drop)
     }
 
     fn scale(&self, gamma: Tensor<1>) -> Tensor<1> {
@@ -85,10 +101,6 @@ impl Head for Denoiser {
         drop: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2> {
         self.denoise(z, gamma, drop)
-    }
-
-    fn scale(&self, gamma: Tensor<1>) -> Tensor<1> {
-        gamma.ones_like()
     }
 }
 // ANCHOR_END: network

@@ -5,7 +5,7 @@ use elbo_to_diffusion::{
     data::{Dataset, Images},
     error::Result,
     host::{download, upload},
-    vdm::one_hot,
+    network::one_hot,
 };
 
 use crate::{

@@ -5,8 +5,9 @@ use elbo_to_diffusion::{
     data::Images,
     error::Result,
     evaluation::{Bound, Difference, Draws},
+    network::one_hot,
     oracle::log_sum_exp,
-    vdm::{Denoiser, Linear, one_hot},
+    vdm::{Denoiser, Linear},
 };
 
 use crate::{measure::share, train::CLASSES};

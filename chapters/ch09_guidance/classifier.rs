@@ -5,12 +5,9 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, activation::log_softmax},
 };
-use elbo_to_diffusion::{
-    kernels::silu,
-    network::{
-        Layers, Trunk, TrunkConfig,
-        layers::{Convolution, Linear, dropout, halve, linear, residual, rms_norm},
-    },
+use elbo_to_diffusion::network::{
+    Layers, Trunk, TrunkConfig,
+    layers::{Convolution, Linear, dropout, halve, linear, residual, silu_norm},
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -91,7 +88,7 @@ impl Judge {
         let mut h = self.input.forward(x.reshape([batch, 1, side, side]));
         h = self.block(&self.fine, h, rng.as_deref_mut());
         h = self.block(&self.coarse, self.change.forward(halve(h)), rng.as_deref_mut());
-        let h = rms_norm(silu(h).flatten::<2>(1, 3));
+        let h = silu_norm(h.flatten::<2>(1, 3));
         log_softmax(self.output.forward(dropout(h, self.rate, rng)), 1)
     }
 

@@ -8,9 +8,10 @@ use burn::{
 use elbo_to_diffusion::{
     data::{Dataset, Images},
     error::Result,
+    network::one_hot,
     progress,
     random::{Stream, rng},
-    vdm::{Linear, Schedule, ancestral, decode, one_hot},
+    vdm::{Linear, Schedule, ancestral, decode},
 };
 use rayon::prelude::*;
 

@@ -9,9 +9,10 @@ use elbo_to_diffusion::{
     chapter::{Chapter, Setting},
     data::Dataset,
     error::Result,
+    network::one_hot,
     random::{Stream, normal, rng},
     training::{SHARDS, Shard, Training},
-    vdm::{Denoiser, NoiseLevels, denoising_term, diffuse, one_hot},
+    vdm::{Denoiser, NoiseLevels, denoising_term, diffuse},
 };
 use rand::RngExt;
 

@@ -8,11 +8,8 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::size::Size;
-use crate::{
-    kernels::silu,
-    network::layers::{
-        Convolution, Linear, double, dropout, halve, linear, residual, rms_norm,
-    },
+use crate::network::layers::{
+    Convolution, Linear, double, dropout, halve, linear, residual, silu_norm,
 };
 
 /// No resolution has fewer pixels on a side.
@@ -118,7 +115,7 @@ impl Inward {
         for stage in &self.stages {
             h = stage.forward(halve(h), self.size.dropout, rng.as_deref_mut());
         }
-        let h = rms_norm(silu(h).flatten::<2>(1, 3));
+        let h = silu_norm(h.flatten::<2>(1, 3));
         self.output.forward(dropout(h, self.size.dropout, rng))
     }
 }
@@ -173,7 +170,7 @@ impl Outward {
         for stage in &self.stages {
             h = double(stage.forward(h, self.size.dropout, rng.as_deref_mut()));
         }
-        let h = self.output.forward(dropout(rms_norm(silu(h)), self.size.dropout, rng));
+        let h = self.output.forward(dropout(silu_norm(h), self.size.dropout, rng));
         h.permute([0, 2, 3, 1]).flatten::<2>(1, 3)
     }
 }

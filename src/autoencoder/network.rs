@@ -17,8 +17,7 @@ use crate::{
     error::Result,
     gaussian::DiagonalGaussian,
     host::{download, upload},
-    kernels::silu,
-    network::layers::{Linear, dropout, linear, residual, rms_norm},
+    network::layers::{Linear, dropout, linear, residual, silu_norm},
 };
 
 /// Number of curves over the grey levels that the decoder mixes for each pixel.
@@ -92,7 +91,7 @@ impl Dense {
             let (inner, outer) = (|h| block.inner.forward(h), |h| block.outer.forward(h));
             h = residual(h, inner, outer, self.size.dropout, rng.as_deref_mut());
         }
-        self.output.forward(dropout(rms_norm(silu(h)), self.size.dropout, rng))
+        self.output.forward(dropout(silu_norm(h), self.size.dropout, rng))
     }
 }
 

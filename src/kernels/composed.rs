@@ -99,6 +99,27 @@ pub(super) fn silu_backward<B: Backend>(
     B::float_mul(grad, B::float_mul(s, rest))
 }
 
+pub(super) fn silu_norm<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
+    rms_norm::<B>(silu::<B>(h))
+}
+
+pub(super) fn silu_norm_backward<B: Backend>(
+    h: FloatTensor<B>,
+    grad: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let grad = rms_norm_backward::<B>(silu::<B>(h.clone()), grad);
+    silu_backward::<B>(h, grad)
+}
+
+pub(super) fn sine<B: Backend>(x: FloatTensor<B>, quarters: u64) -> FloatTensor<B> {
+    match quarters % 4 {
+        0 => B::float_sin(x),
+        1 => B::float_cos(x),
+        2 => B::float_neg(B::float_sin(x)),
+        _ => B::float_neg(B::float_cos(x)),
+    }
+}
+
 pub(super) fn softmax<B: Backend>(logits: FloatTensor<B>) -> FloatTensor<B> {
     let last = logits.shape().num_dims() - 1;
     B::softmax(logits, last)

@@ -15,7 +15,7 @@ use super::{
     levels::GreyLoop,
     odds::{Odds, OddsGradients},
     product::{product, tensor},
-    vector::{LEAST, exp, flush, inverse_norm, sigmoid, sum, vectorized},
+    vector::{CIRCLES, LEAST, exp, flush, inverse_norm, sigmoid, sine, sum, vectorized},
 };
 
 #[cfg(test)]
@@ -86,14 +86,10 @@ impl Kernels for Flex {
         if x.dtype() != DType::F32 {
             return composed::silu::<Self>(x);
         }
-        in_place(
+        rows_of(
             x,
             #[inline(always)]
-            |x, _| {
-                for x in x {
-                    *x *= sigmoid(*x);
-                }
-            },
+            |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * sigmoid(x)),
         )
     }
 
@@ -146,11 +142,65 @@ impl Kernels for Flex {
             |grad, width| {
                 for (grad, h) in grad.chunks_exact_mut(width).zip(h.chunks_exact(width)) {
                     let scale = inverse_norm(h);
-                    let along = sum(grad.iter().zip(h).map(|(g, h)| g * h)) * scale * scale
-                        / width as f32;
+                    let along = sum(grad, h, |g, h| g * h) * scale * scale / width as f32;
                     grad.iter_mut().zip(h).for_each(|(g, h)| *g = scale * (*g - along * h));
                 }
             },
+        )
+    }
+
+    fn fast_silu_norm(h: FlexTensor) -> FlexTensor {
+        watch("silu_norm", [&h]);
+        if h.dtype() != DType::F32 {
+            return composed::silu_norm::<Self>(h);
+        }
+        rows_of(
+            h,
+            #[inline(always)]
+            |h, y| {
+                y.iter_mut().zip(h).for_each(|(y, &h)| *y = h * sigmoid(h));
+                let scale = inverse_norm(y);
+                y.iter_mut().for_each(|y| *y *= scale);
+            },
+        )
+    }
+
+    fn fast_silu_norm_backward(h: FlexTensor, grad: FlexTensor) -> FlexTensor {
+        watch("silu_norm_backward", [&h, &grad]);
+        if h.dtype() != DType::F32 {
+            return composed::silu_norm_backward::<Self>(h, grad);
+        }
+        let h = contiguous(h);
+        let h = h.storage::<f32>();
+        in_place(
+            grad,
+            #[inline(always)]
+            |grad, width| {
+                let (mut gate, mut y) = (vec![0.0; width], vec![0.0; width]);
+                for (grad, h) in grad.chunks_exact_mut(width).zip(h.chunks_exact(width)) {
+                    gate.iter_mut().zip(h).for_each(|(gate, &h)| *gate = sigmoid(h));
+                    for ((y, h), gate) in y.iter_mut().zip(h).zip(&gate) {
+                        *y = h * gate;
+                    }
+                    norm_backward(&y, grad);
+                    for ((grad, h), s) in grad.iter_mut().zip(h).zip(&gate) {
+                        *grad *= s * (1.0 + h - h * s);
+                    }
+                }
+            },
+        )
+    }
+
+    fn fast_sine(x: FlexTensor, quarters: u64) -> FlexTensor {
+        watch("sine", [&x]);
+        let fits = |x: &FlexTensor| x.storage::<f32>().iter().all(|x| x.abs() < CIRCLES);
+        if x.dtype() != DType::F32 || !fits(&x) {
+            return composed::sine::<Self>(x, quarters);
+        }
+        rows_of(
+            x,
+            #[inline(always)]
+            |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = sine(x, quarters)),
         )
     }
 
@@ -160,9 +210,10 @@ impl Kernels for Flex {
             return composed::sum_of_squares::<Self>(x);
         }
         let x = contiguous(x);
+        let x = x.storage::<f32>();
         let squares = vectorized(
             #[inline(always)]
-            || sum(x.storage::<f32>().iter().map(|&x| flush(x) * flush(x))),
+            || sum(x, x, |x, _| flush(x) * flush(x)),
         );
         tensor(vec![squares], Shape::new([1]))
     }
@@ -382,6 +433,32 @@ fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor
         || kernel(values, width),
     );
     x
+}
+
+/// A tensor of the same shape, of which `kernel` writes each row, from the values of the
+/// row of `x`, compiled for the vector unit of this machine.
+fn rows_of(x: FlexTensor, kernel: impl Fn(&[f32], &mut [f32])) -> FlexTensor {
+    let x = contiguous(x);
+    let width = x.shape().last().copied().unwrap_or(1).max(1);
+    let mut values = vec![0.0; x.shape().num_elements()];
+    vectorized(
+        #[inline(always)]
+        || {
+            let rows = x.storage::<f32>().chunks_exact(width);
+            for (x, y) in rows.zip(values.chunks_exact_mut(width)) {
+                kernel(x, y);
+            }
+        },
+    );
+    tensor(values, x.shape())
+}
+
+/// The gradient of a row h in the place of that of rms_norm(h).
+#[inline(always)]
+fn norm_backward(h: &[f32], grad: &mut [f32]) {
+    let scale = inverse_norm(h);
+    let along = sum(grad, h, |g, h| g * h) * scale * scale / h.len() as f32;
+    grad.iter_mut().zip(h).for_each(|(g, h)| *g = scale * (*g - along * h));
 }
 
 /// The tensor in one row, from the start of its memory to the end.

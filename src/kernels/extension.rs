@@ -95,6 +95,27 @@ pub trait Kernels: Backend {
         composed::silu_backward::<Self>(x, grad)
     }
 
+    /// rms_norm(silu(h)).
+    #[fusion(default)]
+    fn fast_silu_norm(h: FloatTensor<Self>) -> FloatTensor<Self> {
+        composed::silu_norm::<Self>(h)
+    }
+
+    /// The gradient of h from h and the gradient of rms_norm(silu(h)).
+    #[fusion(default)]
+    fn fast_silu_norm_backward(
+        h: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        composed::silu_norm_backward::<Self>(h, grad)
+    }
+
+    /// sin(x + quarters pi / 2).
+    #[fusion(default)]
+    fn fast_sine(x: FloatTensor<Self>, quarters: u64) -> FloatTensor<Self> {
+        composed::sine::<Self>(x, quarters)
+    }
+
     /// The sum of x^2, [1]; see [`super::sum_of_squares`].
     #[fusion(default)]
     fn fast_sum_of_squares(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -11,15 +11,24 @@ use burn::{
     backend::flex::{FlexTensor, Layout},
     tensor::{Bytes, DType, Shape},
 };
-use gemm::{Parallelism, gemm, set_rhs_packing_threshold};
+use gemm::{
+    Parallelism, gemm, set_lhs_packing_threshold_single_thread, set_rhs_packing_threshold,
+};
 
-/// Multiplications from which on a product is worth several threads.
+/// Multiplications from which on a product is worth several threads, where these are not
+/// at work yet, and where they are.
 #[cfg(not(target_family = "wasm"))]
-const LARGE: usize = 192 * 192 * 192;
+const LARGE: [usize; 2] = [192 * 192 * 192, 128 * 128 * 128];
+
+/// How many parts of the work run at once where the pool's threads compute products: the
+/// shards of a batch. What else is shared out has at least as many parts.
+#[cfg(not(target_family = "wasm"))]
+const PARTS: usize = 2;
 
 /// How many of gemm's tiles a product may have side by side before gemm first copies the
-/// factor that it reads for each of them. With two, as it has it, the copy cost more than
-/// what it saved wherever this was measured (appendix "Where the time goes").
+/// factor that it reads for each of them. With two tiles for one factor and eight for the
+/// other, as it has it, the copy cost more than what it saved wherever this was measured
+/// (appendix "Where the time goes").
 const UNCOPIED_TILES: usize = 64;
 
 /// a b, and `bias` added to each row: [m, n] from [m, k], [k, n] and [n], of any strides.
@@ -93,6 +102,7 @@ unsafe fn write_product(out: *mut f32, a: Matrix, b: Matrix, add: bool) {
         return;
     }
     set_rhs_packing_threshold(UNCOPIED_TILES);
+    set_lhs_packing_threshold_single_thread(UNCOPIED_TILES);
     let ([a_row, a_column], [b_row, b_column]) = (a.strides, b.strides);
     let parallelism = parallelism(m * n * k);
     // SAFETY: `out` has m n numbers in rows of n, as the caller says, and each factor lies within its memory, or it would be no `Matrix`.
@@ -106,13 +116,22 @@ unsafe fn write_product(out: *mut f32, a: Matrix, b: Matrix, add: bool) {
     }
 }
 
-/// On how many threads a product of so many multiplications is computed.
+/// On how many threads a product of so many multiplications is computed. `gemm` shares out
+/// its tiles, so the result is the same on any number.
 #[cfg(not(target_family = "wasm"))]
-fn parallelism(multiplications: usize) -> Parallelism {
-    // What runs on a thread of the pool is one of several parts that run at once, and keeps
-    // to its thread.
-    let alone = rayon::current_thread_index().is_none() && multiplications >= LARGE;
-    if alone { Parallelism::Rayon(0) } else { Parallelism::None }
+pub(super) fn parallelism(multiplications: usize) -> Parallelism {
+    let threads = rayon::current_num_threads();
+    // What runs on a thread of the pool is one of several parts, and has its share of the
+    // threads: on two or three it keeps to its own.
+    let (threads, large) = match rayon::current_thread_index() {
+        None => (threads, LARGE[0]),
+        Some(_) => (threads / PARTS, LARGE[1]),
+    };
+    if threads > 1 && multiplications >= large {
+        Parallelism::Rayon(threads)
+    } else {
+        Parallelism::None
+    }
 }
 
 /// A page has one thread.

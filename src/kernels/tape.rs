@@ -187,6 +187,62 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
+    fn fast_silu_norm(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct SiluNorm;
+
+        impl<B: Kernels> Backward<B, 1> for SiluNorm {
+            type State = FloatTensor<B>;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let x = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::fast_silu_norm_backward(x, grad)
+                });
+            }
+        }
+
+        let (x, node) = x.into_parts();
+        match SiluNorm.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.clone(), B::fast_silu_norm(x)),
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_silu_norm(x)),
+        }
+    }
+
+    fn fast_sine(x: FloatTensor<Self>, quarters: u64) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Sine;
+
+        impl<B: Kernels> Backward<B, 1> for Sine {
+            type State = (FloatTensor<B>, u64);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                let (x, quarters) = ops.state;
+                unary::<B, _>(ops.parents, ops.node, grads, |grad| {
+                    B::float_mul(grad, B::fast_sine(x, quarters + 1))
+                });
+            }
+        }
+
+        let (x, node) = x.into_parts();
+        match Sine.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                prep.finish((x.clone(), quarters), B::fast_sine(x, quarters))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::fast_sine(x, quarters)),
+        }
+    }
+
     fn fast_softmax(logits: FloatTensor<Self>) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Softmax;

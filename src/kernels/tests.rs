@@ -2,12 +2,15 @@ use burn::tensor::{
     Device, FloatDType, Shape, Tolerance, activation, module::conv2d, ops::ConvOptions, s,
 };
 
+use gemm::Parallelism;
+use rayon::ThreadPoolBuilder;
+
 use super::{
     composed::RMS_EPSILON,
     levels::GreyLoop,
     odds::Odds,
-    product::{product, tensor},
-    vector::{LEAST, exp, sigmoid},
+    product::{parallelism, product, tensor},
+    vector::{CIRCLES, LEAST, exp, sigmoid, sine},
     *,
 };
 use crate::{
@@ -86,6 +89,43 @@ fn rms_norm_agrees_with_burn() {
 }
 
 #[test]
+fn silu_and_norm_in_one_loop_are_the_two_loops() {
+    let h = inputs();
+    assert_eq!(silu_norm(h.clone()).into_data(), rms_norm(silu(h)).into_data());
+    // A view of every second row, from the second on.
+    let view = inputs().slice(s![1..5;2, .., ..]);
+    assert_eq!(silu_norm(view.clone()).into_data(), rms_norm(silu(view)).into_data());
+}
+
+#[test]
+fn sines_are_within_a_rounding_of_those_in_f64() {
+    // From the least normal number to where the plain form begins.
+    let (least, most) = (f32::MIN_POSITIVE.to_bits(), CIRCLES.to_bits());
+    for x in (least..most).step_by(9_973).map(f32::from_bits) {
+        for x in [x, -x] {
+            let exact = f64::from(x);
+            let exact = [exact.sin(), exact.cos(), -exact.sin(), -exact.cos()];
+            for (quarters, exact) in exact.into_iter().enumerate() {
+                let found = f64::from(sine(x, quarters as u64));
+                // A unit in the last place is at most this part of the number.
+                let off = (found - exact).abs() / (exact.abs() * f64::from(f32::EPSILON));
+                assert!(off < 0.57, "{x:e} {quarters}: {found:e}, not {exact:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sines_of_what_is_large_or_no_number_are_those_of_burn() {
+    let numbers = [0.5, 3e5, -1e30, f32::INFINITY, f32::NAN];
+    let x = Tensor::<1>::from_floats(numbers, &Device::flex());
+    let bits =
+        |x: Tensor<1>| x.into_data().iter::<f32>().map(f32::to_bits).collect::<Vec<_>>();
+    assert_eq!(bits(sin(x.clone())), bits(x.clone().sin()));
+    assert_eq!(bits(cos(x.clone())), bits(x.cos()));
+}
+
+#[test]
 fn the_sum_of_squares_is_that_of_burn_but_for_the_smallest() {
     let read = |x: Tensor<1>| x.into_scalar::<f32>();
     let x = inputs();
@@ -110,6 +150,9 @@ fn gradients_agree_with_burn() {
     let pairs = [
         (gradient(&silu), gradient(&activation::silu)),
         (gradient(&rms_norm), gradient(&composed_norm)),
+        (gradient(&silu_norm), gradient(&|x| composed_norm(activation::silu(x)))),
+        (gradient(&sin), gradient(&|x| x.sin())),
+        (gradient(&cos), gradient(&|x| x.cos())),
         (gradient(&softmax), gradient(&|x| activation::softmax(x, 2))),
         (gradient(&log_softmax), gradient(&|x| activation::log_softmax(x, 2))),
     ];
@@ -276,6 +319,60 @@ fn linear_layers_of_nothing_are_the_biases() {
 }
 
 #[test]
+fn a_part_of_the_work_uses_its_share_of_the_threads() {
+    // The smallest large product of the reference workload.
+    let large = 64 * 256 * 256;
+    for (threads, share) in [(1, None), (2, None), (3, None), (4, Some(2)), (16, Some(8))] {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let found = pool.install(|| [large, large / 4].map(parallelism));
+        let [of_large, of_small] = found.map(|parallelism| match parallelism {
+            Parallelism::Rayon(threads) => Some(threads),
+            Parallelism::None => None,
+        });
+        assert_eq!((of_large, of_small), (share, None), "{threads} threads");
+    }
+}
+
+#[test]
+fn products_have_the_same_bits_on_any_number_of_threads() {
+    let draw = |shape: [usize; 2], step| {
+        normal(shape, &mut rng(9, Stream::Evaluation, step), &Device::flex())
+    };
+    // The layers of the reference workload for 64 images, and one with more inputs than
+    // gemm takes at once.
+    for (inputs, outputs) in [(337, 256), (256, 256), (256, 1088), (1088, 256)] {
+        let outputs_and_gradients = |threads: usize| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("threads").install(|| {
+                let [x, weight, bias] =
+                    [([64, inputs], 0), ([inputs, outputs], 1), ([1, outputs], 2)].map(
+                        |(shape, step)| {
+                            Tensor::from_inner(draw(shape, step)).require_grad()
+                        },
+                    );
+                let y = linear(x.clone(), weight.clone(), bias.clone().reshape([outputs]));
+                let grads = (y.clone() * Tensor::from_inner(draw([64, outputs], 3)))
+                    .sum()
+                    .backward();
+                let grads =
+                    [&x, &weight, &bias].map(|t| t.grad(&grads).expect("a gradient"));
+                let bits = |t: Tensor<2>| {
+                    t.into_data().iter::<f32>().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                grads.into_iter().chain([y.inner()]).flat_map(bits).collect::<Vec<_>>()
+            })
+        };
+        let alone = outputs_and_gradients(1);
+        for threads in [2, 4, 8] {
+            assert!(
+                outputs_and_gradients(threads) == alone,
+                "{inputs} {outputs} {threads}"
+            );
+        }
+    }
+}
+
+#[test]
 fn other_numbers_than_f32_go_through_burns_own_operations() {
     let device = Device::flex();
     let draw = |shape: [usize; 4]| {
@@ -308,9 +405,12 @@ fn gradients_of_other_numbers_than_f32_agree_with_burn() {
         [Some(y.inner()), gradient].map(|tensor| tensor.expect("a gradient").into_data())
     };
     type Function = dyn Fn(Tensor<3>) -> Tensor<3>;
-    let pairs: [(&Function, &Function); 4] = [
+    let pairs: [(&Function, &Function); 7] = [
         (&silu, &activation::silu),
         (&rms_norm, &composed_norm),
+        (&silu_norm, &|x| composed_norm(activation::silu(x))),
+        (&sin, &|x| x.sin()),
+        (&cos, &|x| x.cos()),
         (&softmax, &|x| activation::softmax(x, 2)),
         (&log_softmax, &|x| activation::log_softmax(x, 2)),
     ];

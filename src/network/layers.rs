@@ -12,7 +12,7 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::{
     host::upload,
-    kernels::{self, convolution, silu},
+    kernels::{self, convolution, cos, silu, sin},
     random::dropout_mask,
 };
 
@@ -105,6 +105,11 @@ pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
     h / scale
 }
 
+/// rms_norm(silu(h)), over dimension 1 as well.
+pub fn silu_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
+    if D == 2 { kernels::silu_norm(h) } else { rms_norm(silu(h)) }
+}
+
 /// Sets each activation to zero with probability `rate` and scales the others up. Without a
 /// generator, h comes back.
 pub fn dropout<const D: usize>(
@@ -130,7 +135,7 @@ pub fn residual<const D: usize>(
     rate: f64,
     rng: Option<&mut ChaCha8Rng>,
 ) -> Tensor<D> {
-    let hidden = silu(inner(rms_norm(silu(h.clone()))));
+    let hidden = silu(inner(silu_norm(h.clone())));
     h + outer(dropout(hidden, rate, rng))
 }
 
@@ -159,5 +164,5 @@ pub fn time_features(u: Tensor<1>) -> Tensor<2> {
     let frequencies = upload((0..8).map(|i| PI / 2.0 * f64::from(1 << i)), &device);
     let u = u.unsqueeze_dim::<2>(1);
     let phase = u.clone() * frequencies.unsqueeze::<2>();
-    Tensor::cat(vec![u * 2.0 - 1.0, phase.clone().sin(), phase.cos()], 1)
+    Tensor::cat(vec![u * 2.0 - 1.0, sin(phase.clone()), cos(phase)], 1)
 }

@@ -8,10 +8,9 @@ use burn::{
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    layers::{Linear, TIME_FEATURES, linear, residual, rms_norm, time_features},
+    layers::{Linear, TIME_FEATURES, linear, residual, silu_norm, time_features},
     unet::{UNet, UNetConfig},
 };
-use crate::kernels::silu;
 
 /// How the hidden layers look at the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,45 +174,56 @@ impl Dense {
                 rng.as_deref_mut(),
             );
         }
-        rms_norm(silu(h))
+        silu_norm(h)
     }
 }
 
-/// A trunk with d plain outputs, which may stand for x, eps, the score or v.
+/// A trunk with plain outputs. One for each pixel may stand for x, eps, the score or v.
 #[derive(Module, Debug)]
 pub struct Regressor {
-    /// From the noisy image, `[d]`.
+    /// From n features of each pixel, `[n d]`.
     trunk: Trunk,
-    /// `[h, d]`; `[h, 1]` behind a U-Net.
+    /// m numbers per pixel, `[h, m d]`; `[h, m]` behind a U-Net.
     output: Linear,
     #[module(skip)]
     config: TrunkConfig,
 }
 
 impl Regressor {
-    /// A network for images of d dimensions; it outputs zero at first.
+    /// A network from images of d dimensions to as many numbers; it outputs zero at first.
     pub fn new(
         config: TrunkConfig,
         d: usize,
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let trunk = Trunk::new(config, 1, d, rng, device);
-        Self { trunk, output: config.output(1, d, rng, device), config }
+        Self::of_features(config, [1, 1], d, rng, device)
     }
 
-    /// The output, `[B, d]`, for z_t, `[B, d]`, and gamma_t, `[B]`. With a generator, units
-    /// are dropped out (training).
+    /// The same from n features of each of d pixels to m numbers for each, `[n, m]`.
+    pub fn of_features(
+        config: TrunkConfig,
+        [inputs, outputs]: [usize; 2],
+        d: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let trunk = Trunk::new(config, inputs, d, rng, device);
+        Self { trunk, output: config.output(outputs, d, rng, device), config }
+    }
+
+    /// The output, `[B, m d]`, pixel after pixel, from the features, `[B, n d]`, feature
+    /// after feature, such as z_t itself, and gamma_t, `[B]`. With a generator, units are
+    /// dropped out (training).
     pub fn forward(
         &self,
-        z: Tensor<2>,
+        features: Tensor<2>,
         gamma: Tensor<1>,
         dropout: Option<&mut ChaCha8Rng>,
     ) -> Tensor<2> {
-        let shape = z.dims();
-        self.output
-            .forward(self.trunk.forward(z, self.config.time_features(gamma), dropout))
-            .reshape(shape)
+        let (batch, told) = (features.dims()[0], self.config.time_features(gamma));
+        let hidden = self.trunk.forward(features, told, dropout);
+        self.output.forward(hidden).reshape([batch as i64, -1])
     }
 }
 

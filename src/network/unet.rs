@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::layers::{
     Convolution, Linear, TIME_FEATURES, double, dropout, halve, linear, residual, rms_norm,
+    silu_norm,
 };
 use crate::{kernels::silu, random::normal};
 
@@ -150,7 +151,7 @@ impl UNet {
             }
             h = run(stage, h);
         }
-        rms_norm(silu(h))
+        silu_norm(h)
     }
 }
 

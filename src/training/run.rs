@@ -51,7 +51,8 @@ impl Training {
         let shards = Shards::on(devices);
         let (first, start) = (state.step, Instant::now());
         while state.step < self.steps {
-            state = self.step(state, &shards, &loss)?;
+            // On the threads that compute: its parts need not be handed over to them.
+            state = rayon::scope(|_| self.step(state, &shards, &loss))?;
             if state.step.is_multiple_of(READ_EVERY) || state.step == self.steps {
                 state.read_losses()?;
             }
@@ -74,6 +75,10 @@ mod tests {
     use burn::{module::Param, tensor::TensorData};
 
     use super::*;
+    use crate::{
+        network::layers::{Linear, linear, silu_norm},
+        random::{Stream, normal, rng},
+    };
 
     /// One weight matrix, [2, 3].
     #[derive(Module, Debug)]
@@ -143,6 +148,45 @@ mod tests {
             "{:?}",
             trained.losses
         );
+    }
+
+    /// Two layers, large enough for several threads.
+    #[derive(Module, Debug)]
+    struct Layers {
+        inner: Linear,
+        outer: Linear,
+    }
+
+    #[test]
+    fn weights_have_the_same_bits_on_any_number_of_threads() {
+        let device = Device::flex().autodiff();
+        let noise = |shape, shard: Shard, seed| {
+            normal::<2>(shape, &mut shard.rng(seed, Stream::Training), &device)
+        };
+        let loss = |model: &Layers, shard: Shard| {
+            let hidden = silu_norm(model.inner.forward(noise([64, 256], shard, 0)));
+            (model.outer.forward(hidden) - noise([64, 300], shard, 1)).square().mean()
+        };
+        let draws = &mut rng(0, Stream::Initialisation, 0);
+        let model = Layers {
+            inner: linear(256, 256, 1.0, draws, &device),
+            outer: linear(256, 300, 1.0, draws, &device),
+        };
+        let training = Training { warmup: 0, ..Training::new(5) };
+        let weights = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("threads").install(|| {
+                let trained = training.run(training.begin(&model), &[], loss, |_| Ok(()));
+                let Layers { inner, outer } = trained.expect("it trains").model;
+                [inner.weight, outer.weight]
+                    .map(|w| crate::host::download(w.val()).expect("weights"))
+            })
+        };
+        let alone = weights(1);
+        assert!(alone.iter().flatten().all(|w| w.is_finite()));
+        for threads in [2, 4, 8] {
+            assert!(weights(threads) == alone, "{threads} threads");
+        }
     }
 
     #[test]

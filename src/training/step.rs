@@ -1,10 +1,16 @@
 //! One training step.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
 use burn::{
     module::{Module, ModuleVisitor, Param},
     optim::GradientsParams,
     tensor::Tensor,
 };
+use rayon::Scope;
 
 use super::{
     settings::Training,
@@ -35,8 +41,8 @@ impl Training {
         let (gradients, losses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         // Their mean is their sum times this factor, which is less where the mean is too
         // long.
-        let sum = sum(gradients, &state.model);
-        let factor = clip(&sum, &state.model, self.clip_norm, losses.len())?;
+        let (sum, squares) = sum(gradients, &state.model);
+        let factor = clip(squares, self.clip_norm, losses.len())?;
         // AdamW along it, and the running average of the weights.
         state.model = state.optimizer.step(state.model, sum, factor, self.at(state.step));
         // It stays on the device until somebody asks.
@@ -46,43 +52,50 @@ impl Training {
     // ANCHOR_END: step
 }
 
-/// The sum of the shards' gradients, always in the same order.
-fn sum<M: Module>(shards: Vec<GradientsParams>, model: &M) -> GradientsParams {
-    struct Sum(Vec<GradientsParams>, GradientsParams);
-    impl ModuleVisitor for Sum {
+/// The sum of the shards' gradients, always in the same order, and the sum of its squares
+/// over all weights, [1], if there are any. Each weight's is computed by a thread that is
+/// free.
+fn sum<M: Module>(
+    shards: Vec<GradientsParams>,
+    model: &M,
+) -> (GradientsParams, Option<Tensor<1>>) {
+    /// The sums, and the squares of each weight by its place in the model.
+    type Sums = Mutex<(GradientsParams, BTreeMap<usize, Tensor<1>>)>;
+    struct Sum<'a, 's> {
+        shards: Vec<GradientsParams>,
+        threads: &'a Scope<'s>,
+        sums: &'s Sums,
+        place: usize,
+    }
+    impl ModuleVisitor for Sum<'_, '_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let gradients =
-                self.0.iter_mut().filter_map(|shard| shard.remove::<D>(param.id));
-            if let Some(sum) = gradients.reduce(|sum, gradient| sum + gradient) {
-                self.1.register(param.id, sum);
-            }
+            let (id, place, sums) = (param.id, self.place, self.sums);
+            self.place += 1;
+            let gradients: Vec<_> =
+                self.shards.iter_mut().filter_map(|shard| shard.remove::<D>(id)).collect();
+            self.threads.spawn(move |_| {
+                let sum = gradients.into_iter().reduce(|sum, gradient| sum + gradient);
+                let Some(sum) = sum else { return };
+                let square = sum_of_squares(sum.clone());
+                let (all, squares) =
+                    &mut *sums.lock().unwrap_or_else(PoisonError::into_inner);
+                all.register(id, sum);
+                squares.insert(place, square);
+            });
         }
     }
-    let mut sum = Sum(shards, GradientsParams::new());
-    model.visit(&mut sum);
-    sum.1
+    let sums = Mutex::new((GradientsParams::new(), BTreeMap::new()));
+    rayon::in_place_scope(|threads| {
+        model.visit(&mut Sum { shards, threads, sums: &sums, place: 0 });
+    });
+    let (sum, squares) = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (sum, squares.into_values().reduce(|sum, squares| sum + squares))
 }
 
 /// The factor, [1], that makes of the sum of `count` gradients their mean, or less where
 /// the norm of that mean, over all weights together, is above `max_norm`. Fails with a
-/// sentence if there are no gradients.
-fn clip<M: Module>(
-    sum: &GradientsParams,
-    model: &M,
-    max_norm: f64,
-    count: usize,
-) -> Result<Tensor<1>> {
-    struct SquaredNorm<'a>(&'a GradientsParams, Option<Tensor<1>>);
-    impl ModuleVisitor for SquaredNorm<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.0.get::<D>(param.id) {
-                let squared = sum_of_squares(gradient);
-                self.1 = Some(self.1.take().map_or(squared.clone(), |sum| sum + squared));
-            }
-        }
-    }
-    let mut norm = SquaredNorm(sum, None);
-    model.visit(&mut norm);
+/// sentence if there are no gradients, and so no squares.
+fn clip(squares: Option<Tensor<1>>, max_norm: f64, count: usize) -> Result<Tensor<1>> {
     let nothing = || {
         Error::failure(
             "the loss depends on no weight, so nothing can be trained; let it use the model",
@@ -90,7 +103,7 @@ fn clip<M: Module>(
     };
     let count = count as f64;
     // The norm of the mean is that of the sum over count.
-    let norm = norm.1.ok_or_else(nothing)?.sqrt() / count;
+    let norm = squares.ok_or_else(nothing)?.sqrt() / count;
     Ok(((norm + 1e-6).recip() * max_norm).clamp_max(1.0) / count)
 }
 
@@ -115,8 +128,10 @@ mod tests {
         // The sum of the gradients of four shards is `each` at every weight.
         for (each, factor) in [(0.4, 0.25), (40.0, 0.25 / (10.0 * 6.0_f64.sqrt()))] {
             let loss = (model.weight.val() * each).sum();
-            let sum = GradientsParams::from_grads(loss.backward(), &model);
-            let found = download(clip(&sum, &model, 1.0, 4).unwrap()).unwrap();
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let (sum, squares) = sum(vec![gradients], &model);
+            assert_eq!(sum.len(), 1);
+            let found = download(clip(squares, 1.0, 4).unwrap()).unwrap();
             assert!((found[0] / factor - 1.0).abs() < 1e-5, "{each}: {found:?}");
         }
     }

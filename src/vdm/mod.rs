@@ -6,7 +6,7 @@
 //! | [`schedule`] | gamma(t) = -log SNR(t), fixed or learned |
 //! | [`process`] | q(z_t given x), q(z_s given z_t and x), and how an error counts at each noise level |
 //! | [`terms`] | the three terms of the bound |
-//! | [`denoiser`] | the network that estimates x, and the posterior of a pixel that it corrects |
+//! | [`denoiser`] | the posterior of each pixel on its own, and how a network corrects it |
 //! | [`parameterization`] | x, eps, score and v: conversions |
 //! | [`sampler`] | ancestral sampling, and reading the data off the first latent |
 //!
@@ -23,7 +23,7 @@ pub mod schedule;
 pub mod terms;
 
 pub use self::{
-    denoiser::{Denoiser, one_hot},
+    denoiser::Denoiser,
     parameterization::Parameterization,
     process::{ForwardPosterior, NoiseLevels, diffuse},
     sampler::{ancestral, decode},

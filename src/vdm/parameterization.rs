@@ -20,9 +20,6 @@ pub enum Parameterization {
 }
 
 impl Parameterization {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::X, Self::Eps, Self::Score, Self::V];
-
     // ANCHOR: coefficients
     /// skip and scale, both `[B, 1]`, with x = skip z_t + scale output, for gamma of shape
     /// `[B]`. Equation `eps-from-x`.
@@ -100,7 +97,8 @@ mod tests {
             -eps.clone() / noise.clone(),
             signal * eps - noise * x.clone(),
         ];
-        for (head, expected) in Parameterization::ALL.into_iter().zip(expected) {
+        use Parameterization::{Eps, Score, V, X};
+        for (head, expected) in [X, Eps, Score, V].into_iter().zip(expected) {
             let target = head.from_x(
                 x.clone().unsqueeze_dim(1),
                 z.clone().unsqueeze_dim(1),

@@ -70,24 +70,20 @@ pub struct NoiseLevels {
 }
 
 impl NoiseLevels {
-    /// At the steps t of the chain gamma_1, ..., gamma_T, each from 2 to T.
-    pub fn of_steps(
-        gammas: &[f64],
-        t: impl Iterator<Item = usize>,
-        device: &Device,
-    ) -> Self {
-        Self::new(
-            t.map(|t| (gammas[t - 1], denoising_weight(gammas[t - 2], gammas[t - 1]))),
-            device,
-        )
+    /// At the times t, each from 0 to 1, of the chain gamma_1, ..., gamma_T: in that of its
+    /// T - 1 steps, all equally long, into which t falls.
+    pub fn of_steps(gammas: &[f64], t: &[f64], device: &Device) -> Self {
+        let level = |&t: &f64| {
+            let s = (t * (gammas.len() - 1) as f64) as usize;
+            (gammas[s + 1], denoising_weight(gammas[s], gammas[s + 1]))
+        };
+        Self::new(t.iter().map(level), device)
     }
 
     /// At the times t, each from 0 to 1, of continuous time.
     pub fn at(schedule: &(impl Schedule + ?Sized), t: &[f64], device: &Device) -> Self {
-        Self::new(
-            t.iter().map(|&t| (schedule.gamma(t), diffusion_weight(schedule, t))),
-            device,
-        )
+        let level = |&t: &f64| (schedule.gamma(t), diffusion_weight(schedule, t));
+        Self::new(t.iter().map(level), device)
     }
 
     /// At the times t, `[B]`, of a schedule that learns: gradients reach it through both.

@@ -38,9 +38,8 @@ pub fn ancestral(
 }
 // ANCHOR_END: ancestral
 
-/// The most likely grey level of each pixel under p(x | z_1), n d of them, image after
-/// image, from z_1, `[n, d]`, and the values x_k of the grey levels. Fails where the device
-/// does.
+/// The most likely grey level of each pixel under p(x | z_1), image after image, from z_1,
+/// `[n, d]`, and the values x_k of the grey levels. Fails where the device does.
 pub fn decode(z: Tensor<2>, gamma_min: f64, values: &[f64]) -> Result<Vec<u8>> {
     let values = upload(values.iter().copied(), &z.device());
     let grey = decoder_log_probs(z, gamma_min, values).argmax(2).float();

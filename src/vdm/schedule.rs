@@ -133,27 +133,21 @@ impl Learned {
                 .map(|w| w.unsqueeze::<2>());
         let step = sigmoid(t.clone().unsqueeze_dim::<2>(1) * rates.clone() + offsets);
         let steepness = rates * step.clone() * (-step.clone() + 1.0);
-        let value =
-            t * line.clone() + (step * heights.clone()).sum_dim(1).squeeze_dim::<1>(1);
-        (value, (steepness * heights).sum_dim(1).squeeze_dim::<1>(1) + line)
+        let sum = |steps: Tensor<2>| (steps * heights.clone()).sum_dim(1).squeeze_dim(1);
+        (t * line.clone() + sum(step), sum(steepness) + line)
     }
     // ANCHOR_END: learned
 
     /// A schedule between these end points that is close to a straight line: J = 32 low
-    /// steps, evenly spaced. Their rate makes each about as wide as the distance to the
-    /// next.
+    /// steps, evenly spaced, each about as wide as the distance to the next.
     pub fn new(gamma_min: f64, gamma_max: f64, device: &Device) -> Self {
-        let weights = |n: usize, f: fn(f64) -> f64| {
-            Param::from_tensor(upload(
-                (0..n).map(|j| f((j as f64 + 0.5) / n as f64)),
-                device,
-            ))
-        };
+        let weights = |w: &[f64]| Param::from_tensor(upload(w.iter().copied(), device));
+        let offsets: Vec<f64> = (0..32).map(|j| -1.25 * (f64::from(j) + 0.5)).collect();
         Self {
-            slope: weights(1, |_| 1.0),
-            heights: weights(32, |_| 0.02),
-            rates: weights(32, |_| 40.0),
-            offsets: weights(32, |place| -40.0 * place),
+            slope: weights(&[1.0]),
+            heights: weights(&[0.02; 32]),
+            rates: weights(&[40.0; 32]),
+            offsets: weights(&offsets),
             gamma_min,
             gamma_max,
         }
@@ -170,12 +164,9 @@ impl Learned {
             rates: read(&self.rates)?,
             offsets: read(&self.offsets)?,
         };
-        match schedule.gamma(0.5).is_finite() && schedule.slope(0.5).is_finite() {
-            true => Ok(schedule),
-            false => Err(Error::failure(
-                "the learned schedule is not finite; train it again with another --seed",
-            )),
-        }
+        let finite = schedule.gamma(0.5).is_finite() && schedule.slope(0.5).is_finite();
+        let why = "the learned schedule is not finite; train it again with another --seed";
+        finite.then_some(schedule).ok_or_else(|| Error::failure(why))
     }
 }
 
@@ -192,30 +183,29 @@ pub struct Monotone {
 }
 
 impl Monotone {
-    /// |a_j|, |b_j| and the argument of the sigmoid at t, of each step.
-    fn steps(&self, t: f64) -> impl Iterator<Item = (f64, f64, f64)> {
+    /// The sum over the steps of f(|a_j|, |b_j|, |b_j| t + c_j).
+    fn sum(&self, t: f64, f: impl Fn(f64, f64, f64) -> f64) -> f64 {
         let weights = self.heights.iter().zip(&self.rates).zip(&self.offsets);
-        weights.map(move |((a, b), c)| (a.abs(), b.abs(), b.abs() * t + c))
+        weights.map(|((a, b), c)| f(a.abs(), b.abs(), b.abs() * t + c)).sum()
     }
 
+    /// g(t).
     fn raw(&self, t: f64) -> f64 {
-        self.slope.abs() * t
-            + self.steps(t).map(|(a, _, place)| a * signal_power(-place)).sum::<f64>()
+        self.slope.abs() * t + self.sum(t, |a, _, place| a * signal_power(-place))
     }
 }
 
 impl Schedule for Monotone {
     fn gamma(&self, t: f64) -> f64 {
-        let start = self.raw(0.0);
-        let u = (self.raw(t) - start) / (self.raw(1.0) - start);
-        // Not gamma_min + u (gamma_max - gamma_min): that misses gamma_max by rounding at u
-        // = 1.
+        let [start, g, end] = [0.0, t, 1.0].map(|t| self.raw(t));
+        let u = (g - start) / (end - start);
+        // gamma_min + u (gamma_max - gamma_min) would miss gamma_max, by rounding.
         (1.0 - u) * self.gamma_min + u * self.gamma_max
     }
 
     fn slope(&self, t: f64) -> f64 {
-        let step = |(a, b, place)| a * b * signal_power(place) * signal_power(-place);
-        let slope = self.slope.abs() + self.steps(t).map(step).sum::<f64>();
+        let step = |a, b, place| a * b * signal_power(place) * signal_power(-place);
+        let slope = self.slope.abs() + self.sum(t, step);
         slope * (self.gamma_max - self.gamma_min) / (self.raw(1.0) - self.raw(0.0))
     }
 }

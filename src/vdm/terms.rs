@@ -47,7 +47,6 @@ pub fn denoising_kl(x: Tensor<2>, x_hat: Tensor<2>, weight: Tensor<1>) -> Tensor
 // ANCHOR: denoising_term
 /// One draw of the denoising term at one noise level for each image, `[B]`: noise x, `[B,
 /// d]`, with eps ~ N(0, I), let `denoise(z_t, gamma_t)` estimate it, and weigh the error.
-///
 /// Training minimises its mean, and the bound adds it up.
 pub fn denoising_term(
     x: Tensor<2>,

@@ -7,7 +7,7 @@ use elbo_to_diffusion::oracle::{
 use rand::RngExt;
 
 use crate::{
-    recorded::{line, numbers_in},
+    recorded::{block, line, numbers_in},
     support::{Outcome, assert_close, normal, rng},
 };
 
@@ -199,6 +199,35 @@ fn a_factor_where_it_lies() {
         let (before, after) = times(name);
         assert!(SAVED.contains(&(1.0 - after / before)), "{name}");
     }
+}
+
+/// The recorded times of a layer forward, with gemm's threshold for the left-hand factor
+/// and with ours.
+#[test]
+fn the_other_factor() {
+    const SAVED: std::ops::Range<f64> = 0.065..0.08;
+    for name in ["the input layer", "a hidden layer, 256 to 256", "the output layer, 256"] {
+        let found = block(PROFILE, "packing_left");
+        let times = numbers_in(found, name);
+        let [.., before, after] = times[..] else { panic!("{name}: {times:?}") };
+        assert!(SAVED.contains(&(1.0 - after / before)), "{name}");
+    }
+}
+
+/// The recorded profiles of a step: a tenth of its time on the thread that began it before,
+/// next to nothing after, and more of the two cores is at work.
+#[test]
+fn one_core_at_work() {
+    const TOLERANCE: f64 = 0.5;
+    let of = |name: &str| match line(PROFILE, name)[..] {
+        [before, after] => (before, after),
+        _ => (f64::NAN, f64::NAN),
+    };
+    let (before, after) = of("of all this, on the thread that began the step");
+    assert_close(before, 10.0, TOLERANCE);
+    assert!(after < 1.0);
+    let (before, after) = of("cores at work");
+    assert!(before < after && after < 2.0);
 }
 
 /// The recorded speeds before and after the loop over the levels: three fifths of the time

@@ -1,7 +1,7 @@
 //! What the library and the chapters use of rayon, by the same names, for a page: it has one
 //! thread, and rayon's ways of sharing work would be sent to readers for nothing.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, marker::PhantomData};
 
 /// Iterators that are parallel elsewhere.
 pub mod prelude {
@@ -64,4 +64,25 @@ impl ThreadPoolBuilder {
     pub fn build_global(self) -> Result<(), Infallible> {
         Ok(())
     }
+}
+
+/// Where work could be handed to other threads.
+#[derive(Debug)]
+pub struct Scope<'scope>(PhantomData<&'scope ()>);
+
+impl<'scope> Scope<'scope> {
+    /// Does the work at once.
+    pub fn spawn(&self, work: impl FnOnce(&Self) + Send + 'scope) {
+        work(self);
+    }
+}
+
+/// Does the work where it is called.
+pub fn scope<'scope, R>(work: impl FnOnce(&Scope<'scope>) -> R) -> R {
+    work(&Scope(PhantomData))
+}
+
+/// The same.
+pub fn in_place_scope<'scope, R>(work: impl FnOnce(&Scope<'scope>) -> R) -> R {
+    scope(work)
 }

@@ -6,7 +6,11 @@ use elbo_to_diffusion::{
     error::Result,
     host::download,
     random::{Stream, normal, rng},
-    vdm::{Denoiser, Parameterization, diffuse},
+    vdm::{
+        Denoiser,
+        Parameterization::{Eps, Score, V, X},
+        diffuse,
+    },
 };
 use serde_json::{Value, json};
 
@@ -39,9 +43,7 @@ impl Lab for Readings {
         let mut pictures =
             vec![json!({"name": "z", "values": drawn(download(z.clone())?)})];
         let mut errors = Vec::new();
-        for (name, reading) in
-            ["x", "eps", "score", "v"].into_iter().zip(Parameterization::ALL)
-        {
+        for (name, reading) in [("x", X), ("eps", Eps), ("score", Score), ("v", V)] {
             let read = |x: Tensor<2>| download(reading.from_x(x, z.clone(), gamma.clone()));
             let (estimate, truth) = (read(x_hat.clone())?, read(x.clone())?);
             let squares = estimate.iter().zip(&truth).map(|(a, b)| (a - b).powi(2));
