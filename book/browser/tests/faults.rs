@@ -182,10 +182,7 @@ fn every_fault_that_a_page_can_show_is_found() {
         ),
         (
             "<style>.sidebar, .page-wrapper { transition-duration: 0.3s !important }</style>",
-            &[
-                ("[reduced motion]", "the table of contents, at the first click, moves"),
-                ("[reduced motion]", "the table of contents, at the second click, moves"),
-            ],
+            &[("[reduced motion]", "the table of contents, at the")],
         ),
         (
             "<script>(() => { let x = 1; for (const _ of [1, 2]) for (let i = 0; i < 1e9; i += 1) x = Math.imul(x, 31) + i | 0; while (performance.now() < 2100); })()</script>",
