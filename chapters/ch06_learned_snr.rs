@@ -65,7 +65,8 @@ pub(crate) fn run(chapter: &mut Chapter) -> Result<()> {
     let device = chapter.device.clone().autodiff();
     let init = &mut rng(chapter.seed(), Stream::Initialisation, 0);
     let fresh = Model {
-        denoiser: Denoiser::for_images(&data.train, setting.trunk, init, &device),
+        denoiser: Denoiser::for_images(&data.train, setting.trunk, init, &device)
+            .with_curves(setting.curves, &device),
         schedule: Learned::new(setting.trunk.gamma_min, setting.trunk.gamma_max, &device),
     };
     let model = match chapter.load_weights(&fresh)? {
@@ -174,7 +175,9 @@ fn equal_training(
     fresh: &Model,
     schedules: &Schedules,
 ) -> Result<Vec<(&'static str, Bound)>> {
-    let (validation, training) = (data.validation.first(REPORTED), Training::new(200));
+    // In a short run no longer than the one before.
+    let training = Training::new(setting.training.steps.min(200));
+    let validation = data.validation.first(REPORTED);
     let setting = &Setting { shifted: 0.0, ..setting.clone() };
     let mut trained = Vec::new();
     for (name, schedule) in schedules.named() {

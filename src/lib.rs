@@ -46,6 +46,9 @@
 // What the tests of this crate share with those in tests/ calls it by its name.
 #[cfg(test)]
 extern crate self as elbo_to_diffusion;
+// A page has one thread.
+#[cfg(target_family = "wasm")]
+extern crate book_lab_rayon as rayon;
 
 pub mod autoencoder;
 pub mod chapter;
@@ -59,6 +62,7 @@ mod files;
 pub mod flow;
 pub mod gaussian;
 pub mod host;
+#[cfg(not(target_family = "wasm"))]
 pub mod kernels;
 pub mod masks;
 pub mod network;
@@ -69,3 +73,7 @@ pub mod random;
 pub mod training;
 pub mod vdm;
 pub mod weights;
+
+// The same files, which for a page are compiled by themselves, for speed.
+#[cfg(target_family = "wasm")]
+pub use book_lab_kernels as kernels;

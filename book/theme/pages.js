@@ -52,6 +52,14 @@
         measureForPaper();
     }
 
+    // mdBook's script goes to the top of the page smoothly, which no stylesheet can change.
+    document.querySelector(".menu-title")?.addEventListener("click", (event) => {
+        if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+            event.stopImmediatePropagation();
+            document.scrollingElement.scrollTop = 0;
+        }
+    }, { capture: true });
+
     let waiting = 0;
     window.addEventListener("resize", () => {
         cancelAnimationFrame(waiting);

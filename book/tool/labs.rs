@@ -11,13 +11,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::layout::Layout;
+use crate::order;
 use crate::slots::escape;
 
 /// What the labs are compiled for.
@@ -25,7 +26,7 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The profile of every build, and that of the published site, which is smaller and takes
 /// half an hour.
 const PROFILES: [&str; 2] = ["lab", "published"];
-/// The most bytes, in gzip, that the published code of the labs should take on its way to the
+/// The most bytes, in gzip, that the published code of the labs may take on its way to the
 /// reader.
 const LARGEST: usize = 900_000;
 
@@ -39,6 +40,9 @@ const WEIGHTS: [(&str, &[&str]); 6] = [
     ("ch11_flow_matching", &["plane.nearest.", "plane.of_exact."]),
     ("ch12_masks", &["masked."]),
 ];
+
+/// The digits, which are embedded in the programs and given to a page.
+const DIGITS: &str = "src/data/digits.csv.gz";
 
 /// Each lab with what it is about.
 const LABS: [(&str, &str); 15] = [
@@ -172,32 +176,61 @@ pub fn build(layout: &Layout, published: bool) -> Result<Option<Labs>> {
         .web(true)?
         .typescript(false)
         .remove_producers_section(true)
-        .remove_name_section(true)
         .generate(&folder)
         .context("the JavaScript around the labs cannot be written")?;
+    let code = folder.join("book_lab_bg.wasm");
+    fs::write(&code, order::by_name(&fs::read(&code)?)?)?;
     for (name, contents) in &scripts {
         fs::write(folder.join(name), contents)?;
     }
-    let mut sent = 0;
-    let mut plain = 0;
     let code = |name: &OsString| name.to_string_lossy().ends_with(".js");
     let names = scripts.iter().map(|(name, _)| name).filter(|name| code(name));
     let made: [OsString; 2] = ["book_lab_bg.wasm".into(), "book_lab.js".into()];
-    for name in names.chain(&made) {
-        let bytes = fs::read(folder.join(name))?;
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        gzip.write_all(&bytes)?;
-        plain += bytes.len();
-        sent += gzip.finish()?.len();
-    }
-    println!("the labs' code takes {} kB, {} kB in gzip", plain / 1000, sent / 1000);
-    if published && sent > LARGEST {
-        eprintln!("that is more than {} kB in gzip; make the labs smaller", LARGEST / 1000);
+    let parts = names.chain(&made).map(|name| fs::read(folder.join(name)));
+    let size = Size::of(&parts.collect::<Result<Vec<_>, _>>()?)?;
+    println!(
+        "the labs' code takes {} kB, {} kB in gzip",
+        size.plain / 1000,
+        size.sent / 1000
+    );
+    if published {
+        size.allowed()?;
     }
     Ok(Some(Labs { folder: name, made: place }))
 }
 
-/// The scripts and the weights that lie beside the module.
+/// How large code is that a reader loads.
+struct Size {
+    plain: usize,
+    /// In gzip.
+    sent: usize,
+}
+
+impl Size {
+    fn of(parts: &[Vec<u8>]) -> Result<Self> {
+        let (mut plain, mut sent) = (0, 0);
+        for part in parts {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+            gzip.write_all(part)?;
+            plain += part.len();
+            sent += gzip.finish()?.len();
+        }
+        Ok(Self { plain, sent })
+    }
+
+    /// Fails with a sentence where it is more than a reader should wait for.
+    fn allowed(&self) -> Result<()> {
+        ensure!(
+            self.sent <= LARGEST,
+            "the labs' code takes {} kB in gzip, more than {} kB; make it smaller: CONTRIBUTING.md says what it is made of",
+            self.sent.div_ceil(1000),
+            LARGEST / 1000
+        );
+        Ok(())
+    }
+}
+
+/// The scripts, the weights and the digits that lie beside the module.
 fn scripts(layout: &Layout) -> Result<Vec<(OsString, Vec<u8>)>> {
     let theme = layout.book.join("theme/labs");
     let mut files: Vec<PathBuf> = fs::read_dir(&theme)
@@ -224,7 +257,12 @@ fn scripts(layout: &Layout) -> Result<Vec<(OsString, Vec<u8>)>> {
             _ => Ok((name, contents)),
         }
     };
-    files.into_iter().map(read).collect()
+    let digits = layout.root.join(DIGITS);
+    let contents = fs::read(&digits)
+        .with_context(|| format!("{} cannot be read", layout.name(&digits)))?;
+    // Under a name that no server takes for a file to unpack on the way.
+    let digits = ("digits.bin".into(), contents);
+    files.into_iter().map(read).chain([Ok(digits)]).collect()
 }
 
 /// The tensors of a safetensors file whose names begin with one of these, as such a file.
@@ -378,6 +416,23 @@ mod tests {
         for damaged in [&whole[..5], &whole[..100], b"not at all a file of weights"] {
             assert!(part_of(damaged, &["masked."]).is_none());
         }
+    }
+
+    #[test]
+    fn more_code_than_a_reader_should_wait_for_is_refused() {
+        let noise = |length: usize| {
+            let mut x = 1_u32;
+            let mut byte = || {
+                x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (x >> 24) as u8
+            };
+            (0..length).map(|_| byte()).collect::<Vec<u8>>()
+        };
+        let fine = Size::of(&[noise(LARGEST - 10_000), vec![0; 1_000_000]]).expect("sizes");
+        assert!(fine.plain > LARGEST && fine.allowed().is_ok(), "{}", fine.sent);
+        let large = Size::of(&[noise(LARGEST / 2), noise(LARGEST / 2)]).expect("sizes");
+        let error = large.allowed().expect_err("it is too large").to_string();
+        assert!(error.contains("takes 901 kB in gzip, more than 900 kB"), "{error}");
     }
 
     /// Each lab of the pages is known to the page's scripts and to book/lab.

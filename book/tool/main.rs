@@ -21,6 +21,7 @@ mod listing;
 mod markdown;
 mod math;
 mod numbers;
+mod order;
 mod page;
 mod pages;
 mod pictures;

@@ -16,8 +16,12 @@ use super::{Dataset, Images};
 use crate::error::{Error, Result};
 
 /// The embedded file, compressed.
+#[cfg(not(target_family = "wasm"))]
 const FILE: &[u8] = include_bytes!("digits.csv.gz");
-/// SHA-256 of [`FILE`].
+/// The same in a page, which is given it: what is embedded is sent with the code.
+#[cfg(target_family = "wasm")]
+static FILE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+/// SHA-256 of the file.
 const CHECKSUM: &str = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22";
 const SIDE: usize = 8;
 const LEVELS: usize = 17;
@@ -29,12 +33,29 @@ const CLASSES: usize = 10;
 /// This is the split of J. Tomczak, "Deep Generative Modeling", whose published models use
 /// the same data. Fails if the embedded file is not the one whose checksum is recorded.
 pub fn digits() -> Result<Dataset> {
-    let images = parse(FILE, CHECKSUM)?;
+    let images = parse(file()?, CHECKSUM)?;
     Ok(Dataset {
         train: images.range(0, 1000),
         validation: images.range(1000, 1350),
         test: images.range(1350, images.len()),
     })
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn file() -> Result<&'static [u8]> {
+    Ok(FILE)
+}
+
+#[cfg(target_family = "wasm")]
+fn file() -> Result<&'static [u8]> {
+    let missing = || Error::failure("the digits did not arrive; load the page again");
+    FILE.get().map(Vec::as_slice).ok_or_else(missing)
+}
+
+/// Gives a page the compressed file; what is given again is not looked at.
+#[cfg(target_family = "wasm")]
+pub fn give(file: Vec<u8>) {
+    FILE.get_or_init(|| file);
 }
 
 /// All images in a compressed file with this checksum, and their labels.

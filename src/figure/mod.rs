@@ -11,6 +11,7 @@ mod palette;
 mod plane;
 mod plot;
 mod rectangles;
+mod scale;
 #[cfg(test)]
 mod tests;
 

@@ -1,20 +1,21 @@
 //! Pictures of the plane, side by side.
 
 use plotters::{
-    coord::types::RangedCoordf64,
     prelude::{Cartesian2d, ChartBuilder, ChartContext, IntoDrawingArea, SVGBackend, Text},
     style::{Color, IntoFont, TextStyle},
 };
 
-use super::palette::{FONT, GRID, INK, MUTED, TEXT, cannot_draw};
+use super::{
+    palette::{FONT, GRID, INK, MUTED, TEXT, cannot_draw},
+    scale::Scale,
+};
 use crate::error::Result;
 
 /// Height of one row of pictures.
 const HEIGHT: u32 = 264;
 
 /// The square [-range, range]^2, to be drawn on.
-pub type Square<'a, 'b> =
-    ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+pub type Square<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Scale, Scale>>;
 
 /// A square for each title, two in a row, with its axes and what `draw` puts into it, as
 /// SVG.
@@ -29,6 +30,7 @@ pub fn squares(
         let size = (480, HEIGHT * rows as u32);
         let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         let text = || TextStyle::from((FONT, TEXT).into_font()).color(&INK);
+        let side = || Scale::linear((-range, range));
         for (i, place) in area.split_evenly((rows, 2)).iter().enumerate().take(titles.len())
         {
             let title = Text::new(titles[i].to_string(), (38, 6), text());
@@ -38,7 +40,7 @@ pub fn squares(
                 .margin_top(28)
                 .x_label_area_size(24)
                 .y_label_area_size(32)
-                .build_cartesian_2d(-range..range, -range..range)
+                .build_cartesian_2d(side(), side())
                 .map_err(cannot_draw)?;
             square
                 .configure_mesh()

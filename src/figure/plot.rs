@@ -1,17 +1,12 @@
 //! Line charts.
 
-use plotters::{
-    coord::{
-        combinators::{BindKeyPoints, LogCoord, WithKeyPoints},
-        ranged1d::{AsRangedCoord, ValueFormatter},
-    },
-    prelude::*,
-};
+use plotters::prelude::*;
 
 use super::{
     data::{Figure, Table},
     palette::{FONT, GRID, INK, MUTED, SERIES, TEXT, cannot_draw},
     rectangles::merge_rectangles,
+    scale::Scale,
 };
 use crate::error::{Error, Result};
 
@@ -91,6 +86,10 @@ impl Axis {
         let unscale = |v: f64| if self.log { v.exp() } else { v };
         (unscale(low - margin), unscale(high + margin))
     }
+
+    fn scale(&self, range: (f64, f64)) -> Scale {
+        if self.log { Scale::log(range) } else { Scale::linear(range) }
+    }
 }
 
 /// Units of a chart in a pixel. plotters places everything on whole units, so curves stay
@@ -159,21 +158,10 @@ impl Plot {
             ));
         }
         let (x, y) = (self.x.fit(points().map(|p| p.0)), self.y.fit(points().map(|p| p.1)));
-        match (self.x.log, self.y.log) {
-            (false, false) => self.draw_on(x.0..x.1, y.0..y.1),
-            (true, false) => self.draw_on(log_axis(x), y.0..y.1),
-            (false, true) => self.draw_on(x.0..x.1, log_axis(y)),
-            (true, true) => self.draw_on(log_axis(x), log_axis(y)),
-        }
+        self.draw_on(self.x.scale(x), self.y.scale(y))
     }
 
-    fn draw_on<X, Y>(&self, x: X, y: Y) -> Result<(String, Frame)>
-    where
-        X: AsRangedCoord<Value = f64>,
-        Y: AsRangedCoord<Value = f64>,
-        X::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-        Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    {
+    fn draw_on(&self, x: Scale, y: Scale) -> Result<(String, Frame)> {
         let legend_rows = self.series.iter().filter(|s| !s.name.is_empty()).count() as u32;
         let legend_height =
             if legend_rows > 1 { legend_rows.div_ceil(2) * (TEXT + 6) + 6 } else { 0 };
@@ -304,19 +292,6 @@ impl Plot {
         }
         Ok(())
     }
-}
-
-/// A logarithmic axis with a tick at each power of ten, or at 1, 2 and 5 times each where
-/// there are few powers.
-fn log_axis((low, high): (f64, f64)) -> WithKeyPoints<LogCoord<f64>> {
-    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-    let steps: &[f64] = if high < 200.0 * low { &[1.0, 2.0, 5.0] } else { &[1.0] };
-    // At most some eight labels have room.
-    let stride = ((last - first) / 8 + 1) as usize;
-    let powers = (first..=last).step_by(stride).map(|power| 10_f64.powi(power));
-    let ticks = powers.flat_map(|power| steps.iter().map(move |step| step * power));
-    let ticks = ticks.filter(|tick| (low..=high).contains(tick)).collect();
-    (low..high).log_scale().with_key_points(ticks)
 }
 
 /// A number on an axis, short; from `large` on as a power of ten.

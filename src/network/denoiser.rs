@@ -1,6 +1,8 @@
 //! The weights of the denoiser, and what its layers say of a noisy image. How x is
 //! estimated with them stands in the room of the model.
 
+use std::f64::consts::PI;
+
 use burn::{
     module::{Module, Param},
     tensor::{Device, Tensor, TensorData},
@@ -14,9 +16,11 @@ use super::{
 use crate::{
     data::{Images, Marginals},
     host::upload,
+    random::{Stream, rng},
 };
 
-/// Number of curves over the grey levels that the network mixes for each pixel, J.
+/// Number of curves over the grey levels that the network mixes for each pixel, J, where
+/// [`Denoiser::with_curves`] does not choose another.
 const CURVES: usize = 2;
 /// What each count of a grey level is raised by, so that none is impossible.
 const PSEUDO_COUNT: f64 = 0.1;
@@ -94,22 +98,30 @@ impl Denoiser {
         device: &Device,
     ) -> Self {
         let (v, d) = (values.len(), log_marginals.len() / values.len());
-        // One curve rises with the grey level, one singles out the lowest: half of all
-        // pixels are blank.
-        let blank = (0..v).map(|k| if k == 0 { 2.0 } else { 0.0 });
-        let curves =
-            upload(values.iter().copied().chain(blank), device).reshape([CURVES, v]);
         let log_marginals =
             Param::from_tensor(upload(log_marginals, device).reshape([d, v]));
         Self {
             trunk: Trunk::new(config, 2, d, rng, device),
             output: config.output(CURVES, d, rng, device),
-            curves: Param::from_tensor(curves),
+            curves: curves(&values, CURVES, device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([d, v]), device),
             log_marginals: log_marginals.set_require_grad(false),
             labels: None,
             values,
             config,
+        }
+    }
+
+    /// The same network with J curves in the place of two, before it is trained: on images
+    /// with many grey levels the odds of a level have more shapes.
+    pub fn with_curves(self, count: usize, device: &Device) -> Self {
+        let d = self.log_marginals.dims()[0];
+        // The layer starts at zero, whatever is drawn for it.
+        let rng = &mut rng(0, Stream::Initialisation, 0);
+        Self {
+            output: self.config.output(count, d, rng, device),
+            curves: curves(&self.values, count, device),
+            ..self
         }
     }
 
@@ -147,9 +159,25 @@ impl Denoiser {
         let [batch, d] = [alone.dims()[0], alone.dims()[1] / 2];
         let told = self.conditioning(gamma, label);
         let hidden = self.trunk.forward(mean_and_spread(alone), told, dropout);
-        self.output.forward(hidden).reshape([batch, d, CURVES])
+        self.output.forward(hidden).reshape([batch, d, self.curves.dims()[0]])
     }
     // ANCHOR_END: correction
+}
+
+/// J curves over grey levels with these values, `[J, V]`, to begin with: one rises with the
+/// level, one singles out the lowest, for half of all pixels are blank, one the highest,
+/// and the others swing ever faster.
+fn curves(values: &[f64], count: usize, device: &Device) -> Param<Tensor<2>> {
+    let v = values.len();
+    let curve = |j: usize| {
+        values.iter().enumerate().map(move |(k, x)| match j {
+            0 => *x,
+            1 => 2.0 * f64::from(k == 0),
+            2 => 2.0 * f64::from(64 * k >= 63 * v),
+            _ => (0.5 * PI * (j - 1) as f64 * (x + 1.0)).cos(),
+        })
+    };
+    Param::from_tensor(upload((0..count).flat_map(curve), device).reshape([count, v]))
 }
 
 #[cfg(test)]
@@ -160,7 +188,7 @@ mod tests {
         error::Result,
         host::download,
         network::{Layers, layers::linear},
-        random::{Stream, normal, rng},
+        random::normal,
     };
 
     fn network() -> Result<Denoiser> {
@@ -199,6 +227,38 @@ mod tests {
         let told = (64..128).map(|i| (mixed[i] - none[i]).abs()).fold(0.0, f64::max);
         assert!(told > 1e-3, "{told}");
         assert_ne!(given(&[Some(0); 4])?, given(&[Some(1); 4])?);
+        Ok(())
+    }
+
+    #[test]
+    fn more_curves_change_nothing_before_training_and_reach_the_odds_after_it() -> Result<()>
+    {
+        let (device, draws) = (Device::flex(), &mut rng(1, Stream::Evaluation, 0));
+        let mut trained = network()?;
+        let z = normal([2, 64], draws, &device);
+        let gamma = upload([-2.0, 0.5], &device);
+        let denoise =
+            |network: &Denoiser| download(network.denoise(z.clone(), gamma.clone(), None));
+        let two = trained.clone().with_curves(2, &device);
+        assert_eq!(two.curves.val().into_data(), trained.curves.val().into_data());
+        // All of them start with odds of one, whatever their number.
+        let mut eight = trained.clone().with_curves(8, &device);
+        assert_eq!(eight.curves.dims(), [8, 17]);
+        assert_eq!(denoise(&eight)?, denoise(&two)?);
+        // With two weights that say the same as the old output, and six that say nothing,
+        // so does the network; with another it does not.
+        let spread = |weights: Tensor<2>, j: usize| {
+            let rows = weights.dims()[0];
+            let of_pixels = weights.reshape([rows, 64, 2]);
+            let others = Tensor::zeros([rows, 64, j - 2], &device);
+            Tensor::cat(vec![of_pixels, others], 2).reshape([rows, 64 * j])
+        };
+        trained.output.bias = trained.output.bias.map(|b| b * 0.0);
+        eight.output.weight = Param::from_tensor(spread(trained.output.weight.val(), 8));
+        let (old, new) = (denoise(&trained)?, denoise(&eight)?);
+        assert!(old.iter().zip(&new).all(|(a, b)| (a - b).abs() < 1e-5));
+        eight.output.weight = eight.output.weight.map(|w| w + 0.5);
+        assert_ne!(denoise(&eight)?, new);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use comparator::WithinTolerance;
 use figures::Drawn;
-use program::run;
+use program::{Finished, WEIGHTS, chapter_5, chapter_11};
 
 /// Runs the chapter, checks its exit code and compares its report with the snapshot of its
 /// name.
@@ -24,19 +24,18 @@ fn check(chapter: &str, arguments: &[&str]) {
 }
 
 fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
-    let out = tempfile::tempdir().expect("a temporary folder");
-    let folder = out.path().to_string_lossy().into_owned();
-    let output = run(chapter, &[&["--out", &folder], arguments].concat());
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{chapter} {arguments:?} failed:\n{complaints}");
-    let report = String::from_utf8(output.stdout).expect("a report is UTF-8");
+    compare(snapshot, chapter, &Finished::run(snapshot, chapter, arguments));
+}
+
+/// Compares the report and the figures of a run with the snapshots of this name.
+fn compare(snapshot: &str, chapter: &str, run: &Finished) {
     insta::with_settings!({
         comparator => Box::new(WithinTolerance),
         snapshot_path => "../snapshots",
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, {
-        insta::assert_snapshot!(snapshot, report);
+        insta::assert_snapshot!(snapshot, run.report);
     });
     insta::with_settings!({
         comparator => Box::new(Drawn),
@@ -44,9 +43,9 @@ fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
         prepend_module_to_snapshot => false,
         omit_expression => true,
     }, {
-        insta::assert_snapshot!(snapshot, figures::collect(out.path()));
+        insta::assert_snapshot!(snapshot, figures::collect(&run.folder));
     });
-    let metrics = std::fs::read_to_string(out.path().join("metrics.json"))
+    let metrics = std::fs::read_to_string(run.folder.join("metrics.json"))
         .expect("metrics.json was written");
     let metrics: serde_json::Value =
         serde_json::from_str(&metrics).expect("metrics.json is JSON");
@@ -55,10 +54,9 @@ fn check_as(snapshot: &str, chapter: &str, arguments: &[&str]) {
 
 /// The same for a run that also saves its weights, whose layout a page documents.
 fn check_with_weights(chapter: &str, layout: &str) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = folder.path().join("weights.safetensors");
-    check(chapter, &["--save", &file.to_string_lossy()]);
-    weights::check_layout(layout, &file);
+    let run = Finished::run(chapter, chapter, &["--save", WEIGHTS]);
+    compare(chapter, chapter, &run);
+    weights::check_layout(layout, &run.weights());
 }
 
 #[test]
@@ -83,7 +81,8 @@ fn ch04_hvae() {
 
 #[test]
 fn ch05_vdm() {
-    check("ch05_vdm", &[]);
+    compare("ch05_vdm", "ch05_vdm", chapter_5());
+    weights::check_layout("ch05", &chapter_5().weights());
 }
 
 /// What `--preset full --save` wrote is loaded, because to train it takes minutes.
@@ -102,7 +101,8 @@ fn ch05_vdm_full() {
 #[cfg(feature = "ndarray")]
 #[test]
 fn ch05_vdm_on_ndarray() {
-    check("ch05_vdm", &["--device", "ndarray"]);
+    let ndarray = ["--device", "ndarray"];
+    compare("ch05_vdm", "ch05_vdm", &Finished::run("ch05_ndarray", "ch05_vdm", &ndarray));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn ch10_bits_back_full() {
 
 #[test]
 fn ch11_flow_matching() {
-    check("ch11_flow_matching", &[]);
+    compare("ch11_flow_matching", "ch11_flow_matching", chapter_11());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! but their own end removes them.
 //!
 //! The runs here have one thread. The undisturbed ones, with which they are compared, have
-//! two.
+//! two, or as many as the machine.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use std::{
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::program::{STEPS_3, STEPS_5, chapter_3, chapter_5, programs, run};
+use super::program::{STEPS_3, chapter_3, chapter_5, programs, run};
 
 const CHAPTER: &str = "ch05_vdm";
 /// More steps than any test waits for.
@@ -76,15 +76,14 @@ fn last_line(output: &Output) -> String {
 
 /// The arguments that go on with the run in `out`, or begin it where it has no checkpoint
 /// yet.
-fn arguments<'a>(steps: &'a str, out: &'a str) -> [&'a str; 6] {
-    [
-        "--threads",
-        "1",
-        "--steps",
-        steps,
-        if checkpoints(out).is_empty() { "--out" } else { "--resume" },
-        out,
-    ]
+fn arguments<'a>(out: &'a str) -> [&'a str; 4] {
+    let folder = if checkpoints(out).is_empty() { "--out" } else { "--resume" };
+    ["--threads", "1", folder, out]
+}
+
+/// The same for a run of so many steps.
+fn of_steps<'a>(steps: &'a str, out: &'a str) -> Vec<&'a str> {
+    [&["--steps", steps][..], &arguments(out)].concat()
 }
 
 #[test]
@@ -93,8 +92,9 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
     let out = folder.path().join("killed").to_string_lossy().into_owned();
     let mut rng = ChaCha8Rng::seed_from_u64(20);
     for _ in 0..20 {
-        let mut child = start(&arguments(STEPS_5, &out));
-        sleep(Duration::from_millis(rng.random_range(50..1200)));
+        let mut child = start(&arguments(&out));
+        // Nearly always in its training, which takes seconds.
+        sleep(Duration::from_millis(rng.random_range(50..600)));
         // SIGKILL: nothing in the program can prepare for it. It may also have ended by
         // itself.
         child.kill().expect("the chapter can be killed");
@@ -102,7 +102,7 @@ fn a_run_that_is_killed_twenty_times_ends_with_the_same_report() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!stderr.contains("error"), "{stderr}");
     }
-    let output = run(CHAPTER, &arguments(STEPS_5, &out));
+    let output = run(CHAPTER, &arguments(&out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_5().report);
     assert!(
@@ -119,7 +119,7 @@ fn control_c_writes_a_checkpoint_and_says_how_to_go_on() {
     // Twice, once from the beginning and once from there on.
     let mut before = 0;
     for _ in 0..2 {
-        let mut child = start(&arguments(MANY, &out));
+        let mut child = start(&of_steps(MANY, &out));
         // It is training as soon as there is a new checkpoint.
         let seen = checkpoints(&out);
         wait_until(&mut child, || checkpoints(&out) != seen);
@@ -196,7 +196,7 @@ fn figures_of_the_training_survive_an_interruption() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("interrupted").to_string_lossy().into_owned();
     let mut command = Command::new(programs().join("ch03_vae"));
-    command.args(arguments(STEPS_3, &out)).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(of_steps(STEPS_3, &out)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().expect("the chapter can be started");
     // The second model was in training for a while, so both have observed something.
     let observed = |name: &String| {
@@ -207,7 +207,7 @@ fn figures_of_the_training_survive_an_interruption() {
     };
     wait_until(&mut child, || checkpoints(&out).iter().any(observed));
     assert_eq!(interrupt(child).status.code(), Some(130));
-    let output = run("ch03_vae", &arguments(STEPS_3, &out));
+    let output = run("ch03_vae", &of_steps(STEPS_3, &out));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), chapter_3().report);
     assert!(

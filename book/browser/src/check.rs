@@ -84,6 +84,9 @@ pub fn check(options: &Options) -> Result<bool> {
     visits.reader.report.add(others.reader.report);
     visits.drawn.extend(others.drawn);
     visits.targets(&options.site);
+    if let Some(page) = screens.first() {
+        visits.motion(page)?;
+    }
     visits.search()?;
     if !print.is_empty() {
         visits.paper()?;
@@ -197,6 +200,23 @@ impl Visits {
                 self.reader.report.fault(name, "every view", message);
             }
         }
+    }
+
+    /// For a reader who wants no motion, nothing moves but at once.
+    fn motion(&mut self, page: &str) -> Result<()> {
+        let view = View::ALL[0];
+        let window = self.reader.window(view)?;
+        self.reader.still(&window.session, view)?;
+        self.reader.open(&window.session, page)?;
+        let moves = self.reader.chromium.evaluate(&window.session, reader::MOTION)?;
+        let moves: Vec<String> = serde_json::from_value(moves).unwrap_or_default();
+        for what in moves {
+            let message = format!(
+                "{what} moves, although the reader's system asks for no motion; look at prefers-reduced-motion in theme/pages.css and theme/pages.js"
+            );
+            self.reader.report.fault(page, "reduced motion", message);
+        }
+        self.reader.close(&window)
     }
 
     /// Search finds the first numbered equation of every page on its page.

@@ -4,9 +4,12 @@
 //! `book/lab/operated.json` lists what is done; `cargo run -p book-lab --example native_labs` says, in a file,
 //! what should be heard.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::thread::sleep;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -41,8 +44,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LONGEST: Duration = Duration::from_secs(900);
 /// A drag answers within this many milliseconds, at the 95th percentile.
 const PROMPT: f64 = 50.0;
-/// A slow drag is made again, this often in all.
+/// A slow drag is made again by a browser that has the machine for itself, this often.
 const DRAGS: usize = 3;
+/// Browsers at work at the same time: each keeps about one processor busy.
+const BROWSERS: usize = 2;
+/// The two views in which a lab is operated: together light and dark, wide and narrow, by
+/// keyboard, which light views use, and by pointer. One lab gets the first two, the next
+/// the others.
+const PAIRS: [[View; 2]; 2] = [
+    [View { dark: false, width: 1280 }, View { dark: true, width: 390 }],
+    [View { dark: true, width: 1280 }, View { dark: false, width: 390 }],
+];
+/// A page is asked again after this.
+const MOMENT: Duration = Duration::from_millis(30);
+/// What is said for so long is what the lab has to say.
+const SETTLED: Duration = Duration::from_secs(3);
+/// How long a button that plays is watched, and how often.
+const WATCHED: [u32; 2] = [12, 50];
 /// What the lab itself, its worker and its drawing, may take of a late answer, in
 /// milliseconds at the median. The rest is the browser's, and on a slower machine, or a
 /// busy one, there is more of it.
@@ -86,36 +104,89 @@ pub fn check(options: &Options) -> Result<bool> {
     }
     let axe = options.axe.as_ref().map(fs::read_to_string).transpose()?;
     let port = book_server::serve(0, options.site.clone(), options.prefix.clone())?;
-    let reader = Reader {
-        chromium: Chromium::start()?,
-        base: format!("http://127.0.0.1:{port}{}", options.prefix),
-        axe,
-        report: Report::default(),
+    let browser = || -> Result<Operator> {
+        let reader = Reader {
+            chromium: Chromium::start()?,
+            base: format!("http://127.0.0.1:{port}{}", options.prefix),
+            axe: axe.clone(),
+            report: Report::default(),
+        };
+        Ok(Operator { reader })
     };
-    let mut labs = Operator { reader };
+    let tasks = Mutex::new(tasks(options, &operated, &native));
+    let slow = Mutex::new(Vec::new());
+    let work = || -> Result<Report> {
+        let mut labs = browser()?;
+        loop {
+            let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(task) = task else { return Ok(labs.reader.report) };
+            let drag = labs.timed(&task)?;
+            slow.lock().unwrap_or_else(PoisonError::into_inner).extend(drag);
+        }
+    };
+    let reports = thread::scope(|scope| {
+        let browsers: Vec<_> = (0..BROWSERS).map(|_| scope.spawn(work)).collect();
+        browsers.into_iter().map(|browser| browser.join()).collect::<Vec<_>>()
+    });
+    let mut report = Report::default();
+    for found in reports {
+        match found {
+            Ok(found) => report.add(found?),
+            Err(_) => bail!("a browser's work ended in a panic"),
+        }
+    }
+    let slow = slow.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !slow.is_empty() {
+        let mut labs = browser()?;
+        for slow in slow {
+            labs.drag_alone(slow)?;
+        }
+        report.add(labs.reader.report);
+    }
+    Ok(report.print("labs, light and dark, 1280 and 390 px", begun.elapsed()))
+}
+
+/// Something that a browser does in a window of its own.
+#[derive(Clone, Copy)]
+enum Task<'a> {
+    /// Operates a lab in a view.
+    Lab { lab: &'a Value, native: &'a Value, view: View },
+    /// Runs a chapter's program.
+    Program(&'a str),
+    /// Breaks the labs.
+    Broken,
+}
+
+/// What is to be done, the longest first: the browsers take one after the other.
+fn tasks<'a>(
+    options: &'a Options,
+    operated: &'a Value,
+    native: &'a Value,
+) -> VecDeque<Task<'a>> {
     let wanted = |name: &str| {
         options.labs.is_empty() || options.labs.iter().any(|wanted| wanted == name)
     };
-    for view in View::ALL {
-        let window = labs.reader.window(view)?;
-        for (lab, native) in array(&operated).zip(array(&native)) {
-            if wanted(text(&lab["lab"])) {
-                labs.lab(&window, lab, native)?;
-            }
-        }
-        labs.reader.close(&window)?;
-    }
-    let window = labs.reader.window(View::ALL[0])?;
+    let mut tasks = VecDeque::new();
     if wanted("programs") {
-        for program in &options.programs {
-            labs.program(&window, program)?;
-        }
+        // The later chapters' take longer.
+        tasks.extend(options.programs.iter().rev().map(|name| Task::Program(name)));
+    }
+    let labs = array(operated).zip(array(native)).enumerate();
+    for (i, (lab, native)) in labs.filter(|(_, (lab, _))| wanted(text(&lab["lab"]))) {
+        let views = PAIRS[i % PAIRS.len()];
+        tasks.extend(views.map(|view| Task::Lab { lab, native, view }));
     }
     if wanted("broken") {
-        labs.broken(&window)?;
+        tasks.push_back(Task::Broken);
     }
-    labs.reader.close(&window)?;
-    Ok(labs.reader.report.print("labs, light and dark, 1280 and 390 px", begun.elapsed()))
+    tasks
+}
+
+/// A drag whose answers were late.
+struct Slow<'a> {
+    lab: &'a Value,
+    view: View,
+    answers: Answers,
 }
 
 fn array(value: &Value) -> impl Iterator<Item = &Value> {
@@ -131,8 +202,39 @@ struct Operator {
 }
 
 impl Operator {
+    /// Does what is to be done and prints how long it took; gives a drag that was slow.
+    fn timed<'a>(&mut self, task: &Task<'a>) -> Result<Option<Slow<'a>>> {
+        let begun = Instant::now();
+        let view = match task {
+            Task::Lab { view, .. } => *view,
+            Task::Program(_) | Task::Broken => View::ALL[0],
+        };
+        let window = self.reader.window(view)?;
+        let (name, slow) = match task {
+            Task::Lab { lab, native, .. } => {
+                (text(&lab["lab"]), self.lab(&window, lab, native)?)
+            }
+            Task::Program(program) => {
+                self.program(&window, program)?;
+                (*program, None)
+            }
+            Task::Broken => {
+                self.broken(&window)?;
+                ("broken", None)
+            }
+        };
+        self.reader.close(&window)?;
+        println!("{name:18} {:13} {:.1} s", view.name(), begun.elapsed().as_secs_f64());
+        Ok(slow)
+    }
+
     /// One lab of one page in one view.
-    fn lab(&mut self, window: &Window, lab: &Value, native: &Value) -> Result<()> {
+    fn lab<'a>(
+        &mut self,
+        window: &Window,
+        lab: &'a Value,
+        native: &Value,
+    ) -> Result<Option<Slow<'a>>> {
         let (name, page, seen) =
             (text(&lab["lab"]), text(&lab["page"]), window.view.name());
         let session = &window.session;
@@ -157,7 +259,7 @@ impl Operator {
                 &mut self.reader,
                 format!("does not begin ({error:#}); look at the console"),
             );
-            return Ok(());
+            return Ok(None);
         }
         for (step, expected) in array(&lab["steps"]).zip(array(&native["says"])) {
             self.evaluate(session, "spoken.textContent = ''; 0")?;
@@ -165,14 +267,19 @@ impl Operator {
             let expected_sentence = text(&expected["says"]);
             // Long work says how far it is; the last sentence counts.
             let until = Instant::now() + PATIENCE;
-            let mut heard = String::new();
+            let (mut heard, mut since) = (String::new(), Instant::now());
             while Instant::now() < until && !agrees(expected_sentence, &heard) {
-                match self.hear(session) {
-                    Ok(sentence) if sentence == heard && !working(&heard) => break,
-                    Ok(sentence) => heard = sentence,
-                    Err(error) => heard = format!("nothing ({error:#})"),
+                let now = match self.hear(session) {
+                    Ok(sentence) => sentence,
+                    Err(error) => format!("nothing ({error:#})"),
+                };
+                if now != heard {
+                    (heard, since) = (now, Instant::now());
+                } else if since.elapsed() > SETTLED && !working(&heard) {
+                    break;
+                } else {
+                    sleep(MOMENT);
                 }
-                sleep(Duration::from_millis(400));
             }
             if !agrees(expected_sentence, &heard) {
                 let expected = expected_sentence;
@@ -208,77 +315,114 @@ impl Operator {
                 None => String::new(),
             }
         );
-        if !lab["drag"].is_null() {
-            let late = self.drags(session, text(&lab["drag"]))?;
-            if late {
-                let message = format!(
-                    "answers a drag later than {PROMPT} ms; ask for less while the hand moves"
-                );
+        if let Some([button, slider]) = lab["plays"].as_array().map(Vec::as_slice) {
+            for message in self.plays(window, button, slider)? {
                 fault(&mut self.reader, message);
             }
         }
+        // Once for each lab.
+        let dragged = !lab["drag"].is_null() && !window.view.dark;
+        let answers = if dragged { self.drag(session, text(&lab["drag"]))? } else { None };
         let facts = self.evaluate(session, &reader::probe(window.view.width, false))?;
         self.reader.layout(page, &seen, &facts);
-        self.reader.finish(session, page, &seen)?;
-        Ok(())
+        self.reader.finish(
+            session,
+            page,
+            &seen,
+            &format!("section.lab[data-lab=\"{name}\"]"),
+        )?;
+        let Some(answers) = answers else { return Ok(None) };
+        if answers.late > PROMPT {
+            return Ok(Some(Slow { lab, view: window.view, answers }));
+        }
+        println!("{name:18} {seen:13} {answers}");
+        Ok(None)
     }
 
-    /// Drags a slider to and fro, prints how long the answers take, and of which parts;
-    /// whether they are late.
-    fn drags(&mut self, session: &str, slider: &str) -> Result<bool> {
-        let (mut prompt, mut best) = (f64::INFINITY, String::new());
-        let mut own = f64::INFINITY;
+    /// A button that moves a slider does so step by step, and at once for a reader who wants
+    /// no motion. What is wrong with that.
+    fn plays(
+        &mut self,
+        window: &Window,
+        button: &Value,
+        slider: &Value,
+    ) -> Result<Vec<String>> {
+        let [times, between] = WATCHED;
+        let watch = format!(
+            "(async () => {{
+                 const [button, slider] = [named({button}), named({slider})];
+                 const values = new Set([slider.value]);
+                 button.click();
+                 for (let i = 0; i < {times}; i += 1) {{
+                     values.add(slider.value);
+                     await new Promise((done) => setTimeout(done, {between}));
+                 }}
+                 if (button.textContent === 'Stop') button.click();
+                 return values.size;
+             }})()"
+        );
+        let mut faults = Vec::new();
+        let moved = self.evaluate(&window.session, &watch)?.as_u64();
+        if moved.is_none_or(|values| values <= 2) {
+            faults.push(format!("does not move {slider} step by step on {button}"));
+        }
+        self.evaluate(
+            &window.session,
+            &format!("{{ const slider = named({slider}); slider.value = (+slider.min + +slider.max) / 2; }} 0"),
+        )?;
+        self.reader.still(&window.session, window.view)?;
+        let moved = self.evaluate(&window.session, &watch)?.as_u64();
+        if moved != Some(2) {
+            faults.push(format!(
+                "moves {slider} through {} values on {button} although the reader wants no motion; go to its end at once",
+                moved.unwrap_or(0)
+            ));
+        }
+        self.reader.show_as(&window.session, window.view, "screen")?;
+        Ok(faults)
+    }
+
+    /// Makes a slow drag again, with the machine for itself, prints how long the answers
+    /// take, and finds fault with it if they are still late.
+    fn drag_alone(&mut self, slow: Slow) -> Result<()> {
+        let Slow { lab, view, mut answers } = slow;
+        let (name, page) = (text(&lab["lab"]), text(&lab["page"]));
+        let window = self.reader.window(view)?;
+        self.find(&window.session, page, name)?;
+        self.press(&window, "lab.querySelector('button')")?;
+        self.hear(&window.session)?;
         for _ in 0..DRAGS {
-            self.evaluate(session, "lab.timings = []; 0")?;
-            let before = self.reader.work()?.values().sum::<f64>();
-            self.drag(session, &format!("named({})", json!(slider)))?;
-            let after = self.reader.work()?.values().sum::<f64>();
-            let timings = self.evaluate(session, "lab.timings")?;
-            let sorted = |part: &str| {
-                let times = array(&timings).filter_map(|answer| answer[part].as_f64());
-                let mut times: Vec<f64> = times.collect();
-                times.sort_by(f64::total_cmp);
-                times
-            };
-            let total = sorted("total");
-            let Some(&late) = total.get(total.len() * 95 / 100) else { continue };
-            let work = (after - before) / total.len() as f64;
-            let middle = |part: &str| {
-                let times = sorted(part);
-                times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-            };
-            own = own.min(middle("worker") + middle("drawing"));
-            if late < prompt {
-                prompt = late;
-                best = format!(
-                    "{} answers, half within {:.0} ms ({:.0} waiting, {:.1} in the worker, {:.1} on the way, {:.1} drawing), 95 % within {late:.0} ms; {work:.0} ms of processor time each",
-                    total.len(),
-                    middle("total"),
-                    middle("waited"),
-                    middle("worker"),
-                    middle("way"),
-                    middle("drawing"),
-                );
+            if let Some(again) = self.drag(&window.session, text(&lab["drag"]))? {
+                answers = answers.better(again);
             }
-            if prompt <= PROMPT {
+            if answers.late <= PROMPT {
                 break;
             }
         }
-        let late = prompt > PROMPT;
-        let verdict = match (late, own > OWN) {
-            (false, _) => "in time",
-            (true, true) => "late",
-            (true, false) => "late, by the browser's work",
-        };
-        println!(
-            "{:18} drag of \"{slider}\": {best}; the limit is {PROMPT} ms: {verdict}",
-            ""
-        );
-        Ok(late && own > OWN)
+        self.reader.close(&window)?;
+        let seen = view.name();
+        println!("{name:18} {seen:13} {answers}");
+        if answers.late > PROMPT && answers.own > OWN {
+            let message = format!(
+                "the lab {name} answers a drag later than {PROMPT} ms; ask for less while the hand moves"
+            );
+            self.reader.report.fault(page, &seen, message);
+        }
+        Ok(())
+    }
+
+    /// Drags a slider to and fro, and measures the answers.
+    fn drag(&mut self, session: &str, slider: &str) -> Result<Option<Answers>> {
+        self.evaluate(session, "lab.timings = []; 0")?;
+        let before = self.reader.work()?.values().sum::<f64>();
+        self.hold(session, &format!("named({})", json!(slider)))?;
+        let after = self.reader.work()?.values().sum::<f64>();
+        let timings = self.evaluate(session, "lab.timings")?;
+        Ok(Answers::of(slider, &timings, after - before))
     }
 
     /// Holds a slider and moves it from its left end to its right and back.
-    fn drag(&mut self, session: &str, slider: &str) -> Result<()> {
+    fn hold(&mut self, session: &str, slider: &str) -> Result<()> {
         let place = self.evaluate(
             session,
             &format!(
@@ -340,7 +484,7 @@ impl Operator {
             );
             self.reader.report.fault(&page, &window.view.name(), message);
         }
-        self.reader.finish(session, &page, &window.view.name())
+        self.reader.finish(session, &page, &window.view.name(), "section.lab")
     }
 
     /// A browser without WebAssembly, a module that is damaged on the way, one that traps
@@ -419,7 +563,7 @@ impl Operator {
                     self.reader.report.fault(page, &window.view.name(), message);
                 }
             }
-            self.reader.finish(session, page, &window.view.name())?;
+            self.reader.finish(session, page, &window.view.name(), "section.lab")?;
         }
         Ok(())
     }
@@ -436,7 +580,7 @@ impl Operator {
             if !text(&says).is_empty() {
                 return Ok(text(&says).to_owned());
             }
-            sleep(Duration::from_millis(50));
+            sleep(MOMENT);
         }
         let seen = self.evaluate(session, "lab.querySelector('.lab-says').textContent")?;
         bail!("nothing is spoken; what is seen is \"{}\"", text(&seen))
@@ -517,6 +661,76 @@ impl Operator {
             self.reader.chromium.call(Some(session), "Input.dispatchMouseEvent", event)?;
         }
         Ok(())
+    }
+}
+
+/// How long the answers to a drag took.
+struct Answers {
+    slider: String,
+    count: usize,
+    /// Milliseconds within which 95 of 100 answers came.
+    late: f64,
+    /// Milliseconds of the lab's own work, the worker's and the drawing's, at the median.
+    own: f64,
+    /// The same of all parts, and the processor time of an answer.
+    total: f64,
+    waited: f64,
+    worker: f64,
+    way: f64,
+    drawing: f64,
+    work: f64,
+}
+
+impl Answers {
+    /// What the page has measured, in so many milliseconds of processor time.
+    fn of(slider: &str, timings: &Value, work: f64) -> Option<Self> {
+        let sorted = |part: &str| {
+            let times = array(timings).filter_map(|answer| answer[part].as_f64());
+            let mut times: Vec<f64> = times.collect();
+            times.sort_by(f64::total_cmp);
+            times
+        };
+        let middle = |part: &str| {
+            let times = sorted(part);
+            times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+        };
+        let total = sorted("total");
+        let [worker, drawing] = ["worker", "drawing"].map(middle);
+        Some(Self {
+            slider: slider.into(),
+            count: total.len(),
+            late: *total.get(total.len() * 95 / 100)?,
+            own: worker + drawing,
+            total: middle("total"),
+            waited: middle("waited"),
+            worker,
+            way: middle("way"),
+            drawing,
+            work: work / total.len() as f64,
+        })
+    }
+
+    /// The better of two tries.
+    fn better(self, other: Self) -> Self {
+        let own = self.own.min(other.own);
+        let best = if other.late < self.late { other } else { self };
+        Self { own, ..best }
+    }
+}
+
+impl fmt::Display for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match (self.late > PROMPT, self.own > OWN) {
+            (false, _) => "in time",
+            (true, true) => "late",
+            (true, false) => "late, by the browser's work",
+        };
+        let Self { slider, count, late, total, waited, worker, way, drawing, work, .. } =
+            self;
+        write!(
+            f,
+            "drag of \"{slider}\": {count} answers, half within {total:.0} ms ({waited:.0} waiting, {worker:.1} in the worker, {way:.1} on the way, {drawing:.1} drawing), 95 % within {late:.0} ms; {work:.0} ms of processor time each; the limit is {PROMPT} ms: {verdict}"
+        )
     }
 }
 

@@ -75,6 +75,33 @@ pub const PRINTING: &str = "(async () => {
 const PROBE: &str = include_str!("probe.js");
 const PREVIEWS: &str = include_str!("previews.js");
 
+/// What is still on its way three frames after somebody opens or closes the table of
+/// contents, or asks for the top of the page.
+pub const MOTION: &str = "(async () => {
+    const frames = async () => {
+        for (let count = 0; count < 3; count += 1) {
+            await new Promise((done) => requestAnimationFrame(done));
+        }
+    };
+    const moves = [];
+    await frames();
+    for (const turn of ['first', 'second']) {
+        document.getElementById('mdbook-sidebar-toggle').click();
+        await frames();
+        if (document.getAnimations().length > 0) {
+            moves.push(`the table of contents, at the ${turn} click,`);
+        }
+    }
+    const page = document.scrollingElement;
+    page.scrollTop = page.scrollHeight;
+    await frames();
+    document.querySelector('.menu-title').click();
+    await frames();
+    if (page.scrollTop > 0) {
+        moves.push('the page, on its way to the top,');
+    }
+    return moves;
+})()";
 /// The addresses that mdBook's search lists, once it has looked.
 pub const SEARCH_RESULTS: &str = "(async () => {
     for (let wait = 0; wait < 100; wait += 1) {
@@ -162,7 +189,28 @@ impl Reader {
         let phone = view.width < 600;
         let size = json!({ "width": view.width, "height": 844, "deviceScaleFactor": 1, "mobile": phone });
         self.chromium.call(Some(session), "Emulation.setDeviceMetricsOverride", size)?;
-        let features = json!([{ "name": "prefers-color-scheme", "value": view.scheme() }]);
+        self.media(session, view, media, "no-preference")
+    }
+
+    /// Shows what follows to a reader who wants no motion.
+    ///
+    /// # Errors
+    /// Where Chromium refuses.
+    pub fn still(&mut self, session: &str, view: View) -> Result<()> {
+        self.media(session, view, "screen", "reduce")
+    }
+
+    fn media(
+        &mut self,
+        session: &str,
+        view: View,
+        media: &str,
+        motion: &str,
+    ) -> Result<()> {
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": view.scheme() },
+            { "name": "prefers-reduced-motion", "value": motion },
+        ]);
         let media = json!({ "media": media, "features": features });
         self.chromium.call(Some(session), "Emulation.setEmulatedMedia", media)?;
         Ok(())
@@ -245,7 +293,7 @@ impl Reader {
             {
                 self.report.fault(name, &seen, message);
             }
-            rules = self.axe(session, name, &seen)?;
+            rules = self.axe(session, name, &seen, "document")?;
         }
         self.incidents(session, name, &seen, kind);
         Ok(Drawn {
@@ -258,12 +306,18 @@ impl Reader {
         })
     }
 
-    /// axe-core's findings and what happened, on a page that was operated.
+    /// axe-core's findings in `part`, and what happened, on a page that was operated.
     ///
     /// # Errors
     /// Where Chromium refuses.
-    pub fn finish(&mut self, session: &str, name: &str, seen: &str) -> Result<()> {
-        self.axe(session, name, seen)?;
+    pub fn finish(
+        &mut self,
+        session: &str,
+        name: &str,
+        seen: &str,
+        part: &str,
+    ) -> Result<()> {
+        self.axe(session, name, seen, &format!("document.querySelector('{part}')"))?;
         self.incidents(session, name, seen, Kind::Page);
         Ok(())
     }
@@ -318,8 +372,8 @@ impl Reader {
         }
     }
 
-    /// axe-core's serious findings; returns how many rules the page keeps.
-    fn axe(&mut self, session: &str, name: &str, seen: &str) -> Result<usize> {
+    /// axe-core's serious findings in a part of the page; returns how many rules the page keeps.
+    fn axe(&mut self, session: &str, name: &str, seen: &str, part: &str) -> Result<usize> {
         let Some(axe) = self.axe.as_deref() else {
             return Ok(0);
         };
@@ -332,13 +386,13 @@ impl Reader {
         self.chromium.evaluate(session, plain)?;
         let found = self.chromium.evaluate(
             session,
-            "axe.run(document, { resultTypes: ['violations'] }).then((result) => ({
+            &format!("axe.run({part}, {{ resultTypes: ['violations'] }}).then((result) => ({{
                 rules: result.passes.length,
                 bad: result.violations
                     .filter((rule) => ['serious', 'critical'].includes(rule.impact))
-                    .map((rule) => `axe-core, ${rule.id}: ${rule.help}; ${rule.nodes.length} in all, first `
-                        + `${rule.nodes[0].target.join(' ')} (${rule.helpUrl.split('?')[0]})`),
-            }))",
+                    .map((rule) => `axe-core, ${{rule.id}}: ${{rule.help}}; ${{rule.nodes.length}} in all, first `
+                        + `${{rule.nodes[0].target.join(' ')}} (${{rule.helpUrl.split('?')[0]}})`),
+            }}))"),
         )?;
         for message in words(&found["bad"]) {
             self.report.fault(name, seen, message);

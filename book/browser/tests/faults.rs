@@ -94,7 +94,7 @@ fn an_undamaged_page_has_no_fault() {
 
 #[test]
 fn every_fault_that_a_page_can_show_is_found() {
-    let faults: [(&str, &[(&str, &str)]); 23] = [
+    let faults: [(&str, &[(&str, &str)]); 24] = [
         ("<script>console.error('oh no')</script>", &[(EVERY, "the console says: oh no")]),
         (
             "<script>throw new Error('broken')</script>",
@@ -179,6 +179,13 @@ fn every_fault_that_a_page_can_show_is_found() {
         (
             "<style>html { background: white !important }</style>",
             &[("[dark 1280 px, dark 390 px]", "sees the other theme")],
+        ),
+        (
+            "<style>.sidebar, .page-wrapper { transition-duration: 0.3s !important }</style>",
+            &[
+                ("[reduced motion]", "the table of contents, at the first click, moves"),
+                ("[reduced motion]", "the table of contents, at the second click, moves"),
+            ],
         ),
         (
             "<script>(() => { let x = 1; for (const _ of [1, 2]) for (let i = 0; i < 1e9; i += 1) x = Math.imul(x, 31) + i | 0; while (performance.now() < 2100); })()</script>",

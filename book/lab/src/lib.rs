@@ -13,6 +13,10 @@
 // Two chapters share a file.
 #![allow(clippy::duplicate_mod)]
 
+// A page has one thread.
+#[cfg(target_family = "wasm")]
+extern crate book_lab_rayon as rayon;
+
 #[path = "../../../tests/chapters/agreement.rs"]
 #[allow(dead_code)]
 mod agreement;

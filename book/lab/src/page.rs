@@ -2,7 +2,10 @@
 
 use std::cell::RefCell;
 
-use elbo_to_diffusion::progress::{self, Listener};
+use elbo_to_diffusion::{
+    data::digits,
+    progress::{self, Listener},
+};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -30,6 +33,12 @@ pub fn start() {
         hears(&json!({"panic": sentence}).to_string());
     }));
     progress::listen(|what| Box::new(Progress(what.into())));
+}
+
+/// Gives labs and programs the digits, the file beside the module.
+#[wasm_bindgen]
+pub fn give_digits(contents: Vec<u8>) {
+    digits::give(contents);
 }
 
 /// Gives a lab the contents of a file, such as weights.

@@ -23,21 +23,42 @@ export function shape(name, attributes = {}, ...children) {
     return made;
 }
 
+// The theme's colours, by the names of the figures' palette.
+function colours(...names) {
+    const style = getComputedStyle(document.documentElement);
+    return names.map((name) => style.getPropertyValue(`--fig-${name}`).trim());
+}
+
+// One picture: a canvas with a pixel for each value, which the browser enlarges. An element for each pixel would cost a drag most of
+// its time.
+function paint(canvas, values) {
+    const [paper, ink, missing] = colours("paper", "ink", "1");
+    const brush = canvas.getContext("2d");
+    brush.globalAlpha = 1;
+    brush.fillStyle = paper;
+    brush.fillRect(0, 0, canvas.width, canvas.height);
+    values.forEach((value, i) => {
+        brush.fillStyle = value === null ? missing : ink;
+        brush.globalAlpha = value === null ? 0.35 : Math.min(1, Math.max(0, (value + 1) / 2));
+        brush.fillRect(i % canvas.width, Math.floor(i / canvas.width), 1, 1);
+    });
+}
+
 // Square grey pictures side by side, each with its name; values from -1, paper, to 1, ink, or null for a pixel that is not there.
 export function pictures(box) {
     let shown = [];
+    // Another theme has other colours.
+    new MutationObserver(() => shown.forEach(({ canvas, values }) => paint(canvas, values)))
+        .observe(document.documentElement, { attributeFilter: ["class"] });
     return (wanted) => {
         if (shown.length !== wanted.length) {
             box.replaceChildren();
             shown = wanted.map(({ values }) => {
                 const side = Math.round(Math.sqrt(values.length));
-                const pixels = values.map((_, i) =>
-                    shape("rect", { x: i % side, y: Math.floor(i / side), width: 1.02, height: 1.02, fill: "var(--fig-ink)" }));
-                const svg = shape("svg", { viewBox: `0 0 ${side} ${side}`, "shape-rendering": "crispEdges", "aria-hidden": "true" },
-                    shape("rect", { width: side, height: side, fill: "var(--fig-paper)" }), ...pixels);
+                const canvas = element("canvas", { width: side, height: side, "aria-hidden": "true" });
                 const name = element("span");
-                box.append(element("div", { class: "lab-picture" }, svg, name));
-                return { pixels, name, values: [] };
+                box.append(element("div", { class: "lab-picture" }, canvas, name));
+                return { canvas, name, values };
             });
         }
         wanted.forEach(({ values, name }, k) => {
@@ -45,19 +66,8 @@ export function pictures(box) {
             if (picture.name.textContent !== name) {
                 picture.name.textContent = name;
             }
-            // Only what has changed is touched.
-            values.forEach((value, i) => {
-                const before = picture.values[i];
-                if (value === before) {
-                    return;
-                }
-                if ((value === null) !== (before === null)) {
-                    picture.pixels[i].setAttribute("fill", value === null ? "var(--fig-1)" : "var(--fig-ink)");
-                }
-                picture.pixels[i].setAttribute("fill-opacity",
-                    value === null ? "0.35" : Math.min(1, Math.max(0, (value + 1) / 2)).toFixed(3));
-            });
             picture.values = values;
+            paint(picture.canvas, values);
         });
     };
 }
@@ -69,13 +79,18 @@ const BOTTOM = 34;
 const STYLES = {
     line: { fill: "none", "stroke-width": 2 },
     dashed: { fill: "none", "stroke-width": 2, "stroke-dasharray": "6 4" },
-    thin: { fill: "none", "stroke-width": 1, opacity: 0.55 },
+    thin: { fill: "none", "stroke-width": 1.2, opacity: 0.7 },
     dots: { fill: "none", "stroke-width": 7, "stroke-linecap": "round" },
     area: { "stroke-width": 1, "fill-opacity": 0.25 },
 };
 
-// A plot of curves over x in [low, high] and y in [floor, ceiling], with names of the axes and of the curves.
-export function plot(box, { low, high, floor, ceiling, x: xName, y: yName, names = [], styles = [], size: [width, height] = [480, 240] }) {
+// A plot of curves over x in [low, high] and y in [floor, ceiling], with names of the axes and of the curves, which stand at the right
+// end or at the left. Where there is less room than its size, it is drawn smaller, and its letters are not.
+export function plot(box, {
+    low, high, floor, ceiling, x: xName, y: yName, names = [], styles = [], legend = "right", size: [widest, highest] = [480, 240],
+}) {
+    const width = Math.min(widest, Math.max(280, box.clientWidth));
+    const height = Math.min(highest, width);
     const x = (value) => LEFT + ((value - low) / (high - low)) * (width - LEFT - 8);
     const y = (value) => 8 + (1 - (Math.min(ceiling, Math.max(floor, value)) - floor) / (ceiling - floor)) * (height - 8 - BOTTOM);
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, class: "lab-plot", "aria-hidden": "true", style: `max-inline-size:${width / 14}em` });
@@ -93,7 +108,7 @@ export function plot(box, { low, high, floor, ceiling, x: xName, y: yName, names
     for (const value of [floor, ceiling]) {
         svg.append(text(+value.toFixed(2), { x: LEFT - 5, y: y(value) + (value === ceiling ? 10 : 0), "text-anchor": "end" }));
     }
-    svg.append(text(xName, { x: (LEFT + width) / 2, y: height - 3, "text-anchor": "middle" }));
+    svg.append(text(xName, { x: (width < widest ? 0 : LEFT / 2) + width / 2, y: height - 3, "text-anchor": "middle" }));
     const middle = (height - BOTTOM) / 2;
     svg.append(text(yName, { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }));
     const behind = shape("g");
@@ -104,7 +119,8 @@ export function plot(box, { low, high, floor, ceiling, x: xName, y: yName, names
         const colour = `var(--fig-${i + 1})`;
         const line = shape("path", { stroke: colour, ...(style === "area" ? { fill: colour } : {}), ...STYLES[style] });
         if (name) {
-            svg.append(text(name, { x: width - 12, y: 22 + 17 * named, "text-anchor": "end", fill: colour }));
+            const place = legend === "left" ? { x: LEFT + 10, "text-anchor": "start" } : { x: width - 12, "text-anchor": "end" };
+            svg.append(text(name, { ...place, y: 22 + 17 * named, fill: colour }));
             named += 1;
         }
         svg.append(line);

@@ -170,4 +170,4 @@ export function player(f, slider, text, ask, { end = () => slider.max, by = 1, e
     return stop;
 }
 
-export const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

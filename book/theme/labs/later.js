@@ -64,7 +64,7 @@ export async function flow(lab, engine) {
     const calls = f.slider("Calls of the denoiser", { min: 1, max: 100, value: 10 }, () => ask());
     const chart = plot(box, {
         low: -8, high: 5, floor: -2.8, ceiling: 2.8, x: "gamma: data on the left, noise on the right", y: "z",
-        names: ["the exact flow", "the solver", ""], styles: ["thin", "line", "dots"], size: [480, 320],
+        names: ["the exact flow", "the solver", "ends of the exact flow"], styles: ["thin", "line", "dots"], size: [480, 320],
     });
     await ask();
 }
@@ -100,7 +100,7 @@ export async function bitsBack(lab, engine) {
     player(f, at, "Code the message", ask);
     const chart = plot(box, {
         low: 0, high: 120, floor: -10, ceiling: 90, x: "moves: pop z, push x, push z", y: "bits, against at first",
-        names: ["the stack", "-ELBO", ""], styles: ["line", "dashed", "dots"],
+        names: ["the stack", "-ELBO", "now"], styles: ["line", "dashed", "dots"], legend: "left",
     });
     await ask();
 }
@@ -119,8 +119,8 @@ export async function paths(lab, engine) {
     const steps = f.slider("Steps of Euler", { min: 1, max: 40, value: 2 }, () => ask());
     const seed = f.number("Seed", { min: 0, max: 1000000, value: 0 }, () => ask());
     const square = { low: -3, high: 3, floor: -3, ceiling: 3, x: "", y: "", size: [340, 330] };
-    const lines = plot(left, { ...square, names: ["noise to data", ""], styles: ["thin", "dots"] });
-    const ways = plot(right, { ...square, names: ["their flow", "Euler", ""], styles: ["thin", "thin", "dots"] });
+    const lines = plot(left, { ...square, names: ["from noise to data", "data"], styles: ["thin", "dots"] });
+    const ways = plot(right, { ...square, names: ["their flow", "Euler", "where Euler ends"], styles: ["thin", "thin", "dots"] });
     await ask();
 }
 
@@ -128,7 +128,9 @@ export async function paths(lab, engine) {
 export async function unmask(lab, engine) {
     await engine.fetch("ch12_masks.safetensors");
     const f = frame(lab, engine, "ch12-unmask");
-    const draw = pictures(f.drawing);
+    const box = element("div", { class: "lab-drawing" });
+    f.drawing.append(box, element("p", {}, "A coloured square is a pixel that is still masked."));
+    const draw = pictures(box);
     const ask = () => f.ask({ steps: 2 ** power.value, order: +order.value, seed: seed.value, at: at.value }, (answer) => draw(answer.pictures));
     const power = f.slider("Steps", { min: 0, max: 6, value: 3, show: (v) => `${2 ** v}` }, (value) => {
         at.max = 2 ** value;

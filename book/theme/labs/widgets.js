@@ -1,6 +1,6 @@
 // The controls of each lab. They ask book/lab and draw what it answers.
 import { draggable, element, pictures, plot } from "./draw.js";
-import { frame, still } from "./frame.js";
+import { frame, player } from "./frame.js";
 import { bitsBack, flow, guidance, paths, unmask, walks } from "./later.js";
 import { plane } from "./plane.js";
 
@@ -21,34 +21,7 @@ async function digit(lab, engine) {
         stop();
         ask();
     });
-    let playing = 0;
-    const stop = () => {
-        clearInterval(playing);
-        playing = 0;
-        walk.textContent = "Walk down to t = 1";
-    };
-    const walk = f.button("Walk down to t = 1", () => {
-        if (playing) {
-            stop();
-            return;
-        }
-        if (still()) {
-            t.value = 1;
-            ask();
-            return;
-        }
-        if (t.value === 1) {
-            t.value = 200;
-        }
-        walk.textContent = "Stop";
-        playing = setInterval(() => {
-            t.value = t.value - 1;
-            ask();
-            if (t.value === 1) {
-                stop();
-            }
-        }, 40);
-    });
+    const stop = player(f, t, "Walk down to t = 1", ask, { end: () => 1, by: -1, every: 40 });
     await ask();
 }
 
@@ -237,7 +210,7 @@ async function schedule(lab, engine) {
     const second = plot(loss, { low: 0, high: 1, floor: 0, ceiling: 8, x: "time t", y: "loss at t (bits/dim)", names: [""] });
     const third = plot(areas, {
         low: -5, high: 8, floor: 0, ceiling: 0.6, x: "log SNR: noise on the left, data on the right", y: "loss per unit of it",
-        names: ["the error: its area is the loss", "T steps: their area is the loss with T latents"], styles: ["line", "area"],
+        names: ["the error: its area is the loss", "T steps: the same with T latents"], styles: ["line", "area"],
     });
     const show = (v) => v.toFixed(1);
     const ends = { min: -8, max: 5, step: 0.1, show };

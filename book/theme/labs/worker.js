@@ -1,12 +1,25 @@
 // The worker: hands requests to the module, and what the module says on the way back to the page.
-import init, { answer, break_for_a_test, give, run } from "./book_lab.js";
+import init, { answer, break_for_a_test, give, give_digits, run } from "./book_lab.js";
 
 let current = 0;
 
 // Called from the module (book/lab/src/page.rs).
 self.labHears = (message) => self.postMessage({ id: current, hears: JSON.parse(message) });
 
-const ready = init({ module_or_path: new URL("./book_lab_bg.wasm", import.meta.url) });
+// The digits come beside the module.
+async function digits() {
+    const response = await fetch(new URL("./digits.bin", import.meta.url));
+    if (!response.ok) {
+        throw new Error(`the digits cannot be loaded (${response.status})`);
+    }
+    return new Uint8Array(await response.arrayBuffer());
+}
+
+const ready = Promise.all([init({ module_or_path: new URL("./book_lab_bg.wasm", import.meta.url) }), digits()])
+    .then(([module, contents]) => {
+        give_digits(contents);
+        return module;
+    });
 
 // Where not even 64 MiB more are to be had, memory was what was missing.
 async function isFull() {
