@@ -123,6 +123,38 @@ fn mnist_schedules_agree() {
     assert!(cosine[2] > 30.0 * linear[2]);
 }
 
+/// What the learning rate and the number of curves changed, on validation images.
+#[test]
+fn mnist_choices_on_validation() {
+    let row = |name: &str| line(MNIST, name);
+    let at = |rate: &str, curves: usize| {
+        row(&format!("learning rate {rate}, {curves} curves"))
+    };
+    assert!(at("2e-3", 8)[0] - at("5e-3", 8)[0] > 0.02);
+    assert!(at("1.2e-2", 8)[0] < at("5e-3", 8)[0]);
+    // Two runs with 8 curves at the slow rate are on record; the second is the longer one.
+    let after = |name: &str| {
+        let longer = MNIST.split_once("after 1500 steps").expect("longer runs").1;
+        line(longer, name)[0]
+    };
+    let saved =
+        after("learning rate 2e-3, 2 curves") - after("learning rate 2e-3, 8 curves");
+    assert!(0.008 < saved && saved < 0.01, "{saved}");
+    assert!((at("5e-3", 16)[0] - at("5e-3", 8)[0]).abs() < at("5e-3", 8)[1]);
+}
+
+/// The recorded bounds with the settings chosen so, against those before.
+#[test]
+fn mnist_tuned() {
+    let less = |new: &str, old: &str| line(MNIST, old)[0] - line(MNIST, new)[0];
+    let validation = less("500 of the validation images", "learned, validation");
+    let all = less("every test image", "learned, all test images");
+    let first = line(MNIST, "learned")[0] - line(MNIST, "first 500 of the test images")[0];
+    for less in [validation, all, first] {
+        assert!((0.03..0.06).contains(&less), "{less}");
+    }
+}
+
 /// The recorded bounds of chapter 7 with convolutions, against those of the dense network
 /// in its report and against independent pixels at 2.396.
 #[test]
