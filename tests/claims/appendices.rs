@@ -127,9 +127,8 @@ fn mnist_schedules_agree() {
 #[test]
 fn mnist_choices_on_validation() {
     let row = |name: &str| line(MNIST, name);
-    let at = |rate: &str, curves: usize| {
-        row(&format!("learning rate {rate}, {curves} curves"))
-    };
+    let at =
+        |rate: &str, curves: usize| row(&format!("learning rate {rate}, {curves} curves"));
     assert!(at("2e-3", 8)[0] - at("5e-3", 8)[0] > 0.02);
     assert!(at("1.2e-2", 8)[0] < at("5e-3", 8)[0]);
     // Two runs with 8 curves at the slow rate are on record; the second is the longer one.
@@ -188,14 +187,17 @@ fn convolutions_help_every_output() {
 /// The medians of the recorded rounds of the reference workload, here over PyTorch and JAX.
 #[test]
 fn here_and_elsewhere() {
-    const SMALL_LEAD: std::ops::Range<f64> = 1.0..1.15;
     let of = |name: &str| numbers_in(PEERS, name);
-    assert!((1.7..2.0).contains(&of("training steps/s, here over PyTorch: median")[0]));
+    // Median, least, greatest.
+    let peer = of("training steps/s, here over PyTorch: median");
+    assert!(peer[1] > 2.0 && peer[0] < 2.5, "{peer:?}");
     assert!((1.5..1.7).contains(&of("sampled images/s, here over PyTorch: median")[0]));
-    assert_close(of("peak memory (MB), here over PyTorch: median")[0], 1.0 / 8.0, 0.01);
+    assert_close(of("peak memory (MB), here over PyTorch: median")[0], 0.1, 0.01);
     let jax = of("training steps/s, here over JAX: median");
-    assert!(SMALL_LEAD.contains(&jax[0]) && jax[1] < 1.0);
-    assert!(of("sampled images/s, here over JAX: median")[1] > SMALL_LEAD.end);
+    assert!(jax[1] > 1.33 && jax[2] < 2.0, "{jax:?}");
+    let sampling = of("sampled images/s, here over JAX: median");
+    assert!(sampling[1] > 1.0);
+    assert_close(sampling[0], 1.33, 0.03);
     let [here, peer] = ["here", "PyTorch"]
         .map(|name| of(&format!("test bound (bits/dim), {name}: median"))[0]);
     assert!((here - peer).abs() < 0.01);
