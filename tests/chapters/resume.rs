@@ -76,7 +76,7 @@ fn last_line(output: &Output) -> String {
 
 /// The arguments that go on with the run in `out`, or begin it where it has no checkpoint
 /// yet.
-fn arguments<'a>(out: &'a str) -> [&'a str; 4] {
+fn arguments(out: &str) -> [&str; 4] {
     let folder = if checkpoints(out).is_empty() { "--out" } else { "--resume" };
     ["--threads", "1", folder, out]
 }
