@@ -351,6 +351,7 @@ impl Operator {
         let watch = format!(
             "(async () => {{
                  const [button, slider] = [named({button}), named({slider})];
+                 slider.value = (+slider.min + +slider.max) / 2;
                  const values = new Set([slider.value]);
                  button.click();
                  for (let i = 0; i < {times}; i += 1) {{
@@ -366,10 +367,6 @@ impl Operator {
         if moved.is_none_or(|values| values <= 2) {
             faults.push(format!("does not move {slider} step by step on {button}"));
         }
-        self.evaluate(
-            &window.session,
-            &format!("{{ const slider = named({slider}); slider.value = (+slider.min + +slider.max) / 2; }} 0"),
-        )?;
         self.reader.still(&window.session, window.view)?;
         let moved = self.evaluate(&window.session, &watch)?.as_u64();
         if moved != Some(2) {
