@@ -84,7 +84,7 @@ pub fn dropout_mask<const D: usize>(
     // Whole words of the generator.
     let mut bits = vec![0; 2 * entries.next_multiple_of(2)];
     rng.fill_bytes(&mut bits);
-    // A product, not a choice: the processor would guess each, and be wrong often.
+    // A product: a choice would have to be guessed by the processor, entry by entry.
     let entry = |&bits: &[u8; 2]| {
         kept * f32::from(u8::from(u32::from(u16::from_le_bytes(bits)) >= threshold))
     };

@@ -140,11 +140,8 @@ impl Kernels for Flex {
             grad,
             #[inline(always)]
             |grad, width| {
-                for (grad, h) in grad.chunks_exact_mut(width).zip(h.chunks_exact(width)) {
-                    let scale = inverse_norm(h);
-                    let along = sum(grad, h, |g, h| g * h) * scale * scale / width as f32;
-                    grad.iter_mut().zip(h).for_each(|(g, h)| *g = scale * (*g - along * h));
-                }
+                let rows = grad.chunks_exact_mut(width).zip(h.chunks_exact(width));
+                rows.for_each(|(grad, h)| norm_backward(h, grad));
             },
         )
     }

@@ -209,7 +209,8 @@ impl Visits {
         self.reader.still(&window.session, view)?;
         self.reader.open(&window.session, page)?;
         let moves = self.reader.chromium.evaluate(&window.session, reader::MOTION)?;
-        let moves: Vec<String> = serde_json::from_value(moves).unwrap_or_default();
+        let moves: Vec<String> =
+            serde_json::from_value(moves).context("the page does not say what moves")?;
         for what in moves {
             let message = format!(
                 "{what} moves, although the reader's system asks for no motion; look at prefers-reduced-motion in theme/pages.css and theme/pages.js"
