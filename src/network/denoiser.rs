@@ -165,15 +165,15 @@ impl Denoiser {
 }
 
 /// J curves over grey levels with these values, `[J, V]`, to begin with: one rises with the
-/// level, one singles out the lowest, for half of all pixels are blank, one the highest,
-/// and the others swing ever faster.
+/// level, one singles out the lowest, for half of all pixels are blank, one the highest
+/// 64th, and the others swing ever faster.
 fn curves(values: &[f64], count: usize, device: &Device) -> Param<Tensor<2>> {
     let v = values.len();
     let curve = |j: usize| {
         values.iter().enumerate().map(move |(k, x)| match j {
             0 => *x,
             1 => 2.0 * f64::from(k == 0),
-            2 => 2.0 * f64::from(64 * k >= 63 * v),
+            2 => 2.0 * f64::from(k + v.div_ceil(64) >= v),
             _ => (0.5 * PI * (j - 1) as f64 * (x + 1.0)).cos(),
         })
     };
@@ -244,6 +244,13 @@ mod tests {
         // All of them start with odds of one, whatever their number.
         let mut eight = trained.clone().with_curves(8, &device);
         assert_eq!(eight.curves.dims(), [8, 17]);
+        let curves = download(eight.curves.val())?;
+        let rows: Vec<&[f64]> = curves.chunks(17).collect();
+        assert_eq!(rows[2].iter().position(|c| *c > 0.0), Some(16));
+        // From the fourth on, each crosses zero once more than the one before.
+        let crossings = |row: &[f64]| row.windows(2).filter(|c| c[0] * c[1] < 0.0).count();
+        let crossings: Vec<_> = rows[3..].iter().map(|row| crossings(row)).collect();
+        assert_eq!(crossings, [2, 3, 4, 5, 6]);
         assert_eq!(denoise(&eight)?, denoise(&two)?);
         // With two weights that say the same as the old output, and six that say nothing,
         // so does the network; with another it does not.
