@@ -42,8 +42,9 @@ pub fn convolution(images: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Ten
     Tensor::from_dispatch(Dispatch::fast_convolution(images, weight, bias.into_dispatch()))
 }
 
-/// h / sqrt(mean(h^2) + 1e-5), with the mean over the last dimension. Zhang and Sennrich
-/// (2019), without the learned gain. The shape of the result is that of `h`.
+/// h / sqrt(mean(h^2) + 1e-5), with the mean over dimension 1: units, or the channels of a
+/// pixel. Zhang and Sennrich (2019), without the learned gain. The shape of the result is
+/// that of `h`.
 pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::fast_rms_norm(h.into_dispatch()))
 }

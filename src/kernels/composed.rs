@@ -57,10 +57,15 @@ pub(super) fn convolution_weights<B: Backend>(
     B::conv2d_weight_backward(images, weight, grad, options)
 }
 
-/// 1 / sqrt(mean(h^2) + 1e-5), one for each row.
+/// Over which dimension is normalized: 1, but of a single row.
+fn channels<B: Backend>(h: &FloatTensor<B>) -> usize {
+    (h.shape().num_dims() - 1).min(1)
+}
+
+/// 1 / sqrt(mean(h^2) + 1e-5) over the channels.
 pub(super) fn inverse_norm<B: Backend>(h: FloatTensor<B>) -> FloatTensor<B> {
-    let last = h.shape().num_dims() - 1;
-    let mean = B::float_mean_dim(B::float_mul(h.clone(), h), last);
+    let dim = channels::<B>(&h);
+    let mean = B::float_mean_dim(B::float_mul(h.clone(), h), dim);
     B::float_recip(B::float_sqrt(B::float_add_scalar(mean, RMS_EPSILON.into())))
 }
 
@@ -74,9 +79,9 @@ pub(super) fn rms_norm_backward<B: Backend>(
     h: FloatTensor<B>,
     grad: FloatTensor<B>,
 ) -> FloatTensor<B> {
-    let last = h.shape().num_dims() - 1;
+    let dim = channels::<B>(&h);
     let scale = inverse_norm::<B>(h.clone());
-    let mean = B::float_mean_dim(B::float_mul(grad.clone(), h.clone()), last);
+    let mean = B::float_mean_dim(B::float_mul(grad.clone(), h.clone()), dim);
     let along = B::float_mul(B::float_mul(scale.clone(), scale.clone()), mean);
     B::float_mul(scale, B::float_sub(grad, B::float_mul(h, along)))
 }

@@ -15,7 +15,10 @@ use super::{
     levels::GreyLoop,
     odds::{Odds, OddsGradients},
     product::{product, tensor},
-    vector::{CIRCLES, LEAST, exp, flush, inverse_norm, sigmoid, sine, sum, vectorized},
+    vector::{
+        CIRCLES, LEAST, exp, flush, inverse_norm, inverse_norms, sigmoid, sine, sum,
+        vectorized,
+    },
 };
 
 #[cfg(test)]
@@ -86,10 +89,10 @@ impl Kernels for Flex {
         if x.dtype() != DType::F32 {
             return composed::silu::<Self>(x);
         }
-        rows_of(
+        each(
             x,
             #[inline(always)]
-            |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = x * sigmoid(x)),
+            |x| x * sigmoid(x),
         )
     }
 
@@ -103,7 +106,7 @@ impl Kernels for Flex {
         in_place(
             grad,
             #[inline(always)]
-            |grad, _| {
+            |grad| {
                 for (grad, &x) in grad.iter_mut().zip(x) {
                     let s = sigmoid(x);
                     *grad *= s * (1.0 + x - x * s);
@@ -117,15 +120,11 @@ impl Kernels for Flex {
         if h.dtype() != DType::F32 {
             return composed::rms_norm::<Self>(h);
         }
+        let (channels, pixels) = channels(&h);
         in_place(
             h,
             #[inline(always)]
-            |h, width| {
-                for row in h.chunks_exact_mut(width) {
-                    let scale = inverse_norm(row);
-                    row.iter_mut().for_each(|h| *h *= scale);
-                }
-            },
+            |h| h.chunks_exact_mut(channels * pixels).for_each(|h| norm(h, pixels)),
         )
     }
 
@@ -134,14 +133,15 @@ impl Kernels for Flex {
         if h.dtype() != DType::F32 {
             return composed::rms_norm_backward::<Self>(h, grad);
         }
-        let h = contiguous(h);
+        let (channels, pixels) = channels(&h);
+        let (h, size) = (contiguous(h), channels * pixels);
         let h = h.storage::<f32>();
         in_place(
             grad,
             #[inline(always)]
-            |grad, width| {
-                let rows = grad.chunks_exact_mut(width).zip(h.chunks_exact(width));
-                rows.for_each(|(grad, h)| norm_backward(h, grad));
+            |grad| {
+                let images = grad.chunks_exact_mut(size).zip(h.chunks_exact(size));
+                images.for_each(|(grad, h)| norm_backward(h, grad, pixels));
             },
         )
     }
@@ -151,13 +151,14 @@ impl Kernels for Flex {
         if h.dtype() != DType::F32 {
             return composed::silu_norm::<Self>(h);
         }
+        let (channels, pixels) = channels(&h);
         rows_of(
             h,
+            channels * pixels,
             #[inline(always)]
             |h, y| {
                 y.iter_mut().zip(h).for_each(|(y, &h)| *y = h * sigmoid(h));
-                let scale = inverse_norm(y);
-                y.iter_mut().for_each(|y| *y *= scale);
+                norm(y, pixels);
             },
         )
     }
@@ -167,19 +168,20 @@ impl Kernels for Flex {
         if h.dtype() != DType::F32 {
             return composed::silu_norm_backward::<Self>(h, grad);
         }
-        let h = contiguous(h);
+        let (channels, pixels) = channels(&h);
+        let (h, size) = (contiguous(h), channels * pixels);
         let h = h.storage::<f32>();
         in_place(
             grad,
             #[inline(always)]
-            |grad, width| {
-                let (mut gate, mut y) = (vec![0.0; width], vec![0.0; width]);
-                for (grad, h) in grad.chunks_exact_mut(width).zip(h.chunks_exact(width)) {
+            |grad| {
+                let (mut gate, mut y) = (vec![0.0; size], vec![0.0; size]);
+                for (grad, h) in grad.chunks_exact_mut(size).zip(h.chunks_exact(size)) {
                     gate.iter_mut().zip(h).for_each(|(gate, &h)| *gate = sigmoid(h));
                     for ((y, h), gate) in y.iter_mut().zip(h).zip(&gate) {
                         *y = h * gate;
                     }
-                    norm_backward(&y, grad);
+                    norm_backward(&y, grad, pixels);
                     for ((grad, h), s) in grad.iter_mut().zip(h).zip(&gate) {
                         *grad *= s * (1.0 + h - h * s);
                     }
@@ -194,10 +196,10 @@ impl Kernels for Flex {
         if x.dtype() != DType::F32 || !fits(&x) {
             return composed::sine::<Self>(x, quarters);
         }
-        rows_of(
+        each(
             x,
             #[inline(always)]
-            |x, y| y.iter_mut().zip(x).for_each(|(y, &x)| *y = sine(x, quarters)),
+            |x| sine(x, quarters),
         )
     }
 
@@ -220,10 +222,11 @@ impl Kernels for Flex {
         if logits.dtype() != DType::F32 {
             return composed::softmax::<Self>(logits);
         }
+        let width = row_length(&logits);
         in_place(
             logits,
             #[inline(always)]
-            |logits, width| {
+            |logits| {
                 for row in logits.chunks_exact_mut(width) {
                     let max = row.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
                     row.iter_mut().for_each(|x| *x -= max);
@@ -244,10 +247,11 @@ impl Kernels for Flex {
         }
         let output = contiguous(output);
         let output = output.storage::<f32>();
+        let width = row_length(&grad);
         in_place(
             grad,
             #[inline(always)]
-            |grad, width| {
+            |grad| {
                 for (grad, p) in
                     grad.chunks_exact_mut(width).zip(output.chunks_exact(width))
                 {
@@ -263,10 +267,11 @@ impl Kernels for Flex {
         if logits.dtype() != DType::F32 {
             return composed::log_softmax::<Self>(logits);
         }
+        let width = row_length(&logits);
         in_place(
             logits,
             #[inline(always)]
-            |logits, width| {
+            |logits| {
                 let mut exps = vec![0.0; width * ROWS];
                 for rows in logits.chunks_mut(width * ROWS) {
                     for row in rows.chunks_exact_mut(width) {
@@ -292,10 +297,11 @@ impl Kernels for Flex {
         }
         let output = contiguous(output);
         let output = output.storage::<f32>();
+        let width = row_length(&grad);
         in_place(
             grad,
             #[inline(always)]
-            |grad, width| {
+            |grad| {
                 let mut totals = vec![0.0; width * ROWS];
                 for (grad, output) in
                     grad.chunks_mut(width * ROWS).zip(output.chunks(width * ROWS))
@@ -419,24 +425,33 @@ const PART: usize = 1 << 14;
 /// processor's vectors, and few for its cache.
 const ROWS: usize = 64;
 
-/// Runs `kernel(values, length of a row)` on the values of a tensor, compiled for the
-/// vector unit of this machine. They are copied first where somebody else uses them.
-fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32], usize)) -> FlexTensor {
+/// Runs `kernel` on the values of a tensor, compiled for the vector unit of this machine.
+/// They are copied first where somebody else uses them.
+fn in_place(x: FlexTensor, kernel: impl FnOnce(&mut [f32])) -> FlexTensor {
     let mut x = contiguous(x);
-    let width = x.shape().last().copied().unwrap_or(1).max(1);
     let values = x.storage_mut();
     vectorized(
         #[inline(always)]
-        || kernel(values, width),
+        || kernel(values),
     );
     x
 }
 
-/// A tensor of the same shape, of which `kernel` writes each row, from the values of the
-/// row of `x`, compiled for the vector unit of this machine.
-fn rows_of(x: FlexTensor, kernel: impl Fn(&[f32], &mut [f32])) -> FlexTensor {
+/// A tensor of f of each number, compiled for the vector unit of this machine.
+fn each(x: FlexTensor, f: impl Fn(f32) -> f32) -> FlexTensor {
+    let all = x.shape().num_elements().max(1);
+    rows_of(
+        x,
+        all,
+        #[inline(always)]
+        |x, y| y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)),
+    )
+}
+
+/// A tensor of the same shape, of which `kernel` writes each row, `width` numbers, from the
+/// values of the row of `x`, compiled for the vector unit of this machine.
+fn rows_of(x: FlexTensor, width: usize, kernel: impl Fn(&[f32], &mut [f32])) -> FlexTensor {
     let x = contiguous(x);
-    let width = x.shape().last().copied().unwrap_or(1).max(1);
     let mut values = vec![0.0; x.shape().num_elements()];
     vectorized(
         #[inline(always)]
@@ -450,12 +465,56 @@ fn rows_of(x: FlexTensor, kernel: impl Fn(&[f32], &mut [f32])) -> FlexTensor {
     tensor(values, x.shape())
 }
 
-/// The gradient of a row h in the place of that of rms_norm(h).
+/// The length of the last dimension.
+fn row_length(x: &FlexTensor) -> usize {
+    x.shape().last().copied().unwrap_or(1).max(1)
+}
+
+/// The length of dimension 1, and of all behind it together.
+fn channels(x: &FlexTensor) -> (usize, usize) {
+    let size = |lengths: &[usize]| lengths.iter().product::<usize>().max(1);
+    match x.shape().as_slice() {
+        [_, channels, pixels @ ..] => (size(&[*channels]), size(pixels)),
+        rest => (size(rest), 1),
+    }
+}
+
+/// rms_norm over the channels of each of so many pixels of an image.
 #[inline(always)]
-fn norm_backward(h: &[f32], grad: &mut [f32]) {
-    let scale = inverse_norm(h);
-    let along = sum(grad, h, |g, h| g * h) * scale * scale / h.len() as f32;
-    grad.iter_mut().zip(h).for_each(|(g, h)| *g = scale * (*g - along * h));
+fn norm(h: &mut [f32], pixels: usize) {
+    if pixels == 1 {
+        let scale = inverse_norm(h);
+        return h.iter_mut().for_each(|h| *h *= scale);
+    }
+    let scales = inverse_norms(h, pixels);
+    for channel in h.chunks_exact_mut(pixels) {
+        channel.iter_mut().zip(&scales).for_each(|(h, scale)| *h *= scale);
+    }
+}
+
+/// The gradient of h in the place of that of rms_norm(h).
+#[inline(always)]
+fn norm_backward(h: &[f32], grad: &mut [f32], pixels: usize) {
+    let channels = (h.len() / pixels) as f32;
+    if pixels == 1 {
+        let scale = inverse_norm(h);
+        let along = sum(grad, h, |g, h| g * h) * scale * scale / channels;
+        return grad.iter_mut().zip(h).for_each(|(g, h)| *g = scale * (*g - along * h));
+    }
+    let (scales, mut along) = (inverse_norms(h, pixels), vec![0.0; pixels]);
+    for (grad, h) in grad.chunks_exact(pixels).zip(h.chunks_exact(pixels)) {
+        for ((along, g), h) in along.iter_mut().zip(grad).zip(h) {
+            *along += g * h;
+        }
+    }
+    for (along, scale) in along.iter_mut().zip(&scales) {
+        *along *= scale * scale / channels;
+    }
+    for (grad, h) in grad.chunks_exact_mut(pixels).zip(h.chunks_exact(pixels)) {
+        for (((g, h), scale), along) in grad.iter_mut().zip(h).zip(&scales).zip(&along) {
+            *g = scale * (*g - along * h);
+        }
+    }
 }
 
 /// The tensor in one row, from the start of its memory to the end.

@@ -65,7 +65,7 @@ pub trait Kernels: Backend {
         composed::convolution_weights::<Self>(images, weight, grad)
     }
 
-    /// h / sqrt(mean(h^2) + 1e-5) over the last dimension.
+    /// h / sqrt(mean(h^2) + 1e-5) over dimension 1.
     #[fusion(default)]
     fn fast_rms_norm(h: FloatTensor<Self>) -> FloatTensor<Self> {
         composed::rms_norm::<Self>(h)

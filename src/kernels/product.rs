@@ -134,6 +134,15 @@ pub(super) fn parallelism(multiplications: usize) -> Parallelism {
     }
 }
 
+/// On how many threads the parts of a loop of so many multiplications are computed.
+pub(super) fn threads(multiplications: usize) -> usize {
+    match parallelism(multiplications) {
+        Parallelism::None => 1,
+        #[cfg(not(target_family = "wasm"))]
+        Parallelism::Rayon(threads) => threads,
+    }
+}
+
 /// A page has one thread.
 #[cfg(target_family = "wasm")]
 fn parallelism(_multiplications: usize) -> Parallelism {

@@ -1,5 +1,6 @@
 use burn::tensor::{
-    Device, FloatDType, Shape, Tolerance, activation, module::conv2d, ops::ConvOptions, s,
+    Device, FloatDType, Shape, TensorData, Tolerance, activation, module::conv2d,
+    ops::ConvOptions, s,
 };
 
 use gemm::Parallelism;
@@ -68,17 +69,27 @@ fn views_that_are_not_contiguous_are_read_in_their_order() {
 }
 
 /// The RMS norm in Burn's own operations.
-fn composed_norm(h: Tensor<3>) -> Tensor<3> {
-    h.clone() / (h.square().mean_dim(2) + RMS_EPSILON).sqrt()
+fn composed_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
+    h.clone() / (h.square().mean_dim(1) + RMS_EPSILON).sqrt()
 }
 
 #[test]
 fn rms_norm_agrees_with_burn() {
-    let h = inputs();
-    rms_norm(h.clone()).into_data().assert_approx_eq::<f32>(
-        &composed_norm(h).into_data(),
-        Tolerance::rel_abs(1e-5, 1e-6),
-    );
+    let (h, tolerance) = (inputs(), || Tolerance::<f32>::rel_abs(1e-5, 1e-6));
+    let expected = composed_norm(h.clone()).into_data();
+    rms_norm(h.clone()).into_data().assert_approx_eq(&expected, tolerance());
+    // Units, in the place of the channels of pixels, and pixels in lines.
+    let rows = h.clone().reshape([35, 17]);
+    let expected = composed_norm(rows.clone()).into_data();
+    rms_norm(rows).into_data().assert_approx_eq(&expected, tolerance());
+    let images = h.reshape([5, 7, 1, 17]);
+    let expected = composed_norm(images.clone()).into_data();
+    rms_norm(images).into_data().assert_approx_eq(&expected, tolerance());
+    // A single row, and nothing.
+    let row = Tensor::<1>::from_floats([3.0, -4.0], &Device::flex());
+    let expected = row.clone() / 12.5_f64.sqrt();
+    rms_norm(row).into_data().assert_approx_eq(&expected.into_data(), tolerance());
+    assert_eq!(rms_norm(Tensor::<3>::empty([2, 0, 3], &Device::flex())).dims(), [2, 0, 3]);
     assert_eq!(
         rms_norm(Tensor::<2>::zeros([2, 3], &Device::flex()))
             .into_data()
@@ -91,7 +102,9 @@ fn rms_norm_agrees_with_burn() {
 #[test]
 fn silu_and_norm_in_one_loop_are_the_two_loops() {
     let h = inputs();
-    assert_eq!(silu_norm(h.clone()).into_data(), rms_norm(silu(h)).into_data());
+    assert_eq!(silu_norm(h.clone()).into_data(), rms_norm(silu(h.clone())).into_data());
+    let rows = h.reshape([35, 17]);
+    assert_eq!(silu_norm(rows.clone()).into_data(), rms_norm(silu(rows)).into_data());
     // A view of every second row, from the second on.
     let view = inputs().slice(s![1..5;2, .., ..]);
     assert_eq!(silu_norm(view.clone()).into_data(), rms_norm(silu(view)).into_data());
@@ -138,6 +151,11 @@ fn the_sum_of_squares_is_that_of_burn_but_for_the_smallest() {
     assert_eq!(read(sum_of_squares(tiny)), 1e-16 * 1e-16);
 }
 
+/// f of the rows of the last dimension.
+fn in_rows(x: Tensor<3>, f: fn(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
+    f(x.reshape([35, 17])).reshape([5, 7, 17])
+}
+
 #[test]
 fn gradients_agree_with_burn() {
     let weights =
@@ -151,6 +169,11 @@ fn gradients_agree_with_burn() {
         (gradient(&silu), gradient(&activation::silu)),
         (gradient(&rms_norm), gradient(&composed_norm)),
         (gradient(&silu_norm), gradient(&|x| composed_norm(activation::silu(x)))),
+        (gradient(&|x| in_rows(x, rms_norm)), gradient(&|x| in_rows(x, composed_norm))),
+        (
+            gradient(&|x| in_rows(x, silu_norm)),
+            gradient(&|x| in_rows(x, |x| composed_norm(activation::silu(x)))),
+        ),
         (gradient(&sin), gradient(&|x| x.sin())),
         (gradient(&cos), gradient(&|x| x.cos())),
         (gradient(&softmax), gradient(&|x| activation::softmax(x, 2))),
@@ -269,41 +292,63 @@ fn linear_layers_and_their_gradients_agree_with_burn() {
     }
 }
 
+/// A convolution of images [B, n, H, W] to m outputs, with a kernel of k pixels a side, and
+/// the gradients of the images, the weights and the biases.
+fn convolved(
+    convolve: &dyn Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4>,
+    [b, n, height, width]: [usize; 4],
+    [m, k]: [usize; 2],
+) -> Vec<TensorData> {
+    let (noise, device) = (&mut rng(4, Stream::Evaluation, 0), Device::flex().autodiff());
+    let images = normal([b, n, height, width], noise, &device).require_grad();
+    let weight = normal([m, n, k, k], noise, &device).require_grad();
+    let bias = normal::<2>([1, m], noise, &device).reshape([m]).require_grad();
+    let y = convolve(images.clone(), weight.clone(), bias.clone());
+    let gradients = (y.clone() * normal([b, m, height, width], noise, &device)).sum();
+    let gradients = gradients.backward();
+    let bias = bias.grad(&gradients).map(|g| g.reshape([m, 1, 1, 1]));
+    [images.grad(&gradients), weight.grad(&gradients), bias, Some(y.inner())]
+        .map(|tensor| tensor.expect("a gradient").into_data())
+        .into()
+}
+
 #[test]
 fn convolutions_and_their_gradients_agree_with_burn() {
-    type Convolve<'a> = dyn Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4> + 'a;
-    // Kernels of one, three and five pixels, the last wider than the image is high.
-    for k in [1, 3, 5] {
-        let outputs_and_gradients = |convolve: &Convolve| {
-            let (noise, device) =
-                (&mut rng(4, Stream::Evaluation, 0), Device::flex().autodiff());
-            let images = normal([2, 3, 2, 6], noise, &device).require_grad();
-            let weight = normal([4, 3, k, k], noise, &device).require_grad();
-            let bias = normal::<2>([1, 4], noise, &device).reshape([4]).require_grad();
-            let y = convolve(images.clone(), weight.clone(), bias.clone());
-            let loss = (y.clone() * normal([2, 4, 2, 6], noise, &device)).sum();
-            let gradients = loss.backward();
-            let gradients = [
-                images.grad(&gradients),
-                weight.grad(&gradients),
-                bias.grad(&gradients).map(|g| g.reshape([4, 1, 1, 1])),
-            ];
-            gradients
-                .into_iter()
-                .flatten()
-                .chain([y.inner()])
-                .map(Tensor::into_data)
-                .collect::<Vec<_>>()
-        };
-        let ours = outputs_and_gradients(&convolution);
+    // Kernels of one, three and five pixels, the last wider than the image is high; one
+    // pixel; outputs for some blocks and a part of one; lines longer than a vector.
+    for (images, [m, k]) in [
+        ([2, 3, 2, 6], [4, 1]),
+        ([2, 3, 2, 6], [4, 3]),
+        ([2, 3, 2, 6], [4, 5]),
+        ([1, 1, 1, 1], [1, 3]),
+        ([3, 5, 7, 7], [19, 3]),
+        ([2, 4, 9, 5], [8, 3]),
+        ([2, 2, 13, 17], [9, 3]),
+        ([1, 2, 28, 28], [16, 3]),
+    ] {
+        let ours = convolved(&convolution, images, [m, k]);
         let options = || ConvOptions::new([1, 1], [k / 2, k / 2], [1, 1], 1);
-        let burns = outputs_and_gradients(&|images, weight, bias| {
-            conv2d(images, weight, Some(bias), options())
-        });
-        assert_eq!((ours.len(), burns.len()), (4, 4));
+        let burns = convolved(
+            &|images, weight, bias| conv2d(images, weight, Some(bias), options()),
+            images,
+            [m, k],
+        );
         for (ours, burns) in ours.iter().zip(&burns) {
-            ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-5));
+            ours.assert_approx_eq::<f32>(burns, Tolerance::rel_abs(1e-5, 1e-4));
         }
+    }
+}
+
+#[test]
+fn convolutions_on_several_threads_have_the_same_bits() {
+    // Large enough to be shared out, with a last part that is smaller than the others.
+    let on = |threads| {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.expect("threads").install(|| convolved(&convolution, [5, 16, 28, 28], [20, 3]))
+    };
+    let alone = on(1);
+    for threads in [2, 4, 8] {
+        assert!(on(threads) == alone, "{threads}");
     }
 }
 

@@ -139,3 +139,17 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub(super) fn inverse_norm(h: &[f32]) -> f32 {
     1.0 / (sum(h, h, |h, _| h * h) / h.len() as f32 + RMS_EPSILON as f32).sqrt()
 }
+
+/// [`inverse_norm`] over the channels of each of so many pixels of an image.
+#[inline(always)]
+pub(super) fn inverse_norms(h: &[f32], pixels: usize) -> Vec<f32> {
+    let channels = (h.len() / pixels) as f32;
+    let mut norms = vec![0.0; pixels];
+    for channel in h.chunks_exact(pixels) {
+        norms.iter_mut().zip(channel).for_each(|(sum, h)| *sum += h * h);
+    }
+    for norm in &mut norms {
+        *norm = 1.0 / (*norm / channels + RMS_EPSILON as f32).sqrt();
+    }
+    norms
+}

@@ -10,6 +10,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+pub use crate::kernels::{rms_norm, silu_norm};
 use crate::{
     host::upload,
     kernels::{self, convolution, cos, silu, sin},
@@ -55,7 +56,7 @@ pub fn linear(
 #[derive(Module, Debug)]
 pub struct Convolution {
     /// [outputs, inputs, k, k] for an odd k.
-    weight: Param<Tensor<4>>,
+    pub(crate) weight: Param<Tensor<4>>,
     /// [outputs].
     pub(crate) bias: Param<Tensor<1>>,
 }
@@ -93,21 +94,6 @@ fn weights(n: usize, inputs: usize, scale: f64, rng: &mut impl Rng) -> Vec<f32> 
 
 fn zeros(n: usize) -> TensorData {
     TensorData::zeros::<f32, _>([n])
-}
-
-/// h / sqrt(mean(h^2) + 1e-5) over dimension 1: units, or the channels of a pixel. Zhang
-/// and Sennrich (2019), without the learned gain.
-pub fn rms_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
-    if D == 2 {
-        return kernels::rms_norm(h);
-    }
-    let scale = (h.clone().square().mean_dim(1) + 1e-5).sqrt();
-    h / scale
-}
-
-/// rms_norm(silu(h)), over dimension 1 as well.
-pub fn silu_norm<const D: usize>(h: Tensor<D>) -> Tensor<D> {
-    if D == 2 { kernels::silu_norm(h) } else { rms_norm(silu(h)) }
 }
 
 /// Sets each activation to zero with probability `rate` and scales the others up. Without a
