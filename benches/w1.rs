@@ -120,5 +120,6 @@ pub fn training(steps: usize) -> Training {
         weight_decay: 0.01,
         clip_norm: 1.0,
         ema_decay: 0.999,
+        muon: false,
     }
 }

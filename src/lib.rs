@@ -17,7 +17,7 @@
 //! | [`flow`] | diffusion in continuous time: the flow, its solvers, its likelihood |
 //! | [`masks`] | masked diffusion: masks, the network of any order, unmasking; a causal network |
 //! | [`evaluation`] | estimates on a set of images, on all threads, compared in pairs |
-//! | [`optimizer`] | AdamW and the average of the weights |
+//! | [`optimizer`] | AdamW, Muon for convolutions, and the average of the weights |
 //! | [`training`] | the training loop |
 //! | [`autoencoder`] | variational autoencoders: one level of latents, and a hierarchy |
 //! | [`codec`] | a chain of latents as a lossless code: bits back |

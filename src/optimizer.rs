@@ -1,8 +1,11 @@
-//! AdamW and the running average of the weights.
+//! AdamW, with Muon for convolutions on request, and the running average of the weights.
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
-    optim::GradientsParams,
+    optim::{
+        AdjustLrFn, GradientsParams, Muon, MuonConfig, Optimizer as _,
+        decay::WeightDecayConfig, momentum::MomentumConfig,
+    },
     tensor::Tensor,
 };
 
@@ -14,6 +17,11 @@ const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.99;
 /// Keeps the step finite where all gradients were zero.
 const EPSILON: f64 = 1e-8;
+/// Decay of the sum of the gradients in Muon, as in its published code.
+const MOMENTUM: f64 = 0.95;
+/// A sum nearer to zero than this is zero, or it would shrink until it is subnormal, and
+/// before that its fourth power.
+const LEAST_SUM: f64 = 1e-12;
 
 /// AdamW, Loshchilov and Hutter (2019), algorithm 2, together with an exponential moving
 /// average (EMA) of the weights.
@@ -21,8 +29,13 @@ const EPSILON: f64 = 1e-8;
 /// Both go once through all weights in each step. As separate tensor operations they took
 /// as long as a third of the rest of the step (appendix "Where the time goes"), so they are
 /// one operation here.
+///
+/// On request the weights of convolutions with several outputs, as matrices with a row for
+/// each output, take steps of Muon instead, Jordan et al. (2024): the momentum with all its
+/// singular values made nearly one, times 0.2 sqrt(the longer side), which makes the steps
+/// as long as AdamW's; Liu et al. (2025), eq. 4.
 pub struct Optimizer {
-    /// Running mean of the gradients of each weight.
+    /// Running mean of the gradients of each weight; their decaying sum, where Muon steps.
     first: GradientsParams,
     /// Running mean of their squares.
     second: GradientsParams,
@@ -51,6 +64,8 @@ pub struct StepSettings {
     pub weight_decay: f64,
     /// The decay of the EMA.
     pub average_decay: f64,
+    /// Whether the weights of convolutions take steps of Muon.
+    pub muon: bool,
 }
 
 impl Optimizer {
@@ -63,7 +78,8 @@ impl Optimizer {
         factor: Tensor<1>,
         settings: StepSettings,
     ) -> M {
-        let StepSettings { step, learning_rate, weight_decay, average_decay } = settings;
+        let StepSettings { step, learning_rate, weight_decay, average_decay, muon } =
+            settings;
         // 1 / (1 - beta^step).
         let correction = |beta: f64| -1.0 / (step as f64 * beta.ln()).exp_m1();
         let step = AdamWStep {
@@ -76,7 +92,25 @@ impl Optimizer {
             keep: (1.0 - learning_rate * weight_decay) as f32,
             average_decay: average_decay as f32,
         };
-        model.map(&mut Step { optimizer: self, gradients, factor, step })
+        let muon = muon.then(|| {
+            MuonConfig::new()
+                .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW)
+                .with_weight_decay(Some(WeightDecayConfig::new(weight_decay as f32)))
+                // A checkpoint has to hold the momentum, and so it is kept here.
+                .with_momentum(MomentumConfig {
+                    momentum: 0.0,
+                    dampening: 0.0,
+                    nesterov: false,
+                })
+                .build()
+        });
+        model.map(&mut Step {
+            optimizer: self,
+            gradients,
+            factor,
+            step,
+            muon: muon.map(|muon| (muon, learning_rate)),
+        })
     }
 
     /// The model with the averages in the place of the weights, without a tape.
@@ -107,6 +141,19 @@ struct Step<'a> {
     gradients: GradientsParams,
     factor: Tensor<1>,
     step: AdamWStep,
+    /// With the learning rate.
+    muon: Option<(Muon, f64)>,
+}
+
+/// The shape of the weights of a convolution as a matrix. With one output they are a single
+/// row, as is what a network adds at each pixel, [1, c, S, S].
+fn matrix<const D: usize>(weight: &Tensor<D>) -> Option<[usize; 2]> {
+    match weight.dims()[..] {
+        [outputs, inputs, height, width] if outputs > 1 => {
+            Some([outputs, inputs * height * width])
+        }
+        _ => None,
+    }
 }
 
 impl ModuleMapper for Step<'_> {
@@ -114,6 +161,25 @@ impl ModuleMapper for Step<'_> {
         let id = param.id;
         let Some(gradient) = self.gradients.remove::<D>(id) else { return param };
         let Optimizer { first, second, average } = &mut *self.optimizer;
+        if let (Some((muon, rate)), Some(shape)) = (&self.muon, matrix(&gradient)) {
+            let gradient = gradient * self.factor.clone().reshape([1; D]);
+            let sum = match first.remove::<D>(id) {
+                Some(sum) => sum * MOMENTUM + gradient.clone(),
+                None => gradient.clone(),
+            };
+            let sum = sum.clone().mask_fill(sum.abs().lower_elem(LEAST_SUM), 0.0);
+            let ahead = gradient + sum.clone() * MOMENTUM;
+            first.register(id, sum);
+            return param.map(|weight| {
+                let (weight, decay) = (weight.inner(), f64::from(self.step.average_decay));
+                let before = average.remove::<D>(id).unwrap_or_else(|| weight.clone());
+                let (dims, rows) = (weight.dims(), weight.reshape(shape));
+                let (rows, _) = muon.step(*rate, rows, ahead.reshape(shape), None);
+                let weight = rows.reshape(dims);
+                average.register(id, before * decay + weight.clone() * (1.0 - decay));
+                Tensor::from_inner(weight).require_grad()
+            });
+        }
         param.map(|weight| {
             let weight = weight.inner();
             let state = AdamWState {
@@ -172,7 +238,7 @@ mod tests {
     use super::*;
     use crate::{
         host::download,
-        network::layers::{Linear, linear},
+        network::layers::{Convolution, Linear, linear},
         random::{Stream, normal, rng},
     };
 
@@ -186,7 +252,13 @@ mod tests {
     }
 
     fn settings(step: usize) -> StepSettings {
-        StepSettings { step, learning_rate: 0.02, weight_decay: 0.1, average_decay: 0.9 }
+        StepSettings {
+            step,
+            learning_rate: 0.02,
+            weight_decay: 0.1,
+            average_decay: 0.9,
+            muon: false,
+        }
     }
 
     fn model() -> Linear {
@@ -242,19 +314,82 @@ mod tests {
         assert!(apart(&numbers(&optimizer.average(&ours)), &average) < 1e-6);
     }
 
+    /// A convolution, and its gradients in each step.
+    fn convolution([inputs, outputs]: [usize; 2]) -> (Convolution, Gradients) {
+        let init = &mut rng(0, Stream::Initialisation, 0);
+        let device = Device::flex().autodiff();
+        let model = Convolution::new([inputs, outputs], 3, 1.0, init, &device);
+        let gradients = move |model: &Convolution, step: usize| {
+            let noise = &mut rng(step as u64, Stream::Training, 0);
+            let of_weight = normal([outputs, inputs, 3, 3], noise, &Device::flex());
+            let of_bias = normal([1, outputs], noise, &Device::flex());
+            let mut gradients = GradientsParams::new();
+            gradients.register(model.weight.id, of_weight);
+            gradients.register(model.bias.id, of_bias.reshape([outputs]));
+            gradients
+        };
+        (model, Box::new(gradients))
+    }
+
+    type Gradients = Box<dyn Fn(&Convolution, usize) -> GradientsParams>;
+
+    #[test]
+    fn convolutions_take_steps_of_burns_muon_and_their_biases_of_adamw() {
+        // Fewer outputs than numbers that each sees, and more.
+        for [inputs, outputs] in [[2, 6], [1, 12]] {
+            let (fresh, gradients) = convolution([inputs, outputs]);
+            let muon = MuonConfig::new()
+                .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW)
+                .with_weight_decay(Some(WeightDecayConfig::new(0.1)))
+                .build();
+            let rows = |t: Tensor<4>| t.reshape([outputs, 9 * inputs]);
+            let (mut ours, mut adamw) = (fresh.clone(), fresh.clone());
+            let (mut optimizer, mut other) = (Optimizer::default(), Optimizer::default());
+            let (mut theirs, mut state) = (rows(fresh.weight.val().inner()), None);
+            let mut average = theirs.clone();
+            for step in 1..=5 {
+                let factor = 1.0 / step as f64;
+                let factors = || Tensor::from_floats([factor as f32], &Device::flex());
+                let all = gradients(&ours, step);
+                let gradient = all.get::<4>(ours.weight.id).expect("a gradient") * factor;
+                let muons = StepSettings { muon: true, ..settings(step) };
+                ours = optimizer.step(ours, all, factors(), muons);
+                let all = gradients(&adamw, step);
+                adamw = other.step(adamw, all, factors(), settings(step));
+                (theirs, state) = muon.step(0.02, theirs, rows(gradient), state);
+                average = average * 0.9 + theirs.clone() * 0.1;
+            }
+            let read = |t: Tensor<2>| download(t).expect("numbers");
+            let weights = |model: &Convolution| read(rows(model.weight.val().inner()));
+            assert!(apart(&weights(&ours), &read(theirs)) < 1e-5);
+            assert!(apart(&weights(&optimizer.average(&ours)), &read(average)) < 1e-5);
+            assert!(apart(&weights(&ours), &weights(&fresh)) > 0.005, "nothing moved");
+            let bias = |model: &Convolution| download(model.bias.val().inner());
+            assert_eq!(bias(&ours).expect("biases"), bias(&adamw).expect("biases"));
+            assert_ne!(bias(&ours).expect("biases"), bias(&fresh).expect("biases"));
+        }
+    }
+
     #[test]
     fn a_restored_optimizer_goes_on_with_the_same_bits() {
-        let (mut model, mut optimizer) = (model(), Optimizer::default());
+        let ((mut model, gradients), mut optimizer) =
+            (convolution([2, 6]), Optimizer::default());
         let one = || Tensor::from_floats([1.0], &Device::flex());
+        let settings = |step| StepSettings { muon: true, ..settings(step) };
         for step in 1..=3 {
             let gradients = gradients(&model, step);
-            model = optimizer.step(model, gradients, one(), settings(step as usize));
+            model = optimizer.step(model, gradients, one(), settings(step));
         }
         let [first, second] = optimizer.moments(&model);
         let mut restored =
             Optimizer::restored(&optimizer.average(&model), [&first, &second]);
         let here = optimizer.step(model.clone(), gradients(&model, 4), one(), settings(4));
         let there = restored.step(model.clone(), gradients(&model, 4), one(), settings(4));
+        let numbers = |model: &Convolution| {
+            let mut numbers = download(model.weight.val().inner()).expect("weights");
+            numbers.extend(download(model.bias.val().inner()).expect("biases"));
+            numbers
+        };
         assert_eq!(numbers(&here), numbers(&there));
         assert_eq!(numbers(&optimizer.average(&here)), numbers(&restored.average(&there)));
         assert_ne!(numbers(&here), numbers(&model));

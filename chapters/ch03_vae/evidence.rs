@@ -128,6 +128,7 @@ pub fn one_posterior_per_image(
         weight_decay: 0.0,
         clip_norm: 1e3, // as good as none
         ema_decay: 0.95,
+        muon: false,
     };
     let stage = chapter.stage("a q for each image", &training);
     let best = stage.train(&separate, loss)?.model;

@@ -39,6 +39,7 @@ pub fn compare(chapter: &mut Chapter, data: &Dataset) -> Result<Linear> {
         weight_decay: 0.0,
         clip_norm: 1e3, // as good as none
         ema_decay: 0.995,
+        muon: false,
     };
     let init = &mut rng(seed, Stream::Initialisation, 0);
     let fresh = LinearVae::new(data.train.dim(), 2, init, &device);

@@ -44,6 +44,7 @@ impl Fit {
             clip_norm: 1.0,
             // A memory of two hundred steps, of a few thousand.
             ema_decay: 0.995,
+            ..Training::new(steps)
         };
         // At first the latents cost little, so that the decoder comes to use them.
         Self { training, batch: 64, kl_warmup: steps * 3 / 5, kl_weight: 1.0 }

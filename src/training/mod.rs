@@ -1,5 +1,5 @@
 //! How every chapter trains, in two rooms: [`step`](Training::step) is what happens in one
-//! step, AdamW along clipped gradients; [`run`](Training::run) is what a program needs
+//! step, AdamW or Muon along clipped gradients; [`run`](Training::run) is what a program needs
 //! around it, devices, panics and losses that are read back.
 
 mod run;

@@ -20,6 +20,8 @@ pub struct Training {
     /// Decay of the exponential moving average (EMA) of the weights, approached from below
     /// in the first steps.
     pub ema_decay: f64,
+    /// Whether the weights of convolutions take steps of Muon; Jordan et al. (2024).
+    pub muon: bool,
 }
 
 /// So that settings which hold these, with the size of a batch or a network, can be given
@@ -50,6 +52,7 @@ impl Training {
             // A memory of a thousand steps. The 0.9999 of Kingma et al. (2021) would
             // remember more steps than there are.
             ema_decay: 0.999,
+            muon: false,
         }
     }
 
@@ -62,6 +65,7 @@ impl Training {
             // In the first steps the average forgets sooner, or it would long remember the
             // random start.
             average_decay: self.ema_decay.min((1 + step) as f64 / (10 + step) as f64),
+            muon: self.muon,
         }
     }
 

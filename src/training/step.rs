@@ -43,7 +43,7 @@ impl Training {
         // long.
         let (sum, squares) = sum(gradients, &state.model);
         let factor = clip(squares, self.clip_norm, losses.len())?;
-        // AdamW along it, and the running average of the weights.
+        // The optimizer along it, and the running average of the weights.
         state.model = state.optimizer.step(state.model, sum, factor, self.at(state.step));
         // It stays on the device until somebody asks.
         state.unread.push(Tensor::cat(losses, 0).mean());

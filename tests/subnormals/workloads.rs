@@ -1,7 +1,7 @@
 //! What the book trains, bounds and samples, in a small way.
 
 use burn::{
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     optim::GradientsParams,
     tensor::{Device, Tensor},
 };
@@ -15,7 +15,10 @@ use elbo_to_diffusion::{
     evaluation::{Bound, Draws},
     host::{download, upload},
     masks::{CausalNetwork, Masked, MaskedNetwork, process::random_order},
-    network::{Layers, Regressor, TrunkConfig, layers::linear},
+    network::{
+        Layers, Regressor, TrunkConfig,
+        layers::{Convolution, linear},
+    },
     optimizer::{Optimizer, StepSettings},
     random::{Stream, normal, rng},
     training::{Shard, Training},
@@ -276,23 +279,36 @@ fn hierarchy() -> Result<()> {
 }
 
 /// Large gradients once, then small ones, and then none, until all running means have run
-/// out.
+/// out: AdamW's, and the momentum of Muon.
 fn optimizer() -> Result<()> {
-    let (mut model, mut optimizer) = (
-        linear(5, 7, 1.0, &mut rng(0, Stream::Initialisation, 0), &tape()),
-        Optimizer::default(),
-    );
-    for step in 1..=10_000 {
+    let draws = || rng(0, Stream::Initialisation, 0);
+    vanishing(linear(5, 7, 1.0, &mut draws(), &tape()), false, 10_000)?;
+    vanishing(Convolution::new([2, 7], 3, 1.0, &mut draws(), &tape()), true, 3000)
+}
+
+/// Steps along gradients that vanish.
+fn vanishing<M: Module>(mut model: M, muon: bool, steps: usize) -> Result<()> {
+    /// Each weight times a factor.
+    struct Scaled(f64, GradientsParams);
+    impl ModuleVisitor for Scaled {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.1.register(param.id, param.val().inner() * self.0);
+        }
+    }
+    let mut optimizer = Optimizer::default();
+    for step in 1..=steps {
         let size = [1.0, 1e-10, 1e-15, 1e-18, 1e-20].get(step - 1).copied().unwrap_or(0.0);
-        let mut gradients = GradientsParams::new();
-        gradients.register(model.weight.id, model.weight.val().inner() * size);
+        let mut gradients = Scaled(size, GradientsParams::new());
+        model.visit(&mut gradients);
         let settings = StepSettings {
             step,
             learning_rate: 2e-3,
             weight_decay: 0.01,
             average_decay: 0.999,
+            muon,
         };
-        model = optimizer.step(model, gradients, upload([0.5], &Device::flex()), settings);
+        let half = upload([0.5], &Device::flex());
+        model = optimizer.step(model, gradients.1, half, settings);
     }
     Ok(())
 }
