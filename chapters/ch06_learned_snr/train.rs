@@ -59,7 +59,7 @@ pub fn train(
         // The schedule learns from the mean square, which with a fixed mean is the
         // variance. Equation `variance-gradient`. The factor keeps it small where gradients
         // are clipped; AdamW's steps do not depend on it.
-        let t = shard.times(setting.batch / 4 / SHARDS, seed);
+        let t = shard.times(setting.schedule_batch / SHARDS, seed);
         let at = NoiseLevels::of_learned(&model.schedule, upload(t, &device));
         // What rounding leaves of the loss of an image that is all but known has a slope
         // too small for f32.

@@ -26,7 +26,8 @@ fn with_networks(
         dropout: 0.4,
     };
     let training = Training::new(1);
-    let setting = Setting { trunk, training, batch: 2, shifted: 0.0, curves: 2 };
+    let setting =
+        Setting { trunk, training, batch: 2, schedule_batch: 2, shifted: 0.0, curves: 2 };
     let file =
         concat!(env!("CARGO_MANIFEST_DIR"), "/chapters/weights/ch09_guidance.safetensors");
     let fresh = Networks::new(&data, &setting, 0, device);

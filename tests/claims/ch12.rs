@@ -175,8 +175,8 @@ fn drawn_unevenly_counted_alike() -> Outcome {
 }
 
 /// The recorded runs on MNIST. Trials: the better learning rate and the draws by entropy gain
-/// about as much, a hundredth. The whole run on all test images: five hundredths below the
-/// bound of chapter 6's model, and level with the other network on neighbours.
+/// about as much, a hundredth. The whole run on all test images: almost three hundredths
+/// above the bound of chapter 6's model, and level with the other network on neighbours.
 #[test]
 fn mnist_by_neighbours() {
     const MNIST: &str = include_str!("../../benches/recorded/mnist.txt");
@@ -191,8 +191,8 @@ fn mnist_by_neighbours() {
     assert_close(slow - fast, 0.01, 0.005);
     assert_close(fast - entropy, 0.01, 0.005);
     let all = line(block(MNIST, "causal"), "all test images")[0];
-    let bound = line(MNIST, "every test image")[0];
-    assert!((0.05..0.06).contains(&(bound - all)), "{bound}");
+    let bound = line(block(MNIST, "vdm_hour"), "every test image")[0];
+    assert!((0.025..0.03).contains(&(all - bound)), "{bound}");
     assert_close(all, line(OTHERS, "neighbours before a pixel")[0], 0.001);
 }
 
