@@ -19,8 +19,10 @@ const BETA_2: f64 = 0.99;
 const EPSILON: f64 = 1e-8;
 /// Decay of the sum of the gradients in Muon, as in its published code.
 const MOMENTUM: f64 = 0.95;
-/// A sum nearer to zero than this is zero, or it would shrink until it is subnormal, and
-/// before that its fourth power.
+/// Where all sums of a weight are nearer to zero than this, they are zero: Muon's own least
+/// norm is ten times as much.
+const LEAST_SUMS: f64 = 1e-8;
+/// A single sum nearer to zero than this is zero as well.
 const LEAST_SUM: f64 = 1e-12;
 
 /// AdamW, Loshchilov and Hutter (2019), algorithm 2, together with an exponential moving
@@ -156,6 +158,14 @@ fn matrix<const D: usize>(weight: &Tensor<D>) -> Option<[usize; 2]> {
     }
 }
 
+/// The sums of a weight, none of them so small that it, or a product of a few, would be
+/// subnormal.
+fn without_the_least<const D: usize>(sums: Tensor<D>) -> Tensor<D> {
+    let sizes = sums.clone().abs();
+    let any = sizes.clone().max().greater_elem(LEAST_SUMS).float();
+    sums.mask_fill(sizes.lower_elem(LEAST_SUM), 0.0) * any.reshape([1; D])
+}
+
 impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let id = param.id;
@@ -167,7 +177,7 @@ impl ModuleMapper for Step<'_> {
                 Some(sum) => sum * MOMENTUM + gradient.clone(),
                 None => gradient.clone(),
             };
-            let sum = sum.clone().mask_fill(sum.abs().lower_elem(LEAST_SUM), 0.0);
+            let sum = without_the_least(sum);
             let ahead = gradient + sum.clone() * MOMENTUM;
             first.register(id, sum);
             return param.map(|weight| {
