@@ -363,7 +363,7 @@ fn another_processor() {
 }
 
 /// The recorded builds and runs: less time to compile with the CPU backend at the lower level,
-/// and less again with unused crates at none, and runs whose median is within a tenth.
+/// and less again with further crates at none, and runs whose median is within a tenth.
 #[test]
 fn the_level_of_the_backend() {
     let row = |level: &str| {
@@ -379,7 +379,7 @@ fn the_level_of_the_backend() {
         (seconds(cells[0]), seconds(cells[1]), runs[runs.len() / 2])
     };
     let (three, one) = (row("three"), row("one   "));
-    let none = row("one, and unused crates none");
+    let none = row("one, and 24 crates at none");
     assert!(none.0 < one.0 && one.0 < three.0 && none.1 < one.1 && one.1 < three.1);
     for level in [one, none] {
         assert_close(level.2 / three.2, 1.0, 0.1);
@@ -394,8 +394,8 @@ fn memory_kept() {
     assert_close(of("memory kept")[0] / median, 1.25, 0.02);
 }
 
-/// The recorded training steps on MNIST: more without windows, and more again with the memory
-/// kept, in both runs.
+/// The recorded training steps on MNIST: more without windows, and more again with what came
+/// after, in both runs.
 #[test]
 fn mnist_steps_by_kernel() {
     let of = |name: &str| match line(block(PROFILE, "no_windows"), name)[..] {
