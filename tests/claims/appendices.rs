@@ -386,23 +386,18 @@ fn the_level_of_the_backend() {
     }
 }
 
-/// The recorded memory of chapter 5: a quarter more where it is kept.
-#[test]
-fn memory_kept() {
-    let of = |name: &str| line(block(PROFILE, "memory"), name);
-    let median = of("memory given back")[1];
-    assert_close(of("memory kept")[0] / median, 1.25, 0.02);
-}
-
-/// The recorded training steps on MNIST: more without windows, in both runs.
+/// The recorded training steps on MNIST: more without windows, in both rounds, and fewer than
+/// before where some crates are not optimized at all.
 #[test]
 fn mnist_steps_by_kernel() {
     let of = |name: &str| match line(block(PROFILE, "no_windows"), name)[..] {
         [first, second] => [first, second],
         _ => panic!("{name}"),
     };
-    let [before, without] = ["with windows", "without"].map(of);
-    assert!(before[0] < without[0] && before[1] < without[1]);
+    let rows = ["without, 24 crates at level 0", "with windows", "without"].map(of);
+    for pair in rows.windows(2) {
+        assert!(pair[0][0] < pair[1][0] && pair[0][1] < pair[1][1], "{pair:?}");
+    }
 }
 
 /// Narrow bumps at 17 grey levels: each halving of their width takes one bit off -log2 of
