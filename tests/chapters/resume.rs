@@ -58,13 +58,11 @@ fn killed(out: &str) {
     child.wait().expect("the chapter was started");
 }
 
-/// Sends what Ctrl-C sends, and waits for the end.
+/// Sends what Ctrl-C sends, twice at once as `timeout` does, and waits for the end.
 #[cfg(unix)]
 fn interrupt(child: Child) -> Output {
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("kill");
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id, &id]).status().expect("kill");
     assert!(sent.success());
     child.wait_with_output().expect("the chapter was started")
 }
