@@ -50,7 +50,7 @@ for figure, name in [("train_steps_per_second", "U-Net, training steps/s"), ("sa
         echo
         echo "# ANCHOR: threads_$threads"
         "$w1" --threads "$threads" --rounds "$rounds" --steps "${STEPS:-400}" --python "$python" \
-            --scripts benches/peers | grep -v '^round'
+            --scripts benches/peers | grep -E '^(training|sampled)'
         unet_rounds "$threads"
         echo "# ANCHOR_END: threads_$threads"
     done

@@ -1,5 +1,7 @@
 //! The appendices: errata in the oracle, and what the pages say of runs that were recorded.
 
+use std::process::Command;
+
 use elbo_to_diffusion::oracle::{
     Chain, DiffusionBound, Error, Estimate, Gaussian, LinearConditional, Process, Rule,
     ScalarMixture, Step, vector,
@@ -7,7 +9,7 @@ use elbo_to_diffusion::oracle::{
 use rand::RngExt;
 
 use crate::{
-    recorded::{block, line, numbers_in},
+    recorded::{block, line, numbers, numbers_in},
     support::{Outcome, assert_close, normal, rng},
 };
 
@@ -85,6 +87,8 @@ const FULL: &str = include_str!("../../benches/recorded/full.txt");
 const PEERS: &str = include_str!("../../benches/recorded/peers.txt");
 const TEST_SET: &str = include_str!("../../benches/recorded/test_set.txt");
 const PROFILE: &str = include_str!("../../benches/recorded/profile.txt");
+const MANY_CORES: &str = include_str!("../../benches/recorded/many_cores.txt");
+const CARGO: &str = include_str!("../../Cargo.toml");
 const CHAPTER_7: &str = include_str!("../snapshots/ch07_three_parameterizations.snap");
 
 /// Training steps and sampling calls per second of the record, here over PyTorch without
@@ -240,14 +244,13 @@ fn here_and_elsewhere() {
     let of = |name: &str| numbers_in(PEERS, name);
     // Median, least, greatest.
     let peer = of("training steps/s, here over PyTorch: median");
-    assert!(peer[1] > 2.0 && peer[0] < 2.5, "{peer:?}");
-    assert!((1.5..1.7).contains(&of("sampled images/s, here over PyTorch: median")[0]));
+    assert!(peer[1] > 1.9 && peer[2] < 2.3, "{peer:?}");
+    assert!(of("sampled images/s, here over PyTorch: median")[1] > 1.5);
     assert_close(of("peak memory (MB), here over PyTorch: median")[0], 0.1, 0.01);
     let jax = of("training steps/s, here over JAX: median");
-    assert!(jax[1] > 1.33 && jax[2] < 2.0, "{jax:?}");
+    assert!(jax[1] > 1.3, "{jax:?}");
     let sampling = of("sampled images/s, here over JAX: median");
-    assert!(sampling[1] > 1.0);
-    assert_close(sampling[0], 1.33, 0.03);
+    assert!(sampling[1] > 4.0 / 3.0, "{sampling:?}");
     let [here, peer] = ["here", "PyTorch"]
         .map(|name| of(&format!("test bound (bits/dim), {name}: median"))[0]);
     assert!((here - peer).abs() < 0.01);
@@ -362,27 +365,99 @@ fn another_processor() {
     assert!(least > 1.6 && greatest < 2.4 && least * greatest > 3.0, "{least} {greatest}");
 }
 
-/// The recorded builds and runs: less time to compile with the CPU backend at the lower level,
-/// and less again with further crates at none, and runs whose median is within a tenth.
+/// The recorded rounds of W1 and the U-Net on one thread and on two: the least ratio is
+/// above one. And what the second thread brings to W1's training.
+#[test]
+fn on_one_thread_and_on_two() {
+    const TOLERANCE: f64 = 0.01;
+    let [one, two] = ["threads_1", "threads_2"].map(|anchor| block(MANY_CORES, anchor));
+    for threads in [one, two] {
+        for ratio in [
+            "training steps/s, here over PyTorch: median",
+            "training steps/s, here over JAX: median",
+            "sampled images/s, here over PyTorch: median",
+            "sampled images/s, here over JAX: median",
+            "U-Net, training steps/s, here over PyTorch: median",
+            "U-Net, sampled images/s, here over PyTorch: median",
+        ] {
+            // Median, least, greatest.
+            let ratio = numbers_in(threads, ratio);
+            assert!(ratio[1] > 1.0, "{ratio:?}");
+        }
+    }
+    for (who, gain) in [("here", 1.6), ("PyTorch", 1.26), ("JAX", 1.42)] {
+        let name = format!("training steps/s, {who}: median");
+        let steps = [two, one].map(|threads| numbers_in(threads, &name)[0]);
+        assert_close(steps[0] / steps[1], gain, TOLERANCE);
+    }
+}
+
+/// `cargo tree` lists what the CPU backend is built on. Nothing of it is among the crates
+/// that Cargo.toml does not optimize.
+#[test]
+fn no_crate_beneath_the_backend() {
+    let tree = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--offline", "--locked", "--package", "burn-flex"])
+        .args(["--edges", "normal", "--prefix", "none"])
+        .output()
+        .expect("cargo tree");
+    let tree = String::from_utf8(tree.stdout).expect("names of crates");
+    let beneath: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(beneath.contains(&"burn-std"), "{tree}");
+    let profile = CARGO.split("[profile.dev.package]\n").nth(1).expect("the levels");
+    let levels = profile.lines().take_while(|line| !line.is_empty());
+    let none: Vec<_> =
+        levels.filter_map(|line| line.strip_suffix(" = { opt-level = 0 }")).collect();
+    assert!(!none.is_empty());
+    for name in none {
+        assert!(!beneath.contains(&name), "{name}");
+    }
+}
+
+/// The recorded builds: each lower level takes less time, of the clock and of the processor.
 #[test]
 fn the_level_of_the_backend() {
-    let row = |level: &str| {
-        let text = block(PROFILE, "backend_level");
-        let row = text.lines().find_map(|row| row.strip_prefix(level)).expect("a row");
-        let cells: Vec<_> = row.split("  ").filter(|cell| !cell.is_empty()).collect();
-        let seconds = |time: &str| match numbers_in(time, "")[..] {
-            [minutes, seconds] => 60.0 * minutes + seconds,
-            _ => panic!("{time}"),
-        };
-        let mut runs = numbers_in(cells[2], "");
-        runs.sort_by(f64::total_cmp);
-        (seconds(cells[0]), seconds(cells[1]), runs[runs.len() / 2])
+    let row = |levels: [&str; 3]| {
+        let text = block(PROFILE, "crate_levels");
+        let mut rows = text.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|row| row.starts_with(&levels)).expect("a row");
+        let times = numbers(&row[3..].join(" "));
+        let seconds: Vec<_> =
+            times.chunks(2).map(|time| 60.0 * time[0] + time[1]).collect();
+        let (compile, processor) = seconds.split_at(seconds.len() / 2);
+        (compile.to_vec(), processor.to_vec())
     };
-    let (three, one) = (row("three"), row("one   "));
-    let none = row("one, and 24 crates at none");
-    assert!(none.0 < one.0 && one.0 < three.0 && none.1 < one.1 && one.1 < three.1);
-    for level in [one, none] {
-        assert_close(level.2 / three.2, 1.0, 0.1);
+    for (lower, higher) in [
+        (["one", "three", "none"], ["one", "three", "one"]),
+        (["one", "one", "none"], ["one", "three", "none"]),
+        (["three", "one", "none"], ["three", "three", "none"]),
+        (["one", "three", "none"], ["three", "three", "none"]),
+        (["one", "one", "none"], ["three", "one", "none"]),
+    ] {
+        let (lower, higher) = (row(lower), row(higher));
+        for (lower, higher) in [(lower.0, higher.0), (lower.1, higher.1)] {
+            assert!(
+                lower.iter().all(|a| higher.iter().all(|b| a < b)),
+                "{lower:?} {higher:?}"
+            );
+        }
+    }
+}
+
+/// The recorded runs of W1, with the backend at the lower level and at the highest.
+#[test]
+fn what_the_backend_at_one_costs() {
+    let text = block(PROFILE, "crate_levels_runs");
+    for row in [
+        "backend at one, and at three",
+        "the same, twenty minutes later",
+        "both with what is beneath at one",
+    ] {
+        let row = line(text, row);
+        let (steps, images) = (1.0 - row[0] / row[1], 1.0 - row[2] / row[3]);
+        assert!((0.0..0.04).contains(&steps), "{steps}");
+        assert!((0.035..0.085).contains(&images), "{images}");
     }
 }
 

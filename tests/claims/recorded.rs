@@ -11,7 +11,7 @@ fn lines(anchor: &str) -> impl Iterator<Item = &'static str> {
 }
 
 /// The numbers among the words of a text. Tolerances, behind a ±, are none.
-fn numbers(text: &str) -> Vec<f64> {
+pub fn numbers(text: &str) -> Vec<f64> {
     let mut after_sign = false;
     let number = |word: &str| {
         let skipped = std::mem::replace(&mut after_sign, word == "±");
