@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Everything that the book records about a GPU, in one go and within a given time.
+# Everything that the book records about a GPU, and about the cores of its machine, in one go and within a given time.
 #
 #   benches/gpu.sh build KIT                 on a machine with a Rust toolchain: the programs, stripped, and MNIST
 #   benches/gpu.sh measure KIT OUT [MINUTES] on the machine with the card, which needs no toolchain and no network
 #
 # DEVICES="cuda wgpu" names the devices; ARGUMENTS is handed to the U-Net (`--channels 4 --batch 4 --images 2` for a
-# rehearsal on software Vulkan). Each step writes OUT/NAME.txt, its time and its exit code included, and the next step
-# begins even where it failed; OUT/summary.txt has one line for each.
+# rehearsal on software Vulkan), THREADS and ROUNDS to many_cores.sh. Each step writes OUT/NAME.txt, its time and its exit
+# code included, and the next step begins even where it failed; OUT/summary.txt has one line for each.
 set -euo pipefail
 
 DEVICES="${DEVICES:-cuda wgpu}"
@@ -34,7 +34,14 @@ build() {
     for name in $CHAPTERS; do
         strip -o "$kit/$name" "$target/gpu/examples/$name"
     done
-    cp benches/peers/unet_torch.py "$kit/"
+    # What is timed on the CPU is compiled as `cargo run` compiles it.
+    for name in peers unet; do
+        file="$(cargo bench --profile dev --bench "$name" --no-run --message-format=json \
+            | grep -o "\"executable\":\"[^\"]*/$name-[0-9a-f]*\"" | tail -n 1 | cut -d'"' -f4)"
+        strip -o "$kit/$name-cpu" "$file"
+    done
+    mkdir -p "$kit/benches"
+    cp -r benches/many_cores.sh benches/peers "$kit/benches/"
     # The files lie where a first `--data mnist` has put them.
     cp "${XDG_CACHE_HOME:-$HOME/.cache}"/elbo-to-diffusion/mnist/*ubyte* "$kit/mnist/" \
         || echo "MNIST is not in the cache: run a chapter with --data mnist once, or copy its files to $kit/mnist." >&2
@@ -70,8 +77,8 @@ measure() {
         for device in $DEVICES; do
             step "unet-$device-$round" 90 "$kit/unet" --device "$device" ${ARGUMENTS:-}
         done
-        step "unet-torch-$round" 60 python3 "$kit/unet_torch.py" --steps 100
-        step "unet-torch-fast-$round" 90 python3 "$kit/unet_torch.py" --steps 100 --compile --tf32
+        step "unet-torch-$round" 60 python3 "$kit/benches/peers/unet_torch.py" --steps 100
+        step "unet-torch-fast-$round" 90 python3 "$kit/benches/peers/unet_torch.py" --steps 100 --compile --tf32
     done
     # Where a step's time goes: launches, gaps and copies, if NVIDIA's profiler is there.
     if command -v nsys >/dev/null; then
@@ -86,6 +93,11 @@ measure() {
             step "$chapter-$device" 60 "$kit/$chapter" --device "$device" --out "$OUT/$chapter-$device"
         done
     done
+    # The cores beside the card: two minutes for each number of threads.
+    local threads="${THREADS:-4 16}"
+    step many-cores "$((120 * $(wc -w <<<"$threads")))" env THREADS="$threads" ROUNDS="${ROUNDS:-2}" UNET_STEPS=10 \
+        W1="$(realpath "$kit")/peers-cpu" UNET="$(realpath "$kit")/unet-cpu" \
+        bash "$kit/benches/many_cores.sh" "$(realpath "$OUT")/many_cores.txt"
     # The rest of the time goes to chapter 6 on MNIST; `--resume` takes it up where another call leaves it.
     device="${DEVICES%% *}"
     local mnist="$OUT/mnist-ch06" resume=()

@@ -5,8 +5,8 @@
 #   benches/many_cores.sh [RECORD]     (benches/recorded/many_cores.txt)
 #
 # THREADS="1 2 4 8 16" (as many as there are cores), ROUNDS=5, STEPS=400 and UNET_STEPS=40 (of training), PYTHON=python3,
-# with torch, jax and numpy. On a machine without a Rust toolchain, W1=PROGRAM and UNET=PROGRAM name the two benches,
-# built elsewhere. All programs are held to as many cores as they have threads.
+# with torch, numpy and, if it is to be compared, jax. On a machine without a Rust toolchain, W1=PROGRAM and UNET=PROGRAM
+# name the two benches, built elsewhere. All programs are held to as many cores as they have threads.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -41,17 +41,43 @@ for figure, name in [("train_steps_per_second", "U-Net, training steps/s"), ("sa
 '
 }
 
+# table THREADS: the medians as a table; behind a ratio the least of a round.
+table() {
+    "$python" -c '
+import re, sys
+found = (re.match(r"(.*), (.*): median (\S+) \((\S+) to", line) for line in sys.stdin)
+figures = {(line[1], line[2]): (float(line[3]), float(line[4])) for line in found if line}
+peers = ["PyTorch", "JAX"]
+ratios = [f"here over {peer}" for peer in peers]
+print(f"threads: {sys.argv[1]}, medians".ljust(26), *(f"{name:>8}" for name in ["here", *peers]), *(f"{name:>18}" for name in ratios))
+for name in ["training steps/s", "sampled images/s", "U-Net, training steps/s", "U-Net, sampled images/s"]:
+    cells = [f"{figures[name, who][0]:8.2f}" if (name, who) in figures else " " * 8 for who in ["here", *peers]]
+    for who in ratios:
+        median, least = figures.get((name, who), (None, None))
+        cells.append(f"{median:.2f} ({least:.2f})".rjust(18) if median else "")
+    print((name if "," in name else "W1, " + name).ljust(26), *cells)
+' "$1" | sed 's/ *$//'
+}
+
 {
     date -u +%F
     lscpu | grep -E '^(Model name|CPU family|Model|CPU\(s\)|L3)' || true
-    "$python" -c 'import jax, torch; print("PyTorch", torch.__version__ + ", JAX", jax.__version__)'
+    "$python" -c '
+import importlib.metadata as packages
+for package in ["torch", "jax"]:
+    try:
+        print(package, packages.version(package))
+    except packages.PackageNotFoundError:
+        print(package, "is not installed")
+'
     for threads in ${THREADS:-1 2 4 8 16}; do
         [ "$threads" -le "$cores" ] || continue
         echo
         echo "# ANCHOR: threads_$threads"
-        "$w1" --threads "$threads" --rounds "$rounds" --steps "${STEPS:-400}" --python "$python" \
-            --scripts benches/peers | grep -E '^(training|sampled)'
-        unet_rounds "$threads"
+        {
+            "$w1" --threads "$threads" --rounds "$rounds" --steps "${STEPS:-400}" --python "$python" --scripts benches/peers
+            unet_rounds "$threads"
+        } | table "$threads"
         echo "# ANCHOR_END: threads_$threads"
     done
 } | tee "$record"
