@@ -19,7 +19,7 @@ use elbo_to_diffusion::{
     kernels::{GreyOdds, level_moments, silu, softmax},
     network::{Layers, Regressor, TrunkConfig},
     random::{Stream, normal, rng},
-    training::{SHARDS, Shard, Training},
+    training::{SHARDS, Shard, Trained, Training},
     vdm::{
         Denoiser, Learned, Linear, NoiseLevels, Parameterization, Schedule, ancestral,
         decode, denoising_term, diffuse, terms::denoising_kl,
@@ -270,22 +270,28 @@ fn the_learned_schedule_agrees_forward_and_backward() {
     });
 }
 
+/// A dozen steps of chapter 5 on small batches.
+fn trained(data: &Dataset, device: &Device) -> Result<Trained<Denoiser>> {
+    let tape = device.clone().autodiff();
+    let init = &mut rng(0, Stream::Initialisation, 0);
+    let model = Denoiser::for_images(&data.train, trunk(Layers::Dense), init, &tape);
+    let training = Training::new(12);
+    let loss = |model: &Denoiser, shard: Shard| {
+        let at = NoiseLevels::at(&SCHEDULE, &shard.times(16 / SHARDS, 0), &tape);
+        let (x, eps) = shard.images_and_noise(&data.train, 16 / SHARDS, 0.0, 0, &tape);
+        let dropout = &mut shard.rng(0, Stream::Dropout);
+        let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
+        denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(1.0)
+    };
+    training.run(training.begin(&model), &[], loss, |_| Ok(()))
+}
+
 /// Chapter 5 in short: the losses of a few steps, the bound on a few images, and samples.
 #[test]
 fn a_short_run_of_chapter_5_agrees() {
     let run = |device: &Device| -> Result<(Vec<f64>, Vec<f64>, Vec<u8>)> {
-        let (data, tape) = (digits()?, device.clone().autodiff());
-        let init = &mut rng(0, Stream::Initialisation, 0);
-        let model = Denoiser::for_images(&data.train, trunk(Layers::Dense), init, &tape);
-        let training = Training::new(12);
-        let loss = |model: &Denoiser, shard: Shard| {
-            let at = NoiseLevels::at(&SCHEDULE, &shard.times(16 / SHARDS, 0), &tape);
-            let (x, eps) = shard.images_and_noise(&data.train, 16 / SHARDS, 0.0, 0, &tape);
-            let dropout = &mut shard.rng(0, Stream::Dropout);
-            let denoise = |z, gamma| model.denoise(z, gamma, Some(dropout));
-            denoising_term(x, at, eps, denoise).mean() * data.bits_per_dim(1.0)
-        };
-        let trained = training.run(training.begin(&model), &[], loss, |_| Ok(()))?;
+        let data = digits()?;
+        let trained = trained(&data, device)?;
         let denoise = |z, gamma| trained.model.denoise(z, gamma, None);
         let gammas = SCHEDULE.grid(6);
         let few = data.test.first(32);
@@ -315,6 +321,21 @@ fn a_short_run_of_chapter_5_agrees() {
         "only {same} of {} pixels are the same",
         cpu.2.len()
     );
+}
+
+/// The same steps on the GPU, again and again: each time the same losses.
+#[test]
+fn a_training_repeats_itself() {
+    const RUNS: usize = 20;
+    const TOLERANCE: f64 = 1e-5;
+    let data = digits().expect("the digits");
+    let losses = || trained(&data, &gpu()).expect("a run").losses;
+    let first = losses();
+    for run in 1..RUNS {
+        for (step, (a, b)) in first.iter().zip(losses()).enumerate() {
+            assert!((a / b - 1.0).abs() < TOLERANCE, "run {run}, step {step}: {a} {b}");
+        }
+    }
 }
 
 fn pick(device: &Device, cpu: &[f64], gpu: &[f64]) -> Vec<f64> {

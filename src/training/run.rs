@@ -9,7 +9,7 @@ use web_time::Instant;
 
 use super::{
     settings::Training,
-    shard::{Shard, Shards},
+    shard::{Shard, Shards, takes_many_threads},
     state::State,
 };
 use crate::error::Result;
@@ -49,10 +49,12 @@ impl Training {
         mut after: impl FnMut(&mut State<M>) -> Result<()>,
     ) -> Result<Trained<M>> {
         let shards = Shards::on(devices);
+        let on_threads = state.model.devices().iter().all(takes_many_threads);
         let (first, start) = (state.step, Instant::now());
         while state.step < self.steps {
+            let step = || self.step(state, &shards, &loss);
             // On the threads that compute: its parts need not be handed over to them.
-            state = rayon::scope(|_| self.step(state, &shards, &loss))?;
+            state = if on_threads { rayon::scope(|_| step())? } else { step()? };
             if state.step.is_multiple_of(READ_EVERY) || state.step == self.steps {
                 state.read_losses()?;
             }

@@ -14,7 +14,7 @@ use rayon::Scope;
 
 use super::{
     settings::Training,
-    shard::{Shard, Shards},
+    shard::{Shard, Shards, takes_many_threads},
     state::State,
 };
 use crate::{
@@ -53,8 +53,8 @@ impl Training {
 }
 
 /// The sum of the shards' gradients, always in the same order, and the sum of its squares
-/// over all weights, [1], if there are any. Each weight's is computed by a thread that is
-/// free.
+/// over all weights, [1], if there are any. On the CPU each weight's is computed by a thread
+/// that is free.
 fn sum<M: Module>(
     shards: Vec<GradientsParams>,
     model: &M,
@@ -73,7 +73,8 @@ fn sum<M: Module>(
             self.place += 1;
             let gradients: Vec<_> =
                 self.shards.iter_mut().filter_map(|shard| shard.remove::<D>(id)).collect();
-            self.threads.spawn(move |_| {
+            let on_threads = takes_many_threads(&param.val().device());
+            let add = move || {
                 let sum = gradients.into_iter().reduce(|sum, gradient| sum + gradient);
                 let Some(sum) = sum else { return };
                 let square = sum_of_squares(sum.clone());
@@ -81,7 +82,8 @@ fn sum<M: Module>(
                     &mut *sums.lock().unwrap_or_else(PoisonError::into_inner);
                 all.register(id, sum);
                 squares.insert(place, square);
-            });
+            };
+            if on_threads { self.threads.spawn(|_| add()) } else { add() }
         }
     }
     let sums = Mutex::new((GradientsParams::new(), BTreeMap::new()));
