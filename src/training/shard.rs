@@ -151,9 +151,9 @@ impl<'a> Shards<'a> {
     }
 }
 
-/// False for a device to which a single thread should give all work of a training, as the
-/// order is not kept between threads: through wgpu, in one of five runs of twelve steps
-/// some loss was off by a part in a thousand.
+/// False for a device to which a single thread should give all work of a training: where
+/// several do, a loss through wgpu is off by a part in a thousand now and then (test
+/// `a_training_repeats_itself`).
 pub(super) fn takes_many_threads(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()
 }
