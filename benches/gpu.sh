@@ -40,8 +40,10 @@ build() {
             | grep -o "\"executable\":\"[^\"]*/$name-[0-9a-f]*\"" | tail -n 1 | cut -d'"' -f4)"
         strip -o "$kit/$name-cpu" "$file"
     done
-    mkdir -p "$kit/benches"
+    mkdir -p "$kit/benches" "$kit/src/data"
     cp -r benches/many_cores.sh benches/peers "$kit/benches/"
+    # Which the Python programs read.
+    cp src/data/digits.csv.gz "$kit/src/data/"
     # The files lie where a first `--data mnist` has put them.
     cp "${XDG_CACHE_HOME:-$HOME/.cache}"/elbo-to-diffusion/mnist/*ubyte* "$kit/mnist/" \
         || echo "MNIST is not in the cache: run a chapter with --data mnist once, or copy its files to $kit/mnist." >&2
