@@ -17,28 +17,30 @@ usage() {
     exit 2
 }
 
+# executable NAME: the path of a test or a bench, from what Cargo says that it has built. It ends in a hash.
+executable() {
+    grep -o "\"executable\":\"[^\"]*/$1-[0-9a-f]*\"" | tail -n 1 | cut -d'"' -f4
+}
+
 build() {
     cd "$(dirname "$0")/.."
     local kit="$1" features="wgpu,cuda" target="${CARGO_TARGET_DIR:-target}"
     mkdir -p "$kit/mnist"
     cargo build --profile gpu --features "$features" --examples
-    # The paths of the test and the bench, whose names end in a hash.
     local built
     built="$(cargo test --profile gpu --features "$features" --test parity --no-run --message-format=json \
         && cargo bench --profile gpu --features "$features" --bench unet --no-run --message-format=json)"
-    local name file
+    local name
     for name in parity unet; do
-        file="$(grep -o "\"executable\":\"[^\"]*/$name-[0-9a-f]*\"" <<<"$built" | tail -n 1 | cut -d'"' -f4)"
-        strip -o "$kit/$name" "$file"
+        strip -o "$kit/$name" "$(executable "$name" <<<"$built")"
     done
     for name in $CHAPTERS; do
         strip -o "$kit/$name" "$target/gpu/examples/$name"
     done
     # What is timed on the CPU is compiled as `cargo run` compiles it.
     for name in peers unet; do
-        file="$(cargo bench --profile dev --bench "$name" --no-run --message-format=json \
-            | grep -o "\"executable\":\"[^\"]*/$name-[0-9a-f]*\"" | tail -n 1 | cut -d'"' -f4)"
-        strip -o "$kit/$name-cpu" "$file"
+        built="$(cargo bench --profile dev --bench "$name" --no-run --message-format=json)"
+        strip -o "$kit/$name-cpu" "$(executable "$name" <<<"$built")"
     done
     mkdir -p "$kit/benches" "$kit/src/data"
     cp -r benches/many_cores.sh benches/peers "$kit/benches/"

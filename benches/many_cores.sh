@@ -70,6 +70,7 @@ for package in ["torch", "jax"]:
     except packages.PackageNotFoundError:
         print(package, "is not installed")
 '
+    echo "rounds: $rounds; training steps of W1: ${STEPS:-400}, of the U-Net: ${UNET_STEPS:-40}"
     for threads in ${THREADS:-1 2 4 8 16}; do
         [ "$threads" -le "$cores" ] || continue
         echo

@@ -44,7 +44,8 @@ fn hear() {
         None => {
             if *heard != Heard::NotTraining {
                 eprintln!(
-                    "error: interrupted again, and ended without waiting for a checkpoint of this step"
+                    "error: interrupted again, and ended at once; `--resume` with the folder of this run goes on from its last \
+                     checkpoint, if there is one"
                 );
             }
             // 128 plus the number of the signal, as shells expect it.
@@ -68,8 +69,12 @@ pub(super) fn while_training() -> Result<WhileTraining> {
         .get_or_init(|| ctrlc::set_handler(hear).map_err(|e| e.to_string()))
         .clone()
         .map_err(|e| Error::failure(format!("cannot listen to Ctrl-C: {e}")))?;
-    set(Heard::Nothing);
-    Ok(WhileTraining)
+    let training = WhileTraining;
+    // A request that came as another training ended is one to this.
+    if !training.requested() {
+        set(Heard::Nothing);
+    }
+    Ok(training)
 }
 
 impl WhileTraining {

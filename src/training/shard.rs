@@ -152,8 +152,8 @@ impl<'a> Shards<'a> {
 }
 
 /// False for a device to which a single thread should give all work of a training: where
-/// several do, a loss through wgpu is off by a part in a thousand now and then (test
-/// `a_training_repeats_itself`).
+/// several do, a loss through wgpu is off by a part in a thousand now and then, seen on
+/// software Vulkan (test `a_training_repeats_itself`).
 pub(super) fn takes_many_threads(device: &Device) -> bool {
     device.clone().without_autodiff() == Device::flex()
 }

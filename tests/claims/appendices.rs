@@ -395,6 +395,7 @@ fn no_crate_beneath_the_backend() {
         .args(["--edges", "normal", "--prefix", "none"])
         .output()
         .expect("cargo tree");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8(tree.stdout).expect("names of crates");
     let beneath: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(beneath.contains(&"burn-std"), "{tree}");

@@ -2,7 +2,7 @@
 
 use std::{fmt, thread::sleep, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{Operator, array, text};
@@ -75,7 +75,9 @@ impl Operator {
                 "{slider}.scrollIntoView({{block: 'center'}}), (({{left, top, width, height}}) => [left + 8, width - 16, top + height / 2])({slider}.getBoundingClientRect())"
             ),
         )?;
-        let [left, width, y] = [0, 1, 2].map(|i| place[i].as_f64().unwrap_or_default());
+        let place: [f64; 3] = serde_json::from_value(place)
+            .with_context(|| format!("{slider} has no place in the page"))?;
+        let [left, width, y] = place;
         let mut mouse = |kind: &str, share: f64| {
             let event = json!({"type": kind, "x": left + share * width, "y": y, "button": "left", "buttons": 1, "clickCount": 1});
             self.reader.chromium.call(Some(session), "Input.dispatchMouseEvent", event)

@@ -295,6 +295,12 @@ impl Operator {
         // Once for each lab.
         let dragged = !lab["drag"].is_null() && !window.view.dark;
         let answers = if dragged { self.drag(session, text(&lab["drag"]))? } else { None };
+        if dragged && answers.is_none() {
+            fault(
+                &mut self.reader,
+                "does not answer a drag; look at what it listens to".into(),
+            );
+        }
         let facts = self.evaluate(session, &reader::probe(window.view.width, false))?;
         self.reader.layout(page, &seen, &facts);
         self.reader.finish(
